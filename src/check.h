@@ -1,0 +1,26 @@
+// Two levels of error: what a user can mend, and what only a bug can cause.
+#pragma once
+
+#include <cstdio>
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+
+namespace peri {
+
+// What a user can mend: one sentence naming the file or flag, the value and the remedy.
+// train.cpp prints it on stderr and ends with exit code 2.
+struct UserError : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+[[noreturn]] inline void check_failed(const char* expression, const char* file, int line) {
+    std::fprintf(stderr, "%s:%d: bug: CHECK(%s) failed\n", file, line, expression);
+    std::abort();
+}
+
+}  // namespace peri
+
+// What only a bug can cause: ends the program at once, with the place.
+#define CHECK(expression) \
+    ((expression) ? void(0) : ::peri::check_failed(#expression, __FILE__, __LINE__))

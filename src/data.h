@@ -1,0 +1,38 @@
+// Where tokens come from: the built-in stories, a text file as bytes, or llm.c token shards.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace peri {
+
+// B sequences of T tokens and, for each token, the token that follows it (-1: no label).
+struct Batch {
+    int B = 0, T = 0;
+    std::vector<int> tokens;  // (B,T)
+    std::vector<int> labels;  // (B,T)
+};
+
+// A source of batches, each a pure function of (seed, step): the step is the whole position of a run.
+class Data {
+  public:
+    virtual ~Data() = default;
+    virtual std::string describe() const = 0;  // one line for the user
+    virtual int vocab() const = 0;             // tokens are in 0 .. vocab() - 1
+    virtual Batch training(uint64_t seed, int64_t step, int B, int T) const = 0;
+    // Held-out batch i of a fixed set: the same for every seed and every run.
+    virtual Batch validation(int i, int B, int T) const = 0;
+    // Nats per token that no model can beat on validation(0 .. batches-1), or NaN where unknown.
+    virtual double floor(int batches, int B, int T) const = 0;
+};
+
+// path "" is the built-in stories. A path or glob whose files end in .bin is llm.c token shards
+// (uint16 or uint32), any other path a text file read as bytes. val_path "" holds out the last 5 %.
+// Throws UserError (src/check.h) naming the file, what is wrong with it and the remedy: no such file,
+// a directory, empty, too short for one sequence of T + 1 tokens in either part, bad magic, a count
+// that is negative or does not match the file's size.
+std::unique_ptr<Data> open_data(const std::string& path, const std::string& val_path, int T);
+
+}  // namespace peri

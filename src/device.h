@@ -1,0 +1,61 @@
+// Memory of the compute device. double, the oracle, always lives in host memory and is computed by
+// src/cpu; float lives where the backend that was linked keeps it.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+namespace peri {
+
+// The backend that computes float: "cpu" here.
+const char* backend_name();
+
+// One line for the user: which library and core compute the products, on how many threads.
+std::string backend_description();
+
+// Threads for every kernel from now on; n >= 1.
+void set_threads(int n);
+int get_threads();
+
+// All sizes are bytes. Allocation is 64-byte aligned and zeroed; where there is not enough memory it
+// throws UserError naming what was asked for.
+template <class T> void* device_allocate(size_t bytes);
+template <class T> void device_free(void* memory);
+template <class T> void device_upload(void* device, const void* host, size_t bytes);
+template <class T> void device_download(void* host, const void* device, size_t bytes);
+template <class T> void device_zero(void* device, size_t bytes);
+template <class T> void device_synchronize();
+
+// The one workspace all kernels share, sized once (the largest *_workspace of kernels.h) before any
+// kernel runs. Reserving less than there is changes nothing.
+template <class T> void reserve_workspace(size_t bytes);
+template <class T> void* workspace(size_t bytes);
+
+// One allocation on the device where T lives; views into it are taken by offset.
+template <class T>
+class Arena {
+  public:
+    explicit Arena(size_t bytes = 0)
+        : memory_(bytes ? device_allocate<T>(bytes) : nullptr), bytes_(bytes) {}
+    ~Arena() { device_free<T>(memory_); }
+    Arena(Arena&& other) noexcept : memory_(other.memory_), bytes_(other.bytes_) {
+        other.memory_ = nullptr;
+        other.bytes_ = 0;
+    }
+    Arena(const Arena&) = delete;
+    Arena& operator=(const Arena&) = delete;
+    Arena& operator=(Arena&&) = delete;
+
+    template <class U = T>
+    U* at(size_t offset_in_bytes = 0) const {
+        return reinterpret_cast<U*>(static_cast<char*>(memory_) + offset_in_bytes);
+    }
+    size_t bytes() const { return bytes_; }
+    void zero() { device_zero<T>(memory_, bytes_); }
+
+  private:
+    void* memory_;
+    size_t bytes_;
+};
+
+}  // namespace peri

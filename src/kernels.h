@@ -1,0 +1,205 @@
+// THE CONTRACT: every kernel of the model, what it computes and what it does to memory.
+//
+// - Order of arguments: outputs, inputs, sizes, scalars. Inputs are const. Arrays are row-major.
+// - Forward outputs and activation gradients are OVERWRITTEN (they may hold NaN on entry); parameter
+//   gradients (dw, dgamma, dbeta, dbias, dtable) and the loss are ACCUMULATED.
+// - Kernels allocate nothing, keep nothing, print nothing, throw nothing. Some use the device's
+//   workspace; a function X_workspace beside such a kernel X says how many bytes.
+// - Any size >= 1 works. Pointers said to be optional may be null. Memory overlaps only where a
+//   comment allows it.
+// - Same inputs, same build, same machine, same number of threads: same bits.
+//
+// T is the storage type of matrices and activations, Accum<T> that of everything else (real.h).
+// B batch, T tokens in a sequence, R = B T rows, C width, H heads, KV key/value heads, D head size,
+// V vocabulary.
+#pragma once
+
+#include <cstddef>
+
+#include "real.h"
+
+namespace peri {
+
+// ---- norm -----------------------------------------------------------------------------------------
+
+// y[r,c] = gamma[c] x[r,c] rstd[r],   rstd[r] = 1 / sqrt(mean_c x[r,c]^2 + eps)            (Eq. 25)
+//   y (R,C) out   rstd (R) out, kept for backward   x (R,C)   gamma (C)
+template <class T>
+void rmsnorm_forward(T* y, Accum<T>* rstd, const T* x, const Accum<T>* gamma, int R, int C,
+                     Accum<T> eps);
+
+// dx = J^T dy with the Jacobian J of Eq. 30;   dgamma[c] += sum_r dy[r,c] x[r,c] rstd[r]
+//   dx (R,C) out, may be dy   dgamma (C) accumulated, optional   dy, x (R,C)   gamma (C)   rstd (R)
+template <class T>
+void rmsnorm_backward(T* dx, Accum<T>* dgamma, const T* dy, const T* x, const Accum<T>* gamma,
+                      const Accum<T>* rstd, int R, int C);
+
+// y[r,c] = gamma[c] (x[r,c] - mean[r]) rstd[r] + beta[c],   rstd[r] = 1 / sqrt(var_c x[r,c] + eps)
+//   y (R,C) out   mean, rstd (R) out, kept for backward   x (R,C)   gamma, beta (C)
+template <class T>
+void layernorm_forward(T* y, Accum<T>* mean, Accum<T>* rstd, const T* x, const Accum<T>* gamma,
+                       const Accum<T>* beta, int R, int C, Accum<T> eps);
+
+//   dx (R,C) out, may be dy   dgamma, dbeta (C) accumulated, optional   dy, x (R,C)   gamma (C)
+//   mean, rstd (R)
+template <class T>
+void layernorm_backward(T* dx, Accum<T>* dgamma, Accum<T>* dbeta, const T* dy, const T* x,
+                        const Accum<T>* gamma, const Accum<T>* mean, const Accum<T>* rstd, int R,
+                        int C);
+
+// bytes either backward needs
+template <class T>
+size_t norm_workspace(int C);
+
+// ---- linear ---------------------------------------------------------------------------------------
+
+// y = x w^T + bias
+//   y (R,O) out   x (R,C)   w (O,C)   bias (O) optional
+template <class T>
+void linear_forward(T* y, const T* x, const T* w, const Accum<T>* bias, int R, int C, int O);
+
+// What linear_backward does with dx: q, k, v (and gate, up) read one input, so their products sum.
+enum class Dx { overwrite, add };
+
+// dx = dy w (or dx += dy w);   dw += dy^T x;   dbias[o] += sum_r dy[r,o]
+//   dx (R,C) out, optional   dw (O,C), dbias (O) accumulated, optional   dy (R,O)   x (R,C)   w (O,C)
+template <class T>
+void linear_backward(T* dx, Accum<T>* dw, Accum<T>* dbias, const T* dy, const T* x, const T* w,
+                     int R, int C, int O, Dx mode);
+
+// ---- rope -----------------------------------------------------------------------------------------
+
+// table[t, i] = cos(theta), table[t, D/2 + i] = sin(theta),   theta = t base^(-2i/D),   i < D/2
+//   table (T,D) out   D even
+template <class T>
+void rope_table(Accum<T>* table, int T_, int D, double base);
+
+// Rotates each pair (x[i], x[i + D/2]) of each head of token t by the angle of position first + t.
+//   y (B,T,H,D) out, may be x   x (B,T,H,D)   table (first + T, D)
+template <class T>
+void rope_forward(T* y, const T* x, const Accum<T>* table, int B, int T_, int H, int D, int first);
+
+// The transpose of a rotation is the rotation back.
+//   dx (B,T,H,D) out, may be dy   dy (B,T,H,D)
+template <class T>
+void rope_backward(T* dx, const T* dy, const Accum<T>* table, int B, int T_, int H, int D, int first);
+
+// ---- attention ------------------------------------------------------------------------------------
+
+// Tq queries at positions first .. first + Tq - 1 read Tk keys at positions 0 .. Tk - 1;
+// first + Tq <= Tk. Head h reads key/value head h / (H / KV); H is a multiple of KV.
+struct AttentionShape {
+    int B, Tq, Tk, first, H, KV, D;
+};
+
+// Query t of sequence b sees keys document[b,t] <= j <= first + t (document null: from 0 on):
+//   s_j = q . k_j / sqrt(D),   p = softmax(s),   out = sum_j p_j v_j,   lse = log sum_j exp s_j
+//   out (B,Tq,H,D) out   lse (B,H,Tq) out, kept for backward   q (B,Tq,H,D)   k, v (B,Tk,KV,D)
+//   document (B,Tq) optional: the key position at which the query's document starts
+template <class T>
+void attention_forward(T* out, Accum<T>* lse, const T* q, const T* k, const T* v,
+                       const int* document, AttentionShape shape);
+
+//   dq (B,Tq,H,D), dk, dv (B,Tk,KV,D) out   dout, out, q (B,Tq,H,D)   k, v (B,Tk,KV,D)   lse (B,H,Tq)
+template <class T>
+void attention_backward(T* dq, T* dk, T* dv, const T* dout, const T* out, const T* q, const T* k,
+                        const T* v, const Accum<T>* lse, const int* document, AttentionShape shape);
+
+// bytes forward and backward need: linear in Tk
+template <class T>
+size_t attention_workspace(AttentionShape shape);
+
+// ---- activation -----------------------------------------------------------------------------------
+
+// h = silu(gate) up,   silu(g) = g / (1 + exp(-g))
+//   h, gate, up (n)
+template <class T>
+void swiglu_forward(T* h, const T* gate, const T* up, size_t n);
+
+//   dgate, dup (n) out, either may be dh   dh, gate, up (n)
+template <class T>
+void swiglu_backward(T* dgate, T* dup, const T* dh, const T* gate, const T* up, size_t n);
+
+// h = max(x, 0); its derivative at 0 is taken as 0. Proposition 3.1's own MLP.
+//   h, x (n)
+template <class T>
+void relu_forward(T* h, const T* x, size_t n);
+
+//   dx (n) out, may be dh   dh, x (n)
+template <class T>
+void relu_backward(T* dx, const T* dh, const T* x, size_t n);
+
+// ---- embedding ------------------------------------------------------------------------------------
+
+// y[r] = table[tokens[r]]
+//   y (R,C) out   table (V,C)   tokens (R), each in 0 .. V-1
+template <class T>
+void embedding_forward(T* y, const T* table, const int* tokens, int R, int C);
+
+// dtable[tokens[r]] += dy[r], in the order of r: order lists the rows sorted by token, ties by row,
+// so that no backend needs atomics whose order changes bits.
+//   dtable (V,C) accumulated   dy (R,C)   tokens (R)   order (R)
+template <class T>
+void embedding_backward(Accum<T>* dtable, const T* dy, const int* tokens, const int* order, int R,
+                        int C);
+
+// ---- residual -------------------------------------------------------------------------------------
+
+// y = alpha x + a: the join of the residual stream. Its backward is the join of the two gradients
+// that meet at x: dx = alpha dy + da.
+//   y (n) out, may be x or a   x, a (n)
+template <class T>
+void residual_add(T* y, const T* x, const T* a, Accum<T> alpha, size_t n);
+
+// ---- loss: head and softmax cross-entropy, in chunks of rows -----------------------------------------
+
+// logits = x w^T over the first V rows of w;   p = softmax(logits)
+//   *loss += sum over rows with a label of -log p[label] / divisor
+//   dx    = (p - onehot(label)) w / divisor,   dw += (p - onehot(label))^T x / divisor
+// Rows with label -1 count for nothing and get dx = 0. Rows V .. of w are padding: never read.
+//   loss (1) accumulated   dx (R,C) out, dw (V,C) accumulated: both null when only evaluating
+//   x (R,C)   w (V or more,C)   labels (R), each -1 or in 0 .. V-1   divisor > 0
+template <class T>
+void head_loss(double* loss, T* dx, Accum<T>* dw, const T* x, const T* w, const int* labels, int R,
+               int C, int V, double divisor);
+
+// bytes: at most about 4 MB of logits (or one row of them)
+template <class T>
+size_t head_loss_workspace(int R, int V);
+
+// ---- optimizer ------------------------------------------------------------------------------------
+
+// *sum = sum_i g[i]^2 in double
+//   sum (1) out   g (n)
+template <class T>
+void sum_of_squares(double* sum, const Accum<T>* g, size_t n);
+template <class T>
+size_t sum_of_squares_workspace(size_t n);
+
+// *norm = sqrt(*sum);   *scale = min(1, max_norm / *norm), NaN if the norm is not finite;
+// max_norm = 0: no clipping.
+//   norm (1), scale (1) out   sum (1)
+template <class T>
+void clip_scale(double* norm, Accum<T>* scale, const double* sum, double max_norm);
+
+// Adam with decoupled weight decay (AdamW); step counts from 1:
+//   g' = *scale g,   m = beta1 m + (1 - beta1) g',   v = beta2 v + (1 - beta2) g'^2
+//   w -= lr (m / (1 - beta1^step) / (sqrt(v / (1 - beta2^step)) + eps) + weight_decay w)
+struct AdamW {
+    double lr, beta1, beta2, eps, weight_decay;
+    int step;
+};
+//   w, m, v (n) in and out   g (n)   scale (1)
+template <class T>
+void adamw_update(T* w, Accum<T>* m, Accum<T>* v, const Accum<T>* g, const Accum<T>* scale, size_t n,
+                  AdamW settings);
+
+// SGD with momentum:   m = momentum m + *scale g + weight_decay w,   w -= lr m
+struct Sgd {
+    double lr, momentum, weight_decay;
+};
+//   w, m (n) in and out   g (n)   scale (1)
+template <class T>
+void sgd_update(T* w, Accum<T>* m, const Accum<T>* g, const Accum<T>* scale, size_t n, Sgd settings);
+
+}  // namespace peri
