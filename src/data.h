@@ -1,4 +1,4 @@
-// Where tokens come from: the built-in stories, a text file as bytes, or llm.c token shards.
+// Where tokens come from: the built-in stories, text files as bytes, or llm.c token shards.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,8 @@ struct Batch {
     std::vector<int> labels;  // (B,T)
 };
 
-// A source of batches, each a pure function of (seed, step): the step is the whole position of a run.
+// A source of batches, each a pure function of (seed, step): the step is the whole position of a
+// run.
 class Data {
   public:
     virtual ~Data() = default;
@@ -29,9 +30,10 @@ class Data {
 };
 
 // path "" is the built-in stories. A path or glob whose files end in .bin is llm.c token shards
-// (uint16 or uint32), any other path a text file read as bytes. val_path "" holds out the last 5 %.
-// Throws UserError (src/check.h) naming the file, what is wrong with it and the remedy: no such file,
-// a directory, empty, too short for one sequence of T + 1 tokens in either part, bad magic, a count
+// (uint16 or uint32), any other path or glob text files read as bytes. val_path "" holds out the
+// last 5 % of each file. A path that exists is taken as it is, whatever * ? [ it holds. Throws
+// UserError (src/check.h) naming the file, what is wrong with it and the remedy: no such file, a
+// directory, empty, too short for one sequence of T + 1 tokens in either part, bad magic, a count
 // that is negative or does not match the file's size.
 std::unique_ptr<Data> open_data(const std::string& path, const std::string& val_path, int T);
 

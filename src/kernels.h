@@ -163,7 +163,7 @@ template <class T>
 void head_loss(double* loss, T* dx, Accum<T>* dw, const T* x, const T* w, const int* labels, int R,
                int C, int V, double divisor);
 
-// bytes: at most about 4 MB of logits (or one row of them)
+// bytes: at most 64 MiB of logits, or one row of them where that is more
 template <class T>
 size_t head_loss_workspace(int R, int V);
 

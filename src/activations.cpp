@@ -1,0 +1,121 @@
+#include "activations.h"
+
+#include <algorithm>
+
+namespace peri {
+
+namespace {
+
+// Hands out consecutive pieces of an arena, each on a 64-byte boundary.
+class Slicer {
+  public:
+    explicit Slicer(void* base) : base_(static_cast<char*>(base)) {}
+
+    template <class U>
+    U* take(size_t numbers) {
+        U* const piece = base_ ? reinterpret_cast<U*>(base_ + used_) : nullptr;
+        used_ += (numbers * sizeof(U) + 63) / 64 * 64;
+        return piece;
+    }
+    template <class U>
+    U* take_if(bool wanted, size_t numbers) {
+        return wanted ? take<U>(numbers) : nullptr;
+    }
+    template <class T>
+    NormStats<T> stats(bool wanted, bool layernorm, size_t rows) {
+        NormStats<T> s;
+        s.rstd = take_if<Accum<T>>(wanted, rows);
+        s.mean = take_if<Accum<T>>(wanted && layernorm, rows);
+        return s;
+    }
+    size_t used() const { return used_; }
+
+  private:
+    char* base_;
+    size_t used_ = 0;
+};
+
+template <class T>
+void lay_out_attention(SubLayerActivations<T>& v, Slicer& slice, const ModelConfig& c,
+                       const SubLayer& s, size_t R) {
+    const size_t C = c.width, KVD = c.kv_width();
+    const bool qk = s.qk != QkNorm::none, per_head = s.qk == QkNorm::head;
+    v.q_in = slice.take_if<T>(qk, R * C);
+    v.k_in = slice.take_if<T>(qk, R * KVD);
+    v.v_in = slice.take_if<T>(s.inner, R * KVD);
+    v.q_norm = slice.stats<T>(qk, c.layernorm, R * (per_head ? c.heads : 1));
+    v.k_norm = slice.stats<T>(qk, c.layernorm, R * (per_head ? c.kv_heads : 1));
+    v.v_norm = slice.stats<T>(s.inner, c.layernorm, R);
+    v.q = slice.take<T>(R * C);
+    v.k = slice.take<T>(R * KVD);
+    v.v = slice.take<T>(R * KVD);
+    v.context = slice.take<T>(R * C);
+    v.lse = slice.take<Accum<T>>(R * c.heads);
+}
+
+template <class T>
+void lay_out_mlp(SubLayerActivations<T>& v, Slicer& slice, const ModelConfig& c, const SubLayer& s,
+                 size_t R) {
+    const size_t F = c.ffn;
+    v.gate_in = slice.take_if<T>(s.inner, R * F);
+    v.up_in = slice.take_if<T>(s.inner, R * F);
+    v.gate_norm = slice.stats<T>(s.inner, c.layernorm, R);
+    v.up_norm = slice.stats<T>(s.inner, c.layernorm, R);
+    v.gate = slice.take<T>(R * F);
+    v.up = slice.take<T>(R * F);
+    v.h = slice.take<T>(R * F);
+}
+
+}  // namespace
+
+template <class T>
+size_t lay_out(Activations<T>& views, const ModelConfig& c, int B, int T_, void* base) {
+    Slicer slice(base);
+    const size_t R = size_t(B) * T_, C = c.width, F = c.ffn;
+    views.tokens = slice.take<int>(R);
+    views.labels = slice.take<int>(R);
+    views.order = slice.take<int>(R);
+    views.rope = slice.take<Accum<T>>(size_t(T_) * c.head_size());
+    views.embedded = slice.take<T>(R * C);
+    views.x0 = c.embedding_norm ? slice.take<T>(R * C) : views.embedded;
+    views.embedding_norm = slice.stats<T>(c.embedding_norm, c.layernorm, R);
+    views.branch = slice.take<T>(R * C);
+
+    const std::vector<SubLayer> list = sublayers(c.placement);
+    views.sublayers.assign(list.size(), {});
+    for (size_t i = 0; i < list.size(); i++) {
+        const SubLayer& s = list[i];
+        SubLayerActivations<T>& v = views.sublayers[i];
+        v.x_tilde = slice.take_if<T>(s.A, R * C);
+        v.A = slice.stats<T>(s.A, c.layernorm, R);
+        if (s.attention)
+            lay_out_attention(v, slice, c, s, R);
+        else
+            lay_out_mlp(v, slice, c, s, R);
+        v.a = slice.take_if<T>(s.B, R * C);
+        v.B = slice.stats<T>(s.B, c.layernorm, R);
+        v.o = slice.take_if<T>(s.C, R * C);
+        v.C = slice.stats<T>(s.C, c.layernorm, R);
+        v.y = slice.take<T>(R * C);
+    }
+    views.last = c.final_norm ? slice.take<T>(R * C) : views.sublayers.back().y;
+    views.final_norm = slice.stats<T>(c.final_norm, c.layernorm, R);
+
+    const bool any_C = std::any_of(list.begin(), list.end(), [](const SubLayer& s) { return s.C; });
+    views.d_stream = slice.take<T>(R * C);
+    views.d_o = slice.take_if<T>(any_C, R * C);
+    views.d_branch = slice.take<T>(R * C);
+    views.d_x_tilde = slice.take<T>(R * C);
+    views.d_q = slice.take<T>(R * C);
+    views.d_k = slice.take<T>(R * c.kv_width());
+    views.d_v = slice.take<T>(R * c.kv_width());
+    views.d_context = slice.take<T>(R * C);
+    views.d_gate = slice.take<T>(R * F);
+    views.d_up = slice.take<T>(R * F);
+    return slice.used();
+}
+
+template size_t lay_out(Activations<double>&, const ModelConfig&, int, int, void*);
+template size_t lay_out(Activations<float>&, const ModelConfig&, int, int, void*);
+
+}  // namespace peri

@@ -1,0 +1,65 @@
+// What forward leaves for backward, and the gradients on their way: views into one arena.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "config.h"
+#include "real.h"
+
+namespace peri {
+
+template <class T>
+struct NormStats {
+    Accum<T>*rstd = nullptr, *mean = nullptr;  // (rows); mean: LayerNorm only
+};
+
+// One sub-layer's. R = B T rows; null where the placement has no such norm. The letters are those of
+// the sub-layer's equations (placement.h).
+template <class T>
+struct SubLayerActivations {
+    T* x_tilde = nullptr;  // (R,C) with A; else the sub-layer reads x itself
+    T* a = nullptr;        // (R,C) with B; else the module's output lives in Activations::branch
+    T* o = nullptr;        // (R,C) with C; else o is y
+    T* y = nullptr;        // (R,C) the hidden state after the sub-layer, x of the next
+    NormStats<T> A, B, C;  // (R)
+
+    // attention
+    T *q_in = nullptr, *k_in = nullptr, *v_in = nullptr;  // before their norms, where they have one
+    NormStats<T> q_norm, k_norm, v_norm;                  // per head: (R H), (R KV); full: (R)
+    T *q = nullptr, *k = nullptr, *v = nullptr;           // (R,H D), (R,KV D), after RoPE
+    T* context = nullptr;                                 // (R,H D) what attention read
+    Accum<T>* lse = nullptr;                              // (B,H,T)
+
+    // MLP
+    T *gate_in = nullptr, *up_in = nullptr;  // before their norms, where they have one
+    NormStats<T> gate_norm, up_norm;         // (R)
+    T *gate = nullptr, *up = nullptr;        // (R,F)
+    T* h = nullptr;                          // (R,F)
+};
+
+template <class T>
+struct Activations {
+    int *tokens = nullptr, *labels = nullptr, *order = nullptr;  // (R)
+    Accum<T>* rope = nullptr;                                    // (T,D)
+    T *embedded = nullptr, *x0 = nullptr;  // (R,C) before and after the embedding norm
+    NormStats<T> embedding_norm, final_norm;
+    std::vector<SubLayerActivations<T>> sublayers;
+    T* last = nullptr;    // (R,C) what the head reads
+    T* branch = nullptr;  // (R,C) a, or a~ where there is an output norm: shared by all sub-layers
+
+    // gradients, shared by all sub-layers
+    T* d_stream = nullptr;                     // (R,C) of the hidden state
+    T* d_o = nullptr;                          // (R,C) of o, where a sub-layer has C
+    T* d_branch = nullptr;                     // (R,C) of a
+    T* d_x_tilde = nullptr;                    // (R,C)
+    T *d_q = nullptr, *d_k = nullptr, *d_v = nullptr, *d_context = nullptr;
+    T *d_gate = nullptr, *d_up = nullptr;      // (R,F)
+};
+
+// Sets every view of the activations of B sequences of T tokens into the arena that begins at base,
+// and returns the bytes they take. base null: only counts (--dry-run).
+template <class T>
+size_t lay_out(Activations<T>& views, const ModelConfig& config, int B, int T_, void* base);
+
+}  // namespace peri

@@ -1,0 +1,118 @@
+#include "config.h"
+
+#include <charconv>
+
+#include "check.h"
+
+namespace peri {
+
+// Table 4 does not give the feed-forward width; 3.75 d is the single ratio closest to its three names.
+const std::vector<Size>& sizes() {
+    static const std::vector<Size> table = {
+        {"tiny", 4, 32, 4, 96, 64},           {"small", 12, 128, 4, 384, 128},
+        {"124m", 12, 768, 12, 2048, 1024},    {"400m", 24, 1024, 8, 3840, 8192},
+        {"1.5b", 24, 2048, 16, 7680, 8192},   {"3.2b", 32, 2560, 16, 9600, 8192},
+    };
+    return table;
+}
+
+const Size& find_size(const std::string& name) {
+    std::string names;
+    for (const Size& size : sizes()) {
+        if (name == size.name) return size;
+        names += (names.empty() ? "" : ", ") + std::string(size.name);
+    }
+    throw UserError("--size " + name + " is no size; choose one of " + names);
+}
+
+namespace {
+
+void require_positive(const char* flag, int value) {
+    if (value < 1)
+        throw UserError("--" + std::string(flag) + " " + std::to_string(value) +
+                        " must be at least 1");
+}
+
+void check_shape(const ModelConfig& c) {
+    require_positive("layers", c.layers);
+    require_positive("width", c.width);
+    require_positive("heads", c.heads);
+    require_positive("kv-heads", c.kv_heads);
+    require_positive("ffn", c.ffn);
+    require_positive("vocab", c.vocab);
+    const auto divides = [](const char* flag, int part, const char* of, int whole) {
+        if (whole % part)
+            throw UserError("--" + std::string(flag) + " " + std::to_string(part) +
+                            " does not divide " + of + " " + std::to_string(whole) +
+                            ": choose a divisor");
+    };
+    divides("heads", c.heads, "--width", c.width);
+    divides("kv-heads", c.kv_heads, "--heads", c.heads);
+    if (c.head_size() % 2)
+        throw UserError("--width " + std::to_string(c.width) + " over --heads " +
+                        std::to_string(c.heads) + " gives heads of odd size " +
+                        std::to_string(c.head_size()) + ", but RoPE turns pairs: change either");
+    if (!(c.rope_base > 0)) throw UserError("--rope-base must be above 0");
+    if (!(c.norm_eps >= 0)) throw UserError("--norm-eps must be at least 0");
+}
+
+QkNorm parse_qk_norm(const std::string& text) {
+    for (const QkNorm qk : {QkNorm::none, QkNorm::head, QkNorm::full})
+        if (text == to_string(qk)) return qk;
+    throw UserError("--qk-norm " + text + ": choose auto, none, head or full");
+}
+
+bool decide(Choice choice, bool automatic) {
+    return choice == Choice::automatic ? automatic : choice == Choice::on;
+}
+
+}  // namespace
+
+const char* to_string(QkNorm qk) {
+    return qk == QkNorm::none ? "none" : qk == QkNorm::head ? "head" : "full";
+}
+
+void resolve(ModelConfig& c, const std::string& qk_norm, Choice embedding_norm, Choice final_norm) {
+    check_shape(c);
+    c.placement = parse_placements(c.norm, c.layers);
+    if (qk_norm != "auto")
+        for (Placement& p : c.placement) {
+            if (p.inner)
+                throw UserError("--qk-norm " + qk_norm +
+                                ": the placement 'simple' has its own norms of queries and keys; "
+                                "leave --qk-norm at auto");
+            p.qk = parse_qk_norm(qk_norm);
+        }
+    // In a list, what stands before the first layer is the first layer's, what stands after the last
+    // is the last's.
+    c.embedding_norm = decide(embedding_norm, c.placement.front().embedding_norm);
+    c.final_norm = decide(final_norm, c.placement.back().final_norm);
+}
+
+Choice parse_choice(const std::string& flag, const std::string& text) {
+    if (text == "auto") return Choice::automatic;
+    if (text == "on") return Choice::on;
+    if (text == "off") return Choice::off;
+    throw UserError("--" + flag + " " + text + ": choose auto, on or off");
+}
+
+Init parse_init(const std::string& text) {
+    if (text == "auto") return {};
+    if (text == "xavier") return {Init::xavier, 0};
+    if (text == "he") return {Init::width, 2};
+    if (text == "lecun") return {Init::width, 1};
+    const bool normal = text.starts_with("normal:"), width = text.starts_with("d:");
+    double value = 0;
+    const char* const start = text.c_str() + (normal ? 7 : 2);
+    const char* const end = text.c_str() + text.size();
+    if (normal || width) {
+        const auto [stop, error] = std::from_chars(start, end, value);
+        if (error == std::errc() && stop == end && value > 0 && value < 1e6)
+            return {normal ? Init::normal : Init::width, value};
+    }
+    throw UserError("--init " + text +
+                    ": choose auto, normal:S (a standard deviation above 0), xavier, d:K (variance "
+                    "K / width), he (d:2) or lecun (d:1)");
+}
+
+}  // namespace peri

@@ -1,0 +1,52 @@
+// The settings of a model and of a run: presets, defaults, validation.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "placement.h"
+
+namespace peri {
+
+enum class Choice { automatic, on, off };  // automatic: what the placement's table row says
+
+// How matrices start: kind, and the value after the colon.
+struct Init {
+    enum Kind { own, normal, xavier, width } kind = own;
+    double value = 0.02;  // normal:S a standard deviation; d:K the K of a variance of K / width
+};
+
+struct ModelConfig {
+    int layers = 12, width = 128, heads = 4, kv_heads = 4, ffn = 384, vocab = 256;
+    double rope_base = 10000, norm_eps = 1e-5;
+    std::string norm = "peri";  // as the user wrote it
+    std::vector<Placement> placement;  // one a layer, with --qk-norm already applied
+    bool embedding_norm = true, final_norm = true, layernorm = false, freeze_output_gamma = false;
+    Init init;
+
+    int head_size() const { return width / heads; }
+    int kv_width() const { return kv_heads * head_size(); }
+    // rows of the embedding and the head: the vocabulary, padded to a multiple of 64
+    int vocab_rows() const { return (vocab + 63) / 64 * 64; }
+};
+
+// A row of the table of sizes (design: the paper's Table 4 and three of ours).
+struct Size {
+    const char* name;
+    int layers, width, heads, ffn, seq;
+};
+const std::vector<Size>& sizes();
+const Size& find_size(const std::string& name);  // throws UserError
+
+// Fills placement, embedding_norm and final_norm from norm and the three choices, and checks the
+// shape. Throws UserError naming the flag, the value and the remedy.
+void resolve(ModelConfig& config, const std::string& qk_norm, Choice embedding_norm,
+             Choice final_norm);
+
+// The three below throw UserError naming the flag.
+Choice parse_choice(const std::string& flag, const std::string& text);  // auto, on, off
+Init parse_init(const std::string& text);  // auto, normal:S, xavier, d:K, he, lecun
+const char* to_string(QkNorm qk);
+
+}  // namespace peri

@@ -1,0 +1,86 @@
+#include <algorithm>
+#include <cmath>
+
+#include "device.h"
+#include "kernels.h"
+
+namespace peri {
+
+namespace {
+constexpr size_t block = 1 << 16;  // numbers summed by one thread at a time
+}
+
+template <class T>
+size_t sum_of_squares_workspace(size_t n) {
+    return (n + block - 1) / block * sizeof(double);
+}
+
+// Blocks of fixed size, added in their order: the sum does not depend on the number of threads.
+template <class T>
+void sum_of_squares(double* sum, const Accum<T>* g, size_t n) {
+    double* const partial = static_cast<double*>(workspace<T>(sum_of_squares_workspace<T>(n)));
+    const size_t blocks = (n + block - 1) / block;
+#pragma omp parallel for schedule(static)
+    for (size_t b = 0; b < blocks; b++) {
+        const size_t end = std::min(n, (b + 1) * block);
+        double s = 0;
+#pragma omp simd reduction(+ : s)
+        for (size_t i = b * block; i < end; i++) s += double(g[i]) * double(g[i]);
+        partial[b] = s;
+    }
+    *sum = 0;
+    for (size_t b = 0; b < blocks; b++) *sum += partial[b];
+}
+
+template <class T>
+void clip_scale(double* norm, Accum<T>* scale, const double* sum, double max_norm) {
+    *norm = std::sqrt(*sum);
+    if (!std::isfinite(*norm))
+        *scale = NAN;
+    else
+        *scale = max_norm > 0 && *norm > max_norm ? static_cast<Accum<T>>(max_norm / *norm) : 1;
+}
+
+template <class T>
+void adamw_update(T* w, Accum<T>* m, Accum<T>* v, const Accum<T>* g, const Accum<T>* scale, size_t n,
+                  AdamW settings) {
+    using A = Accum<T>;
+    const A beta1 = A(settings.beta1), beta2 = A(settings.beta2), eps = A(settings.eps);
+    const A lr = A(settings.lr), decay = A(settings.weight_decay), s = *scale;
+    const A unbias1 = A(1 / (1 - std::pow(settings.beta1, settings.step)));
+    const A unbias2 = A(1 / (1 - std::pow(settings.beta2, settings.step)));
+#pragma omp parallel for simd schedule(static)
+    for (size_t i = 0; i < n; i++) {
+        const A grad = s * g[i];
+        m[i] = beta1 * m[i] + (1 - beta1) * grad;
+        v[i] = beta2 * v[i] + (1 - beta2) * grad * grad;
+        const A direction = m[i] * unbias1 / (std::sqrt(v[i] * unbias2) + eps);
+        w[i] -= lr * (direction + decay * w[i]);
+    }
+}
+
+template <class T>
+void sgd_update(T* w, Accum<T>* m, const Accum<T>* g, const Accum<T>* scale, size_t n,
+                Sgd settings) {
+    using A = Accum<T>;
+    const A lr = A(settings.lr), momentum = A(settings.momentum), s = *scale;
+    const A decay = A(settings.weight_decay);
+#pragma omp parallel for simd schedule(static)
+    for (size_t i = 0; i < n; i++) {
+        m[i] = momentum * m[i] + s * g[i] + decay * w[i];
+        w[i] -= lr * m[i];
+    }
+}
+
+#define INSTANTIATE(T)                                                                              \
+    template size_t sum_of_squares_workspace<T>(size_t);                                            \
+    template void sum_of_squares<T>(double*, const Accum<T>*, size_t);                              \
+    template void clip_scale<T>(double*, Accum<T>*, const double*, double);                         \
+    template void adamw_update(T*, Accum<T>*, Accum<T>*, const Accum<T>*, const Accum<T>*, size_t,  \
+                               AdamW);                                                              \
+    template void sgd_update(T*, Accum<T>*, const Accum<T>*, const Accum<T>*, size_t, Sgd);
+INSTANTIATE(double)
+INSTANTIATE(float)
+#undef INSTANTIATE
+
+}  // namespace peri

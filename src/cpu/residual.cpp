@@ -1,0 +1,14 @@
+#include "kernels.h"
+
+namespace peri {
+
+template <class T>
+void residual_add(T* y, const T* x, const T* a, Accum<T> alpha, size_t n) {
+#pragma omp parallel for simd schedule(static)
+    for (size_t i = 0; i < n; i++) y[i] = alpha * x[i] + a[i];
+}
+
+template void residual_add(double*, const double*, const double*, double, size_t);
+template void residual_add(float*, const float*, const float*, float, size_t);
+
+}  // namespace peri

@@ -1,0 +1,40 @@
+// What a run reports while it goes: metrics.csv and the progress line.
+#pragma once
+
+#include <cstdint>
+#include <fstream>
+#include <string>
+
+namespace peri {
+
+struct StepMetrics {
+    int64_t step, tokens;  // counted from the start of the run
+    double loss, grad_norm, lr, seconds, tokens_per_second;
+};
+
+// DIR/metrics.csv, one row a step. Throws UserError if DIR cannot be made or written, or already
+// holds a run.
+class MetricsFile {
+  public:
+    explicit MetricsFile(const std::string& directory);
+    void add(const StepMetrics& m);
+
+  private:
+    std::string path_;
+    std::ofstream file_;
+};
+
+// One line a step on stdout: rewritten in place on a terminal, plain lines otherwise.
+class Progress {
+  public:
+    Progress(int64_t steps, bool quiet);
+    void step(const StepMetrics& m);
+    void line(const std::string& text);  // a line of its own, below which the progress goes on
+
+  private:
+    int64_t steps_;
+    bool quiet_, terminal_;
+    double mean_seconds_ = 0;
+};
+
+}  // namespace peri

@@ -1,0 +1,395 @@
+#include "model.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "check.h"
+#include "kernels.h"
+
+namespace peri {
+
+// ---- the sub-layer, in the paper's notation ----------------------------------------------------------
+//
+// Every placement of every sub-layer is this one function; placement.cpp's table says which of the
+// norms at A, B and C (Figure 2) exist and what alpha is. Peri-LN (Eq. 3) has A and B:
+//
+//     y = x + Norm(Module(Norm(x)))
+
+template <class T>
+const T* Model<T>::sublayer_forward(int s, const T* x) {
+    const SubLayer& p = sublayers_[s];
+    const SubLayerIds& ids = table_.sublayers[s];
+    const Views& v = act_.sublayers[s];
+    const int R = rows(), C = config_.width;
+
+    // x~ = A ? Norm(x) : x
+    if (p.A) norm_forward(v.x_tilde, v.A, x, ids.A, R, C);
+    const T* const x_tilde = p.A ? v.x_tilde : x;
+
+    // a = Module(x~)
+    T* const a = p.B ? v.a : act_.branch;
+    if (p.attention)
+        attention_module_forward(s, a, x_tilde);
+    else
+        mlp_module_forward(s, a, x_tilde);
+
+    // a~ = B ? Norm(a) : a
+    if (p.B) norm_forward(act_.branch, v.B, a, ids.B, R, C);
+    const T* const a_tilde = act_.branch;
+
+    // o = alpha x + a~
+    T* const o = p.C ? v.o : v.y;
+    residual_add(o, x, a_tilde, Accum<T>(p.alpha), size_t(R) * C);
+
+    // y = C ? Norm(o) : o
+    if (p.C) norm_forward(v.y, v.C, o, ids.C, R, C);
+    return v.y;
+}
+
+// The same five lines, read upwards. The gradient of the hidden state comes in and goes out in
+// d_stream: dL/dy becomes dL/dx.
+template <class T>
+void Model<T>::sublayer_backward(int s, const T* x) {
+    const SubLayer& p = sublayers_[s];
+    const SubLayerIds& ids = table_.sublayers[s];
+    const Views& v = act_.sublayers[s];
+    const int R = rows(), C = config_.width;
+    const T* const x_tilde = p.A ? v.x_tilde : x;
+
+    // y = C ? Norm(o) : o
+    if (p.C) norm_backward(act_.d_o, act_.d_stream, v.o, v.C, ids.C, R, C);
+    const T* const d_o = p.C ? act_.d_o : act_.d_stream;
+
+    // a~ = B ? Norm(a) : a.  Through o = alpha x + a~, dL/da~ is dL/do.
+    if (p.B) norm_backward(act_.d_branch, d_o, v.a, v.B, ids.B, R, C);
+    const T* const d_a = p.B ? act_.d_branch : d_o;
+
+    // a = Module(x~)
+    if (p.attention)
+        attention_module_backward(s, act_.d_x_tilde, d_a, x_tilde);
+    else
+        mlp_module_backward(s, act_.d_x_tilde, d_a, x_tilde);
+
+    // x~ = A ? Norm(x) : x
+    if (p.A) norm_backward(act_.d_x_tilde, act_.d_x_tilde, x, v.A, ids.A, R, C);
+
+    // x is read twice: dL/dx = alpha dL/do + what came back through the module
+    residual_add(act_.d_stream, d_o, act_.d_x_tilde, Accum<T>(p.alpha), size_t(R) * C);
+}
+
+// ---- attention: q, k, v -> [Norm] -> RoPE -> softmax(q k^T / sqrt(D)) v -> o --------------------------
+
+template <class T>
+void Model<T>::attention_module_forward(int s, T* a, const T* x_tilde) {
+    const SubLayerIds& ids = table_.sublayers[s];
+    const Views& v = act_.sublayers[s];
+    const int D = config_.head_size();
+    const auto project_and_norm = [&](T* y, T* before_norm, NormStats<T> stats, int matrix_id,
+                                      NormIds norm, int width) {
+        project(norm ? before_norm : y, x_tilde, matrix_id);
+        if (norm) qkv_norm_forward(y, stats, before_norm, norm, width);
+    };
+    project_and_norm(v.q, v.q_in, v.q_norm, ids.q, ids.q_norm, config_.width);
+    project_and_norm(v.k, v.k_in, v.k_norm, ids.k, ids.k_norm, config_.kv_width());
+    project_and_norm(v.v, v.v_in, v.v_norm, ids.v, ids.v_norm, config_.kv_width());
+    rope_forward(v.q, v.q, act_.rope, B_, T_, config_.heads, D, 0);
+    rope_forward(v.k, v.k, act_.rope, B_, T_, config_.kv_heads, D, 0);
+    attention_forward(v.context, v.lse, v.q, v.k, v.v, nullptr, attention_shape());
+    project(a, v.context, ids.o);
+}
+
+template <class T>
+void Model<T>::attention_module_backward(int s, T* d_x_tilde, const T* d_a, const T* x_tilde) {
+    const SubLayerIds& ids = table_.sublayers[s];
+    const Views& v = act_.sublayers[s];
+    const int D = config_.head_size();
+    project_backward(act_.d_context, d_a, v.context, ids.o, Dx::overwrite);
+    attention_backward(act_.d_q, act_.d_k, act_.d_v, act_.d_context, v.context, v.q, v.k, v.v, v.lse,
+                       nullptr, attention_shape());
+    rope_backward(act_.d_q, act_.d_q, act_.rope, B_, T_, config_.heads, D, 0);
+    rope_backward(act_.d_k, act_.d_k, act_.rope, B_, T_, config_.kv_heads, D, 0);
+    if (ids.q_norm) qkv_norm_backward(act_.d_q, v.q_in, v.q_norm, ids.q_norm, config_.width);
+    if (ids.k_norm) qkv_norm_backward(act_.d_k, v.k_in, v.k_norm, ids.k_norm, config_.kv_width());
+    if (ids.v_norm) qkv_norm_backward(act_.d_v, v.v_in, v.v_norm, ids.v_norm, config_.kv_width());
+    project_backward(d_x_tilde, act_.d_q, x_tilde, ids.q, Dx::overwrite);
+    project_backward(d_x_tilde, act_.d_k, x_tilde, ids.k, Dx::add);
+    project_backward(d_x_tilde, act_.d_v, x_tilde, ids.v, Dx::add);
+}
+
+// ---- MLP: gate, up -> [Norm] -> silu(gate) up -> down ------------------------------------------------
+
+template <class T>
+void Model<T>::mlp_module_forward(int s, T* a, const T* x_tilde) {
+    const SubLayerIds& ids = table_.sublayers[s];
+    const Views& v = act_.sublayers[s];
+    const int R = rows(), F = config_.ffn;
+    project(ids.gate_norm ? v.gate_in : v.gate, x_tilde, ids.gate);
+    project(ids.up_norm ? v.up_in : v.up, x_tilde, ids.up);
+    if (ids.gate_norm) norm_forward(v.gate, v.gate_norm, v.gate_in, ids.gate_norm, R, F);
+    if (ids.up_norm) norm_forward(v.up, v.up_norm, v.up_in, ids.up_norm, R, F);
+    swiglu_forward(v.h, v.gate, v.up, size_t(R) * F);
+    project(a, v.h, ids.down);
+}
+
+template <class T>
+void Model<T>::mlp_module_backward(int s, T* d_x_tilde, const T* d_a, const T* x_tilde) {
+    const SubLayerIds& ids = table_.sublayers[s];
+    const Views& v = act_.sublayers[s];
+    const int R = rows(), F = config_.ffn;
+    T *const d_h = act_.d_gate, *const d_gate = act_.d_gate, *const d_up = act_.d_up;
+    project_backward(d_h, d_a, v.h, ids.down, Dx::overwrite);
+    swiglu_backward(d_gate, d_up, d_h, v.gate, v.up, size_t(R) * F);
+    if (ids.gate_norm) norm_backward(d_gate, d_gate, v.gate_in, v.gate_norm, ids.gate_norm, R, F);
+    if (ids.up_norm) norm_backward(d_up, d_up, v.up_in, v.up_norm, ids.up_norm, R, F);
+    project_backward(d_x_tilde, d_gate, x_tilde, ids.gate, Dx::overwrite);
+    project_backward(d_x_tilde, d_up, x_tilde, ids.up, Dx::add);
+}
+
+// ---- the whole model: embedding -> [Norm] -> S sub-layers -> [Norm] -> head -----------------------------
+
+template <class T>
+void Model<T>::forward() {
+    const int R = rows(), C = config_.width;
+    embedding_forward(act_.embedded, matrix(table_.embedding), act_.tokens, R, C);
+    if (table_.embedding_norm)
+        norm_forward(act_.x0, act_.embedding_norm, act_.embedded, table_.embedding_norm, R, C);
+    const T* x = act_.x0;
+    for (int s = 0; s < sublayer_count(); s++) x = sublayer_forward(s, x);
+    if (table_.final_norm)
+        norm_forward(act_.last, act_.final_norm, x, table_.final_norm, R, C);
+}
+
+template <class T>
+void Model<T>::evaluate(double divisor) {
+    head_loss<T>(scalars_.template at<double>(), nullptr, nullptr, act_.last, matrix(table_.head),
+                 act_.labels, rows(), config_.width, config_.vocab, divisor);
+}
+
+template <class T>
+void Model<T>::backward(double divisor) {
+    const int R = rows(), C = config_.width;
+    head_loss<T>(scalars_.template at<double>(), act_.d_stream, gradient(table_.head), act_.last,
+                 matrix(table_.head), act_.labels, R, C, config_.vocab, divisor);
+    if (table_.final_norm)
+        norm_backward(act_.d_stream, act_.d_stream, hidden(sublayer_count()), act_.final_norm,
+                      table_.final_norm, R, C);
+    for (int s = sublayer_count() - 1; s >= 0; s--) sublayer_backward(s, hidden(s));
+    if (table_.embedding_norm)
+        norm_backward(act_.d_stream, act_.d_stream, act_.embedded, act_.embedding_norm,
+                      table_.embedding_norm, R, C);
+    embedding_backward<T>(gradient(table_.embedding), act_.d_stream, act_.tokens, act_.order, R, C);
+}
+
+// ---- kernels with the table's tensors -----------------------------------------------------------------
+
+template <class T>
+void Model<T>::norm_forward(T* y, NormStats<T> stats, const T* x, NormIds ids, int rows, int width) {
+    const Accum<T> eps = static_cast<Accum<T>>(config_.norm_eps);
+    if (config_.layernorm)
+        layernorm_forward(y, stats.mean, stats.rstd, x, vector(ids.gamma), vector(ids.beta), rows,
+                          width, eps);
+    else
+        rmsnorm_forward(y, stats.rstd, x, vector(ids.gamma), rows, width, eps);
+}
+
+template <class T>
+void Model<T>::norm_backward(T* dx, const T* dy, const T* x, NormStats<T> stats, NormIds ids,
+                             int rows, int width) {
+    if (config_.layernorm)
+        layernorm_backward(dx, gradient(ids.gamma), gradient(ids.beta), dy, x, vector(ids.gamma),
+                           stats.mean, stats.rstd, rows, width);
+    else
+        rmsnorm_backward(dx, gradient(ids.gamma), dy, x, vector(ids.gamma), stats.rstd, rows, width);
+}
+
+// A norm of q, k or v: gamma's size tells whether each head is a row, or all heads together are.
+template <class T>
+void Model<T>::qkv_norm_forward(T* y, NormStats<T> stats, const T* x, NormIds ids, int width) {
+    const int C = table_.rows[ids.gamma].cols;
+    norm_forward(y, stats, x, ids, rows() * (width / C), C);
+}
+
+template <class T>
+void Model<T>::qkv_norm_backward(T* dx, const T* x, NormStats<T> stats, NormIds ids, int width) {
+    const int C = table_.rows[ids.gamma].cols;
+    norm_backward(dx, dx, x, stats, ids, rows() * (width / C), C);
+}
+
+template <class T>
+void Model<T>::project(T* y, const T* x, int id) {
+    const Tensor& w = table_.rows[id];
+    linear_forward<T>(y, x, matrix(id), nullptr, rows(), w.cols, w.rows);
+}
+
+template <class T>
+void Model<T>::project_backward(T* dx, const T* dy, const T* x, int id, Dx mode) {
+    const Tensor& w = table_.rows[id];
+    linear_backward<T>(dx, gradient(id), nullptr, dy, x, matrix(id), rows(), w.cols, w.rows, mode);
+}
+
+template <class T>
+AttentionShape Model<T>::attention_shape() const {
+    return {B_, T_, T_, 0, config_.heads, config_.kv_heads, config_.head_size()};
+}
+
+// ---- memory --------------------------------------------------------------------------------------------
+
+namespace {
+
+// Offsets in bytes of all tensors in the weights' arena; the last entry is its size.
+template <class T>
+std::vector<size_t> lay_out_weights(const TensorTable& table) {
+    std::vector<size_t> offsets = {0};
+    for (const Tensor& tensor : table.rows) {
+        const size_t bytes = tensor.size() * (tensor.is_matrix() ? sizeof(T) : sizeof(Accum<T>));
+        offsets.push_back(offsets.back() + (bytes + 63) / 64 * 64);
+    }
+    return offsets;
+}
+
+template <class T>
+size_t workspace_bytes(const ModelConfig& c, const TensorTable& table, int B, int T_) {
+    const AttentionShape attention = {B, T_, T_, 0, c.heads, c.kv_heads, c.head_size()};
+    return std::max({norm_workspace<T>(std::max(c.width, c.ffn)), attention_workspace<T>(attention),
+                     head_loss_workspace<T>(B * T_, c.vocab),
+                     sum_of_squares_workspace<T>(table.gradient_numbers())});
+}
+
+}  // namespace
+
+template <class T>
+MemoryPlan plan_memory(const ModelConfig& config, int B, int T_, int moments) {
+    const TensorTable table = tensor_table(config);
+    Activations<T> unused;
+    MemoryPlan plan;
+    plan.weights = lay_out_weights<T>(table).back();
+    plan.gradients = table.gradient_numbers() * sizeof(Accum<T>);
+    plan.optimizer = moments * plan.gradients;
+    plan.activations = lay_out(unused, config, B, T_, nullptr);
+    plan.workspace = workspace_bytes<T>(config, table, B, T_);
+    return plan;
+}
+
+template <class T>
+Model<T>::Model(const ModelConfig& config, int B, int T_)
+    : config_(config),
+      table_(tensor_table(config)),
+      sublayers_(sublayers(config.placement)),
+      weight_offsets_(lay_out_weights<T>(table_)),
+      weights_(weight_offsets_.back()),
+      gradients_(table_.gradient_numbers() * sizeof(Accum<T>)),
+      activations_(lay_out(act_, config, B, T_, nullptr)),
+      scalars_(sizeof(double)),
+      B_max_(B),
+      T_max_(T_),
+      B_(B),
+      T_(T_) {
+    lay_out(act_, config_, B, T_, activations_.at());
+    reserve_workspace<T>(workspace_bytes<T>(config_, table_, B, T_));
+    rope_table<T>(act_.rope, T_, config_.head_size(), config_.rope_base);
+}
+
+template <class T>
+void Model<T>::initialise(uint64_t seed) {
+    for (int id = 0; id < static_cast<int>(table_.rows.size()); id++)
+        set_values(id, initial_values(table_.rows[id], seed, id));
+}
+
+template <class T>
+void Model<T>::load(const Batch& batch) {
+    CHECK(batch.B >= 1 && batch.T >= 1 && batch.B * batch.T <= B_max_ * T_max_ && batch.T <= T_max_);
+    B_ = batch.B;
+    T_ = batch.T;
+    std::vector<int> order(rows());
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(),
+                     [&](int i, int j) { return batch.tokens[i] < batch.tokens[j]; });
+    const size_t bytes = rows() * sizeof(int);
+    device_upload<T>(act_.tokens, batch.tokens.data(), bytes);
+    device_upload<T>(act_.labels, batch.labels.data(), bytes);
+    device_upload<T>(act_.order, order.data(), bytes);
+}
+
+template <class T>
+void Model<T>::zero_loss() {
+    scalars_.zero();
+}
+
+template <class T>
+void Model<T>::zero_gradients() {
+    gradients_.zero();
+}
+
+template <class T>
+double Model<T>::loss() const {
+    double loss;
+    device_download<T>(&loss, scalars_.at(), sizeof loss);
+    return loss;
+}
+
+// ---- looking inside ------------------------------------------------------------------------------------
+
+namespace {
+
+template <class T, class Number>
+std::vector<double> download_as_double(const Number* device, size_t n) {
+    std::vector<Number> numbers(n);
+    device_download<T>(numbers.data(), device, n * sizeof(Number));
+    return {numbers.begin(), numbers.end()};
+}
+
+template <class T, class Number>
+void upload_from_double(Number* device, const std::vector<double>& values) {
+    const std::vector<Number> numbers(values.begin(), values.end());
+    device_upload<T>(device, numbers.data(), numbers.size() * sizeof(Number));
+}
+
+}  // namespace
+
+template <class T>
+Accum<T>* Model<T>::gradient(int id) const {
+    if (id < 0 || !table_.rows[id].trained) return nullptr;
+    return all_gradients() + table_.rows[id].offset;
+}
+
+template <class T>
+std::vector<double> Model<T>::values(int id) const {
+    const size_t n = table_.rows[id].size();
+    return table_.rows[id].is_matrix() ? download_as_double<T>(matrix(id), n)
+                                       : download_as_double<T>(vector(id), n);
+}
+
+template <class T>
+std::vector<double> Model<T>::gradient_values(int id) const {
+    CHECK(gradient(id));
+    return download_as_double<T>(gradient(id), table_.rows[id].size());
+}
+
+template <class T>
+void Model<T>::set_values(int id, const std::vector<double>& values) {
+    CHECK(values.size() == table_.rows[id].size());
+    if (table_.rows[id].is_matrix())
+        upload_from_double<T>(matrix(id), values);
+    else
+        upload_from_double<T>(vector(id), values);
+}
+
+template <class T>
+std::vector<double> Model<T>::hidden_state(int s) const {
+    return download_as_double<T>(hidden(s), size_t(rows()) * config_.width);
+}
+
+template <class T>
+std::vector<double> Model<T>::next_token_logits() {
+    const int C = config_.width, V = config_.vocab;
+    T* const logits = static_cast<T*>(workspace<T>(V * sizeof(T)));
+    linear_forward<T>(logits, act_.last + size_t(T_ - 1) * C, matrix(table_.head), nullptr, 1, C, V);
+    return download_as_double<T>(logits, V);
+}
+
+template class Model<double>;
+template class Model<float>;
+template MemoryPlan plan_memory<double>(const ModelConfig&, int, int, int);
+template MemoryPlan plan_memory<float>(const ModelConfig&, int, int, int);
+
+}  // namespace peri

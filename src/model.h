@@ -1,0 +1,101 @@
+// The Transformer: parameters, forward, backward. It knows nothing of files, flags or printing.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "activations.h"
+#include "config.h"
+#include "data.h"
+#include "device.h"
+#include "kernels.h"
+#include "tensors.h"
+
+namespace peri {
+
+// Bytes by part, known before anything is allocated.
+struct MemoryPlan {
+    size_t weights, gradients, optimizer, activations, workspace;
+    size_t total() const { return weights + gradients + optimizer + activations + workspace; }
+};
+
+// For batches of B sequences of T tokens; moments: the optimizer's numbers per weight.
+template <class T>
+MemoryPlan plan_memory(const ModelConfig& config, int B, int T_, int moments);
+
+template <class T>
+class Model {
+  public:
+    // Memory for batches of up to B sequences of up to T tokens; all weights 0.
+    // Throws UserError when there is not enough.
+    Model(const ModelConfig& config, int B, int T_);
+
+    void initialise(uint64_t seed);
+
+    // The batch that the functions below work on; its B and T may be smaller than the model's.
+    void load(const Batch& batch);
+
+    void forward();
+
+    // Add the mean loss over the labels, sum / divisor, to the loss on the device. backward also adds
+    // the gradient of every trained tensor to the gradient arena. Both come after forward.
+    void evaluate(double divisor);
+    void backward(double divisor);
+
+    void zero_loss();
+    void zero_gradients();
+    double loss() const;  // nats a token; waits for the device
+
+    // logits (V) of the last token of sequence 0; after forward
+    std::vector<double> next_token_logits();
+
+    // The hidden state (R,C) before sub-layer s; s = S: after the last one. After forward.
+    std::vector<double> hidden_state(int s) const;
+
+    const ModelConfig& config() const { return config_; }
+    const TensorTable& table() const { return table_; }
+    int sublayer_count() const { return static_cast<int>(sublayers_.size()); }
+
+    // Row `id` of the table: its values on the device, and its gradient (null if not trained).
+    T* matrix(int id) const { return weights_.template at<T>(weight_offsets_[id]); }
+    Accum<T>* vector(int id) const { return weights_.template at<Accum<T>>(weight_offsets_[id]); }
+    Accum<T>* gradient(int id) const;
+    Accum<T>* all_gradients() const { return gradients_.template at<Accum<T>>(); }
+
+    // Copies of one tensor on the host, as double.
+    std::vector<double> values(int id) const;
+    std::vector<double> gradient_values(int id) const;
+    void set_values(int id, const std::vector<double>& values);
+
+  private:
+    using Views = SubLayerActivations<T>;
+
+    const T* sublayer_forward(int s, const T* x);
+    void sublayer_backward(int s, const T* x);
+    void attention_module_forward(int s, T* a, const T* x_tilde);
+    void attention_module_backward(int s, T* d_x_tilde, const T* d_a, const T* x_tilde);
+    void mlp_module_forward(int s, T* a, const T* x_tilde);
+    void mlp_module_backward(int s, T* d_x_tilde, const T* d_a, const T* x_tilde);
+
+    void norm_forward(T* y, NormStats<T> stats, const T* x, NormIds ids, int rows, int width);
+    void norm_backward(T* dx, const T* dy, const T* x, NormStats<T> stats, NormIds ids, int rows,
+                       int width);
+    void project(T* y, const T* x, int id);
+    void project_backward(T* dx, const T* dy, const T* x, int id, Dx mode);
+    void qkv_norm_forward(T* y, NormStats<T> stats, const T* x, NormIds ids, int width);
+    void qkv_norm_backward(T* dx, const T* x, NormStats<T> stats, NormIds ids, int width);
+
+    const T* hidden(int s) const { return s == 0 ? act_.x0 : act_.sublayers[s - 1].y; }
+    AttentionShape attention_shape() const;
+    int rows() const { return B_ * T_; }
+
+    ModelConfig config_;
+    TensorTable table_;
+    std::vector<SubLayer> sublayers_;
+    std::vector<size_t> weight_offsets_;  // bytes
+    Activations<T> act_;  // views into activations_
+    Arena<T> weights_, gradients_, activations_, scalars_;
+    int B_max_, T_max_, B_, T_;
+};
+
+}  // namespace peri

@@ -1,0 +1,35 @@
+// AdamW and SGD over the tensor table, with clipping of the global gradient norm.
+#pragma once
+
+#include "model.h"
+
+namespace peri {
+
+struct OptimizerSettings {
+    bool sgd = false;  // Appendix I
+    double beta1 = 0.9, beta2 = 0.95, eps = 1e-8, momentum = 0.9;
+    double weight_decay = 0.033;  // Table 2; matrices only
+    double clip = 1;              // largest global gradient norm; 0: no clipping
+
+    int moments() const { return sgd ? 1 : 2; }
+};
+
+template <class T>
+class Optimizer {
+  public:
+    Optimizer(Model<T>& model, const OptimizerSettings& settings);
+
+    // One update of every trained tensor from the gradients in the model, at learning rate lr.
+    // A gradient norm that is not finite makes every weight NaN: nothing hides a divergence.
+    void step(double lr);
+
+    double gradient_norm() const;  // before clipping, of the latest step; waits for the device
+
+  private:
+    Model<T>& model_;
+    OptimizerSettings settings_;
+    Arena<T> m_, v_, scalars_;  // moments lie as the gradients do; scalars: sum, norm, scale
+    int steps_ = 0;
+};
+
+}  // namespace peri

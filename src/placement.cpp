@@ -1,0 +1,110 @@
+#include "placement.h"
+
+#include <cmath>
+#include <sstream>
+
+#include "check.h"
+
+namespace peri {
+
+// clang-format off
+const std::vector<Placement>& placements() {
+    constexpr bool x = true, o = false;
+    static const std::vector<Placement> table = {
+    //                A  B  C   queries, keys   inner  alpha             emb final  init               source
+        {"post",       o, o, x,  QkNorm::none,   o,     Alpha::one,       o,  o,     OwnInit::normal,   "Peri-LN, Eq. 1"},
+        {"pre",        x, o, o,  QkNorm::none,   o,     Alpha::one,       o,  x,     OwnInit::normal,   "Peri-LN, Eq. 2"},
+        {"peri",       x, x, o,  QkNorm::none,   o,     Alpha::one,       x,  x,     OwnInit::normal,   "Peri-LN, Eq. 3"},
+        {"output",     o, x, o,  QkNorm::none,   o,     Alpha::one,       o,  x,     OwnInit::normal,   "Peri-LN, Table 5, B"},
+        {"input-main", x, o, x,  QkNorm::none,   o,     Alpha::one,       o,  o,     OwnInit::normal,   "Peri-LN, Table 5, A + C"},
+        {"olmo2",      o, x, o,  QkNorm::full,   o,     Alpha::one,       o,  x,     OwnInit::normal,   "Peri-LN, Appendix H"},
+        {"keel",       x, o, x,  QkNorm::none,   o,     Alpha::sublayers, o,  o,     OwnInit::normal,   "arXiv 2601.19895"},
+        {"simple",     o, x, o,  QkNorm::full,   x,     Alpha::one,       o,  x,     OwnInit::simple,   "arXiv 2602.01212"},
+        {"deep",       o, o, x,  QkNorm::none,   o,     Alpha::deepnorm,  o,  o,     OwnInit::deepnorm, "DeepNorm, arXiv 2203.00555"},
+    };
+    return table;
+}
+// clang-format on
+
+namespace {
+
+std::string names() {
+    std::string list;
+    for (const Placement& p : placements()) list += std::string(p.name) + ", ";
+    return list + "mix";
+}
+
+const Placement& find(const std::string& name, const std::string& text) {
+    for (const Placement& p : placements())
+        if (name == p.name) return p;
+    throw UserError("--norm " + text + ": '" + name + "' is no placement; choose one of " + names() +
+                    ", or a list such as post:3,peri:9");
+}
+
+}  // namespace
+
+std::vector<Placement> parse_placements(const std::string& text, int layers) {
+    if (text == "mix") {  // Mix-LN, arXiv 2412.13795
+        const int post = (layers + 3) / 4;
+        std::vector<Placement> mix(post, find("post", text));
+        mix.insert(mix.end(), layers - post, find("pre", text));
+        return mix;
+    }
+    if (text.find(':') == std::string::npos) return std::vector<Placement>(layers, find(text, text));
+    std::vector<Placement> list;
+    std::istringstream parts(text);
+    for (std::string part; std::getline(parts, part, ',');) {
+        const size_t colon = part.find(':');
+        const std::string count = colon == std::string::npos ? "" : part.substr(colon + 1);
+        if (count.empty() || count.size() > 6 ||
+            count.find_first_not_of("0123456789") != std::string::npos || std::stoi(count) == 0)
+            throw UserError("--norm " + text + ": '" + part +
+                            "' should be a placement and a number of layers, such as post:3");
+        list.insert(list.end(), std::stoi(count), find(part.substr(0, colon), text));
+    }
+    if (static_cast<int>(list.size()) != layers)
+        throw UserError("--norm " + text + " names " + std::to_string(list.size()) +
+                        " layers, but the model has " + std::to_string(layers) +
+                        ": change the numbers or --layers");
+    return list;
+}
+
+std::string equation(const Placement& p) {
+    const std::string input = p.A ? "Norm(x)" : "x";
+    const std::string module = (p.inner                   ? "NormedModule("
+                                : p.qk != QkNorm::none ? "QkNormedModule("
+                                                       : "Module(") +
+                               input + ")";
+    const std::string branch = p.B ? "Norm(" + module + ")" : module;
+    const std::string main = p.alpha == Alpha::sublayers  ? "S x"
+                             : p.alpha == Alpha::deepnorm ? "(2L)^1/4 x"
+                                                          : "x";
+    const std::string sum = main + " + " + branch;
+    return "y = " + (p.C ? "Norm(" + sum + ")" : sum);
+}
+
+std::vector<SubLayer> sublayers(const std::vector<Placement>& layers) {
+    std::vector<SubLayer> list;
+    const double L = static_cast<double>(layers.size());
+    for (int layer = 0; layer < static_cast<int>(layers.size()); layer++) {
+        const Placement& p = layers[layer];
+        double alpha = 1;
+        if (p.alpha == Alpha::sublayers) alpha = 2 * L;
+        if (p.alpha == Alpha::deepnorm) alpha = std::pow(2 * L, 0.25);
+        SubLayer s = {layer, true, p.A, p.B, p.C, p.qk, p.inner, alpha, p.init};
+        // KEEL's first attention has no norm on the main path, and neither of its first two
+        // sub-layers scales it.
+        const bool first_of_keel = p.alpha == Alpha::sublayers && layer == 0;
+        if (first_of_keel) {
+            s.alpha = 1;
+            s.C = false;
+        }
+        list.push_back(s);
+        s.attention = false;
+        s.C = p.C;
+        list.push_back(s);
+    }
+    return list;
+}
+
+}  // namespace peri

@@ -1,0 +1,356 @@
+// One kernel at one shape as a Problem: its arrays by role and its two calls. From that alone come
+// the checks all kernels share:
+//   gradient_errors   backward against central differences of forward, in double
+//   float_errors      float against double on the same inputs
+//   bit_errors        the same inputs give the same bits, on one thread and on two
+// and, in every run, that inputs stay as they were, that nothing is written outside an array, that
+// what a kernel overwrites may hold NaN and that what it accumulates is added to. All return what
+// is wrong in words, "" when nothing is.
+#pragma once
+
+#include <cstddef>
+#include <cstring>
+#include <functional>
+#include <initializer_list>
+#include <limits>
+#include <map>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "compare.h"
+#include "device.h"
+#include "kernels.h"
+#include "random.h"
+
+namespace peri {
+
+inline constexpr uint64_t seeds[] = {1, 2, 3};
+
+enum class Stage { given, forward, backward };  // who writes an array: the test, or which call
+
+// An array with a guard band at either end, in the memory of the device where T lives.
+template <class T>
+struct Slot {
+    std::string name;
+    std::string gradient_of;  // the input whose gradient it is, "" for all others
+    Stage stage;
+    bool accumulated;              // on entry it holds random values, not NaN
+    size_t n, terms;               // its length; how many terms are summed into one entry
+    Arena<T> memory;               // guard, entries, guard
+    std::vector<std::byte> image;  // what the memory held when last looked at
+    std::vector<double> before;    // the entries on entry
+    void (*encode)(std::byte*, const std::vector<double>&);
+    void (*decode)(std::vector<double>&, const std::byte*);
+};
+
+template <class E>
+void encode_as(std::byte* to, const std::vector<double>& from) {
+    for (const double value : from) {
+        const E entry = static_cast<E>(value);
+        std::memcpy(to, &entry, sizeof(E));
+        to += sizeof(E);
+    }
+}
+
+template <class E>
+void decode_as(std::vector<double>& to, const std::byte* from) {
+    for (double& value : to) {
+        E entry;
+        std::memcpy(&entry, from, sizeof(E));
+        value = static_cast<double>(entry);
+        from += sizeof(E);
+    }
+}
+
+template <class T>
+class Problem {
+  public:
+    // Entries of 0xff are NaN: a kernel that reads a guard shows it in its results.
+    static constexpr size_t guard = 64;
+    static constexpr std::byte guard_byte = std::byte(0xff);
+
+    std::string title;
+    std::function<void()> forward, backward;
+    double offset = 1;       // magnitude of what accumulated arrays hold on entry
+    double least_scale = 1;  // of an output, for the tolerance of float_errors
+
+    Problem(const std::string& kernel, std::initializer_list<long> sizes, uint64_t seed)
+        : title(kernel + "("), seed_(seed) {
+        for (const long size : sizes) title += std::to_string(size) + ",";
+        title.back() = ')';
+        title += " seed " + std::to_string(seed);
+    }
+
+    // ---- building: each returns the device pointer; the gradient of x is named dx
+
+    template <class E = T>
+    E* input(const std::string& name, size_t n) {
+        E* const entries = add<E>(name, Stage::given, false, n, 1);
+        set(name, random(n, slots_.size(), 1));
+        return entries;
+    }
+
+    int* integers(const std::string& name, const std::vector<int>& values) {
+        int* const entries = add<int>(name, Stage::given, false, values.size(), 1);
+        set(name, std::vector<double>(values.begin(), values.end()));
+        return entries;
+    }
+
+    template <class E = T>
+    E* output(const std::string& name, size_t n, size_t terms) {
+        return add<E>(name, Stage::forward, false, n, terms);
+    }
+
+    template <class E = T>
+    E* accumulated_output(const std::string& name, size_t n, size_t terms,
+                          Stage stage = Stage::forward) {
+        return add<E>(name, stage, true, n, terms);
+    }
+
+    // The random projection: loss = sum_i dy_i y_i.
+    template <class E = T>
+    E* upstream(const std::string& output) {
+        projected_ = output;
+        return input<E>("d" + output, slot(output).n);
+    }
+
+    template <class E = T>
+    E* gradient(const std::string& input, size_t terms) {
+        return add<E>("d" + input, Stage::backward, false, slot(input).n, terms, input);
+    }
+
+    // n: where the gradient is shorter than the input, whose end is then never read
+    template <class E = Accum<T>>
+    E* accumulated_gradient(const std::string& input, size_t terms, size_t n = 0) {
+        return add<E>("d" + input, Stage::backward, true, n ? n : slot(input).n, terms, input);
+    }
+
+    // ---- running and looking
+
+    // The entries of an array the test gives, from now on.
+    void set(const std::string& name, const std::vector<double>& values) {
+        load(slot(name), values);
+    }
+
+    Problem& run(Stage stage) {
+        for (size_t i = 0; i < slots_.size(); i++) {
+            Slot<T>& s = slots_[i];
+            if (s.stage != stage) continue;
+            load(s, s.accumulated ? random(s.n, 1000 + i, offset) : std::vector<double>(s.n, nan));
+        }
+        (stage == Stage::forward ? forward : backward)();
+        device_synchronize<T>();
+        for (Slot<T>& s : slots_) inspect(s, s.stage == stage);
+        return *this;
+    }
+
+    Problem& run() {
+        poison_workspace();
+        run(Stage::forward);
+        return backward ? run(Stage::backward) : *this;
+    }
+
+    // What the array holds; what was added to it if it is accumulated.
+    std::vector<double> values(const std::string& name) const {
+        const Slot<T>& s = slot(name);
+        std::vector<double> result = decode(s);
+        if (s.accumulated)
+            for (size_t i = 0; i < s.n; i++) result[i] -= s.before[i];
+        return result;
+    }
+
+    // What the array holds now on the device, where a test has called a kernel itself.
+    std::vector<double> device_values(const std::string& name) {
+        Slot<T>& s = slot(name);
+        device_synchronize<T>();
+        device_download<T>(s.image.data(), s.memory.at(), s.image.size());
+        return decode(s);
+    }
+
+    std::vector<double> before(const std::string& name) const { return slot(name).before; }
+    const std::vector<Slot<T>>& slots() const { return slots_; }
+    const std::string& projected() const { return projected_; }
+    const std::string& errors() const { return errors_; }
+
+    template <class E = T>
+    E* at(const std::string& name) const {
+        return slot(name).memory.template at<E>(guard);
+    }
+
+    const Slot<T>& slot(const std::string& name) const {
+        for (const Slot<T>& s : slots_)
+            if (s.name == name) return s;
+        throw std::runtime_error(title + " has no array " + name);
+    }
+    Slot<T>& slot(const std::string& name) {
+        return const_cast<Slot<T>&>(static_cast<const Problem&>(*this).slot(name));
+    }
+
+  private:
+    static constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+
+    template <class E>
+    E* add(const std::string& name, Stage stage, bool accumulated, size_t n, size_t terms,
+           const std::string& gradient_of = "") {
+        const size_t bytes = n * sizeof(E) + 2 * guard;
+        slots_.push_back({name, gradient_of, stage, accumulated, n, terms, Arena<T>(bytes),
+                          std::vector<std::byte>(bytes, guard_byte), std::vector<double>(n),
+                          encode_as<E>, decode_as<E>});
+        return at<E>(name);
+    }
+
+    // Either sign, magnitude in [0.5, 1.5): far from relu's kink and from norms that vanish.
+    // Rounded to float, so that float and double see the same numbers.
+    std::vector<double> random(size_t n, size_t stream, double magnitude) const {
+        Rng rng(seed_, stream);
+        std::vector<double> result(n);
+        for (double& value : result) {
+            const double sign = rng.below(2) ? 1 : -1;
+            value = static_cast<float>(magnitude * sign * (0.5 + rng.uniform()));
+        }
+        return result;
+    }
+
+    void load(Slot<T>& s, const std::vector<double>& values) {
+        if (values.size() != s.n) throw std::runtime_error(title + ": length of " + s.name);
+        s.before = values;
+        std::fill(s.image.begin(), s.image.end(), guard_byte);
+        s.encode(s.image.data() + guard, values);
+        device_upload<T>(s.memory.at(), s.image.data(), s.image.size());
+    }
+
+    static std::vector<double> decode(const Slot<T>& s) {
+        std::vector<double> result(s.n);
+        s.decode(result, s.image.data() + guard);
+        return result;
+    }
+
+    void inspect(Slot<T>& s, bool may_be_written) {
+        std::vector<std::byte> now(s.image.size());
+        device_download<T>(now.data(), s.memory.at(), now.size());
+        const auto same = [&](size_t from, size_t to) {
+            return std::equal(now.begin() + from, now.begin() + to, s.image.begin() + from);
+        };
+        if (!same(0, guard) || !same(now.size() - guard, now.size()))
+            errors_ += title + ": written outside " + s.name + "\n";
+        if (!may_be_written && !same(guard, now.size() - guard))
+            errors_ += title + ": " + s.name + " was changed\n";
+        s.image.swap(now);
+    }
+
+    // A kernel must not count on what its workspace held.
+    static void poison_workspace() {
+        static const std::vector<std::byte> ones(size_t(1) << 20, guard_byte);
+        device_upload<T>(workspace<T>(ones.size()), ones.data(), ones.size());
+    }
+
+    uint64_t seed_;
+    std::vector<Slot<T>> slots_;
+    std::string projected_, errors_;
+};
+
+// d output / d input_i for every entry of the output: central differences of steps h, h/2, h/4,
+// extrapolated twice (Richardson), so that the error is of order h^6.
+inline std::vector<double> derivative(Problem<double>& p, const std::string& input, size_t i) {
+    constexpr double step = 0.02;
+    constexpr int levels = 3;
+    const std::vector<double> values = p.before(input);
+    const auto outputs_at = [&](double value) {
+        std::vector<double> moved = values;
+        moved[i] = value;
+        p.set(input, moved);
+        return p.run(Stage::forward).values(p.projected());
+    };
+    std::vector<std::vector<double>> row;  // row[j]: extrapolated j times
+    for (int level = 0; level < levels; level++) {
+        const double up = values[i] + std::ldexp(step, -level);
+        const double down = values[i] - std::ldexp(step, -level);
+        std::vector<double> next = outputs_at(up);
+        const std::vector<double> below = outputs_at(down);
+        for (size_t o = 0; o < next.size(); o++) next[o] = (next[o] - below[o]) / (up - down);
+        for (int j = 0; j < level; j++) {
+            const double weight = std::ldexp(1, 2 * (j + 1));  // 4^(j+1)
+            std::swap(row[j], next);
+            for (size_t o = 0; o < next.size(); o++)
+                next[o] = (weight * row[j][o] - next[o]) / (weight - 1);
+        }
+        row.push_back(next);
+    }
+    p.set(input, values);
+    return row.back();
+}
+
+// All n entries, or as many as asked for, drawn at random.
+inline std::vector<size_t> sample(size_t n, size_t most) {
+    std::vector<size_t> result(std::min(n, most));
+    Rng rng(n);
+    for (size_t e = 0; e < result.size(); e++) result[e] = n <= most ? e : rng.below(n);
+    return result;
+}
+
+// |a - n| <= 1e-8 max(largest |n| of the tensor, 1e-3 largest |dy|) for every gradient of the
+// problem
+inline std::string gradient_errors(Problem<double> p, size_t most_entries = 64) {
+    p.run();
+    const std::vector<double> dy = p.values("d" + p.projected());
+    std::map<std::string, std::vector<double>> gradients;  // by input
+    for (const Slot<double>& s : p.slots())
+        if (s.gradient_of != "") gradients[s.gradient_of] = p.values(s.name);
+    std::string errors;
+    for (const auto& [input, analytic] : gradients) {
+        std::vector<double> a, n;
+        for (const size_t i : sample(analytic.size(), most_entries)) {
+            const std::vector<double> column = derivative(p, input, i);
+            a.push_back(analytic[i]);
+            n.push_back(0);
+            for (size_t o = 0; o < column.size(); o++) n.back() += dy[o] * column[o];
+        }
+        const double tolerance = 1e-8 * std::max(largest(n), 1e-3 * largest(dy));
+        const std::string wrong = difference(a, n, tolerance);
+        if (wrong != "") errors += p.title + " d" + input + " " + wrong + "\n";
+    }
+    return errors + p.errors();
+}
+
+// |float - double| <= k epsilon sqrt(terms) scale, scale being the largest entry of the tensor (or
+// of what it held on entry): rounding errors of a sum grow like the root of its length.
+inline std::string float_errors(Problem<float> narrow, Problem<double> wide, double k) {
+    narrow.run();
+    wide.run();
+    std::string errors = narrow.errors() + wide.errors();
+    for (const Slot<double>& s : wide.slots()) {
+        if (s.stage == Stage::given) continue;
+        const std::vector<double> expected = wide.values(s.name);
+        double scale = std::max(largest(expected), wide.least_scale);
+        if (s.accumulated) scale = std::max(scale, largest(s.before));
+        const double epsilon = std::numeric_limits<float>::epsilon();
+        const double tolerance = k * epsilon * std::sqrt(static_cast<double>(s.terms)) * scale;
+        const std::string wrong = difference(narrow.values(s.name), expected, tolerance);
+        if (wrong != "") errors += wide.title + " float " + s.name + " " + wrong + "\n";
+    }
+    return errors;
+}
+
+// Two problems made alike give the same bits; make() returns a fresh one.
+template <class Make>
+std::string bit_errors(Make make) {
+    const int threads_before = get_threads();
+    std::string errors;
+    for (const int threads : {1, 2}) {
+        set_threads(threads);
+        auto once = make(), again = make();
+        once.run();
+        again.run();
+        for (const auto& s : once.slots()) {
+            const std::string wrong = bit_difference(again.values(s.name), once.values(s.name));
+            if (wrong != "")
+                errors += once.title + " on " + std::to_string(threads) + " threads, " + s.name +
+                          " " + wrong + "\n";
+        }
+    }
+    set_threads(threads_before);
+    return errors;
+}
+
+}  // namespace peri

@@ -1,0 +1,224 @@
+#include "catch.h"
+#include "gradcheck.h"
+
+using namespace peri;
+
+namespace {
+
+template <class T>
+Problem<T> rmsnorm(int R, int C, double eps, uint64_t seed) {
+    Problem<T> p("rmsnorm", {R, C}, seed);
+    T* const x = p.input("x", size_t(R) * C);
+    Accum<T>* const gamma = p.template input<Accum<T>>("gamma", C);
+    T* const y = p.output("y", size_t(R) * C, C);
+    Accum<T>* const rstd = p.template output<Accum<T>>("rstd", R, C);
+    T* const dy = p.upstream("y");
+    T* const dx = p.gradient("x", C);
+    Accum<T>* const dgamma = p.accumulated_gradient("gamma", R);
+    p.forward = [=] { rmsnorm_forward<T>(y, rstd, x, gamma, R, C, static_cast<Accum<T>>(eps)); };
+    p.backward = [=] { rmsnorm_backward<T>(dx, dgamma, dy, x, gamma, rstd, R, C); };
+    return p;
+}
+
+template <class T>
+Problem<T> layernorm(int R, int C, double eps, uint64_t seed) {
+    Problem<T> p("layernorm", {R, C}, seed);
+    T* const x = p.input("x", size_t(R) * C);
+    Accum<T>* const gamma = p.template input<Accum<T>>("gamma", C);
+    Accum<T>* const beta = p.template input<Accum<T>>("beta", C);
+    T* const y = p.output("y", size_t(R) * C, C);
+    Accum<T>* const mean = p.template output<Accum<T>>("mean", R, C);
+    Accum<T>* const rstd = p.template output<Accum<T>>("rstd", R, C);
+    T* const dy = p.upstream("y");
+    T* const dx = p.gradient("x", C);
+    Accum<T>* const dgamma = p.accumulated_gradient("gamma", R);
+    Accum<T>* const dbeta = p.accumulated_gradient("beta", R);
+    p.forward = [=] {
+        layernorm_forward<T>(y, mean, rstd, x, gamma, beta, R, C, static_cast<Accum<T>>(eps));
+    };
+    p.backward = [=] { layernorm_backward<T>(dx, dgamma, dbeta, dy, x, gamma, mean, rstd, R, C); };
+    return p;
+}
+
+struct Shape {
+    int R, C;
+};
+const Shape shapes[] = {{1, 1}, {3, 1}, {1, 2}, {5, 7}, {4, 8}, {2, 13}, {67, 5}, {3, 131}};
+
+// A matrix, row by row
+using Matrix = std::vector<double>;
+
+// Eqs. 26 to 30: J_pq = gamma_p (delta_pq / sqrt(ms + eps) - a_p a_q / (D (ms + eps)^(3/2)))
+Matrix rmsnorm_jacobian(const std::vector<double>& a, const std::vector<double>& gamma,
+                        double eps) {
+    const size_t D = a.size();
+    double ms = 0;
+    for (const double v : a) ms += v * v / D;
+    Matrix J(D * D);
+    for (size_t p = 0; p < D; p++)
+        for (size_t q = 0; q < D; q++)
+            J[p * D + q] = gamma[p] * ((p == q) / std::sqrt(ms + eps) -
+                                       a[p] * a[q] / (D * std::pow(ms + eps, 1.5)));
+    return J;
+}
+
+// With c = a - mean a: J_pq = gamma_p ((delta_pq - 1/D) / sqrt(var + eps)
+//                                      - c_p c_q / (D (var + eps)^(3/2)))
+Matrix layernorm_jacobian(const std::vector<double>& a, const std::vector<double>& gamma,
+                          double eps) {
+    const size_t D = a.size();
+    double mean = 0, var = 0;
+    for (const double v : a) mean += v / D;
+    for (const double v : a) var += (v - mean) * (v - mean) / D;
+    Matrix J(D * D);
+    for (size_t p = 0; p < D; p++)
+        for (size_t q = 0; q < D; q++)
+            J[p * D + q] =
+                gamma[p] * (((p == q) - 1.0 / D) / std::sqrt(var + eps) -
+                            (a[p] - mean) * (a[q] - mean) / (D * std::pow(var + eps, 1.5)));
+    return J;
+}
+
+Matrix numeric_jacobian(Problem<double> one_row) {
+    const size_t D = one_row.values("x").size();
+    Matrix J(D * D);
+    for (size_t q = 0; q < D; q++) {
+        const std::vector<double> column = derivative(one_row, "x", q);
+        for (size_t p = 0; p < D; p++) J[p * D + q] = column[p];
+    }
+    return J;
+}
+
+// D equal rows x with the unit vectors as dy: row p of dx is e_p^T J, row p of J.
+Matrix backward_jacobian(Problem<double> rows, const std::vector<double>& x,
+                         const std::vector<double>& gamma) {
+    const size_t D = x.size();
+    Matrix all_x, unit(D * D);
+    for (size_t p = 0; p < D; p++) {
+        all_x.insert(all_x.end(), x.begin(), x.end());
+        unit[p * D + p] = 1;
+    }
+    rows.set("x", all_x);
+    rows.set("dy", unit);
+    rows.set("gamma", gamma);
+    return rows.run().values("dx");
+}
+
+// A norm of one row and of as many rows as it is wide, against its Jacobian in closed form.
+template <class Norm, class Jacobian>
+void check_jacobian(Norm norm, Jacobian jacobian) {
+    for (const uint64_t seed : seeds)
+        for (const int D : {1, 2, 5, 16, 33})
+            for (const double eps : {1e-5, 0.1}) {
+                CAPTURE(seed, D, eps);
+                const Problem<double> row = norm(1, D, eps, seed);
+                const std::vector<double> x = row.values("x"), gamma = row.values("gamma");
+                const Matrix J = jacobian(x, gamma, eps);
+                CHECK(difference(numeric_jacobian(norm(1, D, eps, seed)), J, 1e-9) == "");
+                CHECK(difference(backward_jacobian(norm(D, D, eps, seed), x, gamma), J,
+                                 1e-13 * std::max(1.0, largest(J))) == "");
+            }
+}
+
+}  // namespace
+
+TEST_CASE("rmsnorm: gradients", "[norm]") {
+    for (const uint64_t seed : seeds)
+        for (const auto [R, C] : shapes)
+            for (const double eps : {1e-5, 0.1})
+                CHECK(gradient_errors(rmsnorm<double>(R, C, eps, seed)) == "");
+}
+
+TEST_CASE("layernorm: gradients", "[norm]") {
+    for (const uint64_t seed : seeds)
+        for (const auto [R, C] : shapes)
+            CHECK(gradient_errors(layernorm<double>(R, C, 0.1, seed)) == "");
+    // With eps 1e-5 the finite differences need a row whose variance is not as small itself.
+    for (const uint64_t seed : seeds)
+        CHECK(gradient_errors(layernorm<double>(3, 13, 1e-5, seed)) == "");
+}
+
+TEST_CASE("rmsnorm: the Jacobian of Eqs. 26 to 30, entry by entry", "[norm]") {
+    check_jacobian(rmsnorm<double>, rmsnorm_jacobian);
+}
+
+TEST_CASE("layernorm: its Jacobian, entry by entry", "[norm]") {
+    check_jacobian(layernorm<double>, layernorm_jacobian);
+}
+
+TEST_CASE("norms: float against double", "[norm]") {
+    // k = 8: a square, two sums, a root and four products, each rounded to float
+    for (const uint64_t seed : seeds)
+        for (const auto [R, C] : shapes) {
+            CHECK(float_errors(rmsnorm<float>(R, C, 1e-5, seed), rmsnorm<double>(R, C, 1e-5, seed),
+                               8) == "");
+            // eps 0.1: with a vanishing variance rounding is amplified by its inverse
+            CHECK(float_errors(layernorm<float>(R, C, 0.1, seed),
+                               layernorm<double>(R, C, 0.1, seed), 8) == "");
+        }
+}
+
+TEST_CASE("norms: the values kept for backward are those of the contract", "[norm]") {
+    auto p = layernorm<double>(3, 5, 0.1, 1);
+    auto q = rmsnorm<double>(3, 5, 0.1, 1);
+    p.run();
+    q.run();
+    const std::vector<double> x = p.values("x");
+    std::vector<double> mean(3), layer_rstd(3), rms_rstd(3);
+    for (int r = 0; r < 3; r++) {
+        double square = 0;
+        for (int c = 0; c < 5; c++) {
+            mean[r] += x[r * 5 + c] / 5;
+            square += x[r * 5 + c] * x[r * 5 + c] / 5;
+        }
+        layer_rstd[r] = 1 / std::sqrt(square - mean[r] * mean[r] + 0.1);
+        rms_rstd[r] = 1 / std::sqrt(square + 0.1);
+    }
+    CHECK(difference(p.values("mean"), mean, 1e-14) == "");
+    CHECK(difference(p.values("rstd"), layer_rstd, 1e-13) == "");
+    CHECK(difference(q.values("rstd"), rms_rstd, 1e-14) == "");
+}
+
+TEST_CASE("norms: a zero row is finite, a far mean does not cost layernorm its variance",
+          "[norm]") {
+    auto p = rmsnorm<float>(1, 9, 1e-5, 1);
+    p.set("x", std::vector<double>(9, 0.0));
+    CHECK(nonzero(p.run().values("y")) == "");
+    auto wide = layernorm<double>(1, 9, 1e-5, 1);
+    auto narrow = layernorm<float>(1, 9, 1e-5, 1);
+    std::vector<double> x(9);
+    for (int c = 0; c < 9; c++) x[c] = 4096 + c % 3;  // exact in float; its square is not
+    wide.set("x", x);
+    narrow.set("x", x);
+    CHECK(difference(narrow.run().values("y"), wide.run().values("y"), 1e-4) == "");
+}
+
+TEST_CASE("norms: dx may be dy, parameter gradients may be null", "[norm]") {
+    const int R = 5, C = 7;
+    auto p = rmsnorm<double>(R, C, 1e-5, 1);
+    const std::vector<double> rms_dx = p.run().values("dx");
+    rmsnorm_backward<double>(p.at("dy"), nullptr, p.at("dy"), p.at("x"), p.at("gamma"),
+                             p.at("rstd"), R, C);
+    CHECK(difference(p.device_values("dy"), rms_dx, 1e-13) == "");
+    auto q = layernorm<double>(R, C, 1e-5, 1);
+    const std::vector<double> layer_dx = q.run().values("dx"), dbeta = q.values("dbeta");
+    q.run(Stage::backward);
+    const std::vector<double> dbeta_before = q.before("dbeta");
+    layernorm_backward<double>(q.at("dx"), nullptr, q.at("dbeta"), q.at("dy"), q.at("x"),
+                               q.at("gamma"), q.at("mean"), q.at("rstd"), R, C);
+    std::vector<double> twice = dbeta_before;
+    for (int c = 0; c < C; c++) twice[c] += 2 * dbeta[c];
+    CHECK(difference(q.device_values("dbeta"), twice, 1e-13) == "");
+    layernorm_backward<double>(q.at("dy"), nullptr, nullptr, q.at("dy"), q.at("x"), q.at("gamma"),
+                               q.at("mean"), q.at("rstd"), R, C);
+    CHECK(difference(q.device_values("dy"), layer_dx, 1e-13) == "");
+}
+
+TEST_CASE("norms: the same bits twice", "[norm]") {
+    for (const auto [R, C] : {Shape{67, 5}, Shape{130, 37}}) {
+        CHECK(bit_errors([&] { return rmsnorm<float>(R, C, 1e-5, 1); }) == "");
+        CHECK(bit_errors([&] { return layernorm<float>(R, C, 1e-5, 1); }) == "");
+        CHECK(bit_errors([&] { return rmsnorm<double>(R, C, 1e-5, 1); }) == "");
+        CHECK(bit_errors([&] { return layernorm<double>(R, C, 1e-5, 1); }) == "");
+    }
+}

@@ -1,0 +1,150 @@
+#include "catch.h"
+#include "gradcheck.h"
+
+using namespace peri;
+
+namespace {
+
+struct Shape {
+    int B, T, H, D, first;
+};
+const Shape shapes[] = {{1, 1, 1, 2, 0}, {1, 5, 1, 2, 3}, {2, 3, 3, 6, 0}, {2, 7, 2, 10, 4}};
+
+constexpr double base = 100;
+
+// The table is computed when the problem is made, by the kernel itself.
+template <class T>
+Problem<T> rope(Shape s, uint64_t seed) {
+    Problem<T> p("rope", {s.B, s.T, s.H, s.D, s.first}, seed);
+    const size_t n = size_t(s.B) * s.T * s.H * s.D;
+    T* const x = p.input("x", n);
+    Accum<T>* const table = p.template output<Accum<T>>("table", size_t(s.first + s.T) * s.D, 1);
+    T* const y = p.output("y", n, 2);
+    T* const dy = p.upstream("y");
+    T* const dx = p.gradient("x", 2);
+    p.forward = [=] {
+        rope_table<T>(table, s.first + s.T, s.D, base);
+        rope_forward<T>(y, x, table, s.B, s.T, s.H, s.D, s.first);
+    };
+    p.backward = [=] { rope_backward<T>(dx, dy, table, s.B, s.T, s.H, s.D, s.first); };
+    return p;
+}
+
+double dot(const double* a, const double* b, int n) {
+    double sum = 0;
+    for (int i = 0; i < n; i++) sum += a[i] * b[i];
+    return sum;
+}
+
+}  // namespace
+
+TEST_CASE("rope: the table is cos and sin of t base^(-2i/D)", "[rope]") {
+    const int T = 9, D = 6;
+    auto p = rope<double>({1, T, 1, D, 0}, 1);
+    std::vector<double> expected(T * D);
+    for (int t = 0; t < T; t++)
+        for (int i = 0; i < D / 2; i++) {
+            expected[t * D + i] = std::cos(t * std::pow(base, -2.0 * i / D));
+            expected[t * D + D / 2 + i] = std::sin(t * std::pow(base, -2.0 * i / D));
+        }
+    CHECK(difference(p.run().values("table"), expected, 1e-14) == "");
+}
+
+TEST_CASE("rope: the float table is exact far out", "[rope]") {
+    // At position 100,000 an angle computed in float would be wrong by 0.004.
+    const int T = 100001, D = 2;
+    Arena<float> table(sizeof(float) * T * D);
+    rope_table<float>(table.at(), T, D, 10000);
+    float last[2];
+    device_download<float>(last, table.at() + size_t(T - 1) * D, sizeof last);
+    CHECK(difference({last[0], last[1]}, {std::cos(100000.0), std::sin(100000.0)}, 1e-7) == "");
+}
+
+TEST_CASE("rope: each pair (i, i + D/2) turns by its position's angle", "[rope]") {
+    const Shape s{2, 3, 2, 4, 5};
+    auto p = rope<double>(s, 1);
+    const std::vector<double> x = p.values("x");
+    std::vector<double> expected(x.size());
+    for (size_t row = 0; row < x.size() / s.D; row++)
+        for (int i = 0; i < s.D / 2; i++) {
+            const int t = s.first + static_cast<int>(row / s.H) % s.T;
+            const double angle = t * std::pow(base, -2.0 * i / s.D);
+            const size_t a = row * s.D + i, b = a + s.D / 2;
+            expected[a] = x[a] * std::cos(angle) - x[b] * std::sin(angle);
+            expected[b] = x[a] * std::sin(angle) + x[b] * std::cos(angle);
+        }
+    CHECK(difference(p.run().values("y"), expected, 1e-14) == "");
+}
+
+TEST_CASE("rope: gradients", "[rope]") {
+    for (const uint64_t seed : seeds)
+        for (const Shape& s : shapes) {
+            // only x is an input with a gradient: the table is constant
+            CHECK(gradient_errors(rope<double>(s, seed)) == "");
+        }
+}
+
+TEST_CASE("rope: float against double", "[rope]") {
+    // k = 4: two products and a sum of numbers that are rounded themselves
+    for (const uint64_t seed : seeds)
+        for (const Shape& s : shapes)
+            CHECK(float_errors(rope<float>(s, seed), rope<double>(s, seed), 4) == "");
+}
+
+TEST_CASE("rope: a rotation keeps norms, and scores depend on distance alone", "[rope]") {
+    const int T = 12, D = 8;
+    auto u = rope<double>({1, T, 1, D, 0}, 1);
+    auto v = rope<double>({1, T, 1, D, 0}, 2);
+    std::vector<double> x = u.values("x"), z = v.values("x");
+    for (int i = D; i < T * D; i++) {  // the same vector at every position
+        x[i] = x[i % D];
+        z[i] = z[i % D];
+    }
+    u.set("x", x);
+    v.set("x", z);
+    const std::vector<double> q = u.run().values("y"), k = v.run().values("y");
+    for (int m = 0; m < T; m++) {
+        CAPTURE(m);
+        const double norm = dot(&x[0], &x[0], D);
+        CHECK(difference({dot(&q[m * D], &q[m * D], D)}, {norm}, 1e-13) == "");
+        for (int n = 0; n <= m; n++)
+            CHECK(difference({dot(&q[m * D], &k[n * D], D)}, {dot(&q[(m - n) * D], &k[0], D)},
+                             1e-13) == "");
+    }
+    const double near = dot(&q[D], &k[0], D), far = dot(&q[5 * D], &k[0], D);
+    CHECK(std::abs(near - far) > 1e-3);  // and they do depend on it
+}
+
+TEST_CASE("rope: first = f equals the tokens from f on of a longer call", "[rope]") {
+    const int T = 9, H = 2, D = 6, first = 4, row = H * D;
+    auto whole = rope<double>({1, T, H, D, 0}, 1);
+    auto part = rope<double>({1, T - first, H, D, first}, 1);
+    const auto tail = [&](const std::vector<double>& v) {
+        return std::vector<double>(v.begin() + first * row, v.end());
+    };
+    part.set("x", tail(whole.values("x")));
+    part.set("dy", tail(whole.values("dy")));
+    whole.run();
+    part.run();
+    CHECK(difference(part.values("y"), tail(whole.values("y")), 1e-15) == "");
+    CHECK(difference(part.values("dx"), tail(whole.values("dx")), 1e-15) == "");
+}
+
+TEST_CASE("rope: y may be x, dx may be dy, and backward undoes forward", "[rope]") {
+    const Shape s{2, 7, 2, 10, 4};
+    auto p = rope<double>(s, 1);
+    p.run();
+    const std::vector<double> x = p.values("x"), y = p.values("y"), dx = p.values("dx");
+    double* const table = p.at("table");
+    rope_forward<double>(p.at("x"), p.at("x"), table, s.B, s.T, s.H, s.D, s.first);
+    CHECK(difference(p.device_values("x"), y, 1e-15) == "");
+    rope_backward<double>(p.at("x"), p.at("x"), table, s.B, s.T, s.H, s.D, s.first);
+    CHECK(difference(p.device_values("x"), x, 1e-14) == "");
+    rope_backward<double>(p.at("dy"), p.at("dy"), table, s.B, s.T, s.H, s.D, s.first);
+    CHECK(difference(p.device_values("dy"), dx, 1e-15) == "");
+}
+
+TEST_CASE("rope: the same bits twice", "[rope]") {
+    CHECK(bit_errors([] { return rope<float>({2, 33, 3, 10, 4}, 1); }) == "");
+    CHECK(bit_errors([] { return rope<double>({2, 33, 3, 10, 4}, 1); }) == "");
+}

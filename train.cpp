@@ -1,0 +1,213 @@
+// peri.cpp: trains a Transformer with its norms placed as the user says.
+//   flags -> data, model, optimizer -> training loop -> summary
+
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <ctime>
+#include <deque>
+#include <filesystem>
+#include <fstream>
+
+#include "check.h"
+#include "flags.h"
+#include "generate.h"
+#include "metrics.h"
+#include "probe.h"
+
+using namespace peri;
+
+namespace {
+
+constexpr int exit_done = 0, exit_user = 2, exit_diverged = 3;
+
+double seconds_now() {
+    const auto now = std::chrono::steady_clock::now().time_since_epoch();
+    return std::chrono::duration<double>(now).count();
+}
+
+std::string default_directory(const std::string& norm) {
+    char date[32];
+    const std::time_t now = std::time(nullptr);
+    std::strftime(date, sizeof date, "%Y-%m-%d-%H%M%S", std::localtime(&now));
+    return std::string("runs/") + date + "-" + norm;
+}
+
+// ---- what is printed before a run ------------------------------------------------------------------
+
+void print_settings(const RunConfig& run) {
+    const ModelConfig& m = run.model;
+    const TensorTable table = tensor_table(m);
+    const double millions = 1e-6 * static_cast<double>(table.parameters());
+    const double without = millions - 1e-6 * static_cast<double>(table.embedding_parameters());
+    std::printf("norm        %s\n", m.norm.c_str());
+    const Placement* previous = nullptr;
+    for (const Placement& p : m.placement) {
+        if (previous && previous->name == p.name) continue;
+        std::printf("            %s: %s   (%s)\n", p.name, equation(p).c_str(), p.source);
+        previous = &p;
+    }
+    std::printf("            %s, qk-norm %s, embedding norm %s, final norm %s%s\n",
+                m.layernorm ? "LayerNorm" : "RMSNorm", to_string(m.placement.front().qk),
+                m.embedding_norm ? "on" : "off", m.final_norm ? "on" : "off",
+                m.freeze_output_gamma ? ", output gammas frozen" : "");
+    std::printf("model       %d layers, width %d, %d heads of %d (%d key/value), MLP %d, vocabulary %d\n",
+                m.layers, m.width, m.heads, m.head_size(), m.kv_heads, m.ffn, m.vocab);
+    std::printf("parameters  %.2f M, %.2f M without embedding and head\n", millions, without);
+    std::printf("training    %lld steps of %d x %d tokens, %s, learning rate %g, weight decay %g, seed %llu\n",
+                static_cast<long long>(run.schedule.steps), run.batch, run.seq,
+                run.optimizer.sgd ? "SGD" : "AdamW", run.schedule.peak, run.optimizer.weight_decay,
+                static_cast<unsigned long long>(run.seed));
+}
+
+void print_memory(const RunConfig& run) {
+    const MemoryPlan plan =
+        plan_memory<float>(run.model, run.batch, run.seq, run.optimizer.moments());
+    const auto mib = [](size_t bytes) { return static_cast<double>(bytes) / (1 << 20); };
+    std::printf("memory      %.1f MiB: weights %.1f, gradients %.1f, optimizer %.1f, activations %.1f, "
+                "workspace %.1f\n",
+                mib(plan.total()), mib(plan.weights), mib(plan.gradients), mib(plan.optimizer),
+                mib(plan.activations), mib(plan.workspace));
+}
+
+// ---- one run --------------------------------------------------------------------------------------
+
+double validation_loss(Model<float>& model, const Data& data, const RunConfig& run) {
+    model.zero_loss();
+    for (int i = 0; i < run.val_batches; i++) {
+        model.load(data.validation(i, run.batch, run.seq));
+        model.forward();
+        model.evaluate(double(run.batch) * run.seq * run.val_batches);
+    }
+    return model.loss();
+}
+
+std::vector<double> held_out_variance(Model<float>& model, const Data& data, const RunConfig& run) {
+    model.load(data.validation(0, run.batch, run.seq));
+    model.forward();
+    return hidden_variance(model);
+}
+
+void save_variance(const std::string& path, const std::vector<double>& start,
+                   const std::vector<double>& now) {
+    std::ofstream file(path);
+    file << "sublayer,start,end\n";
+    for (size_t s = 0; s < now.size(); s++) file << s << ',' << start[s] << ',' << now[s] << '\n';
+    if (!file.flush()) throw UserError(path + ": cannot write (is the disk full?): free some space");
+}
+
+// Tokens below 256 as bytes (0, the end of a text, as a new line); others by number.
+std::string readable(const std::vector<int>& tokens, int vocab) {
+    std::string text;
+    for (const int token : tokens)
+        text += vocab > 256 ? std::to_string(token) + " "
+                            : std::string(1, token == 0 ? '\n' : static_cast<char>(token));
+    return text;
+}
+
+void print_summary(Model<float>& model, const Data& data, const RunConfig& run,
+                   const std::vector<double>& start, const std::string& directory) {
+    const std::vector<double> now = held_out_variance(model, data, run);
+    save_variance(directory + "/hidden_variance.csv", start, now);
+    std::printf("\nvariance of the hidden state after each sub-layer\n%s",
+                variance_chart(start, now).c_str());
+    const std::vector<int> prompt = {data.validation(0, 1, 1).tokens[0]};
+    const std::vector<int> sample = generate(model, prompt, 256, 0.8, run.seq, Rng(run.seed));
+    std::printf("\na sample at temperature 0.8\n%s\n\n", readable(sample, data.vocab()).c_str());
+}
+
+struct Outcome {
+    bool diverged = false;
+    double train_loss = NAN;  // mean of the last 10 steps
+};
+
+Outcome training_loop(Model<float>& model, Optimizer<float>& optimizer, const Data& data,
+                      const RunConfig& run, MetricsFile& metrics, Progress& progress) {
+    std::deque<double> last;
+    Outcome outcome;
+    const int64_t tokens = int64_t(run.batch) * run.seq;
+    for (int64_t step = 1; step <= run.schedule.steps; step++) {
+        const double start = seconds_now(), lr = learning_rate(run.schedule, step);
+        model.load(data.training(run.seed, step, run.batch, run.seq));
+        model.zero_loss();
+        model.zero_gradients();
+        model.forward();
+        model.backward(static_cast<double>(tokens));
+        optimizer.step(lr);
+
+        const double loss = model.loss(), norm = optimizer.gradient_norm();
+        const double seconds = seconds_now() - start;
+        const StepMetrics m = {step, step * tokens, loss, norm, lr, seconds, tokens / seconds};
+        metrics.add(m);
+        progress.step(m);
+        last.push_back(loss);
+        if (last.size() > 10) last.pop_front();
+        outcome.train_loss = 0;
+        for (const double l : last) outcome.train_loss += l / static_cast<double>(last.size());
+        if (!std::isfinite(loss) || !std::isfinite(norm)) {
+            outcome.diverged = true;
+            std::fprintf(stderr, "diverged at step %lld: loss %g, gradient norm %g; try a lower --lr\n",
+                         static_cast<long long>(step), loss, norm);
+            break;
+        }
+        if (run.val_every && step % run.val_every == 0 && step < run.schedule.steps) {
+            char text[80];
+            std::snprintf(text, sizeof text, "step %lld  validation loss %.4f",
+                          static_cast<long long>(step), validation_loss(model, data, run));
+            progress.line(text);
+        }
+    }
+    progress.line("");
+    return outcome;
+}
+
+int train(RunConfig run) {
+    if (run.threads) set_threads(run.threads);
+    std::printf("backend     %s\n", backend_description().c_str());
+    if (run.dry_run) {
+        print_settings(run);
+        print_memory(run);
+        return exit_done;
+    }
+    const std::unique_ptr<Data> data = open_data(run.data, run.val_data, run.seq);
+    if (run.vocab && run.vocab < data->vocab())
+        throw UserError("--vocab " + std::to_string(run.vocab) + ": the data holds token " +
+                        std::to_string(data->vocab() - 1) + "; give at least " +
+                        std::to_string(data->vocab()) + " or leave the flag out");
+    run.model.vocab = run.vocab ? run.vocab : data->vocab();
+    print_settings(run);
+    print_memory(run);
+    std::printf("data        %s\n", data->describe().c_str());
+    const double floor = data->floor(run.val_batches, run.batch, run.seq);
+    if (std::isfinite(floor)) std::printf("floor       %.4f nats a token: no model can do better\n", floor);
+
+    const std::string directory = run.out.empty() ? default_directory(run.model.norm) : run.out;
+    MetricsFile metrics(directory);
+    Progress progress(run.schedule.steps, run.quiet);
+    std::printf("out         %s\n\n", directory.c_str());
+
+    Model<float> model(run.model, run.batch, run.seq);
+    model.initialise(run.seed);
+    Optimizer<float> optimizer(model, run.optimizer);
+    const std::vector<double> start = held_out_variance(model, *data, run);
+    const Outcome outcome = training_loop(model, optimizer, *data, run, metrics, progress);
+    const double val_loss = validation_loss(model, *data, run);
+    if (!outcome.diverged) print_summary(model, *data, run, start, directory);
+    if (std::isfinite(floor))
+        std::printf("validation loss is %.1f %% above the floor of %.4f\n",
+                    100 * (val_loss / floor - 1), floor);
+    std::printf("final train loss %.4f\nfinal val loss %.4f\n", outcome.train_loss, val_loss);
+    return outcome.diverged ? exit_diverged : exit_done;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    try {
+        const std::optional<RunConfig> run = parse_flags(argc, argv);
+        return run ? train(*run) : exit_done;
+    } catch (const UserError& e) {
+        std::fprintf(stderr, "train: %s\n", e.what());
+        return exit_user;
+    }
+}
