@@ -129,8 +129,12 @@ Grammar::Alternative Grammar::parse_alternative(const std::string& rule,
     result.weight = take_weight(rule, text);
     if (text.empty()) refuse(rule, "an alternative is empty; give it some text");
     // Printable ASCII alone: byte 0 marks a story's end, and a newcomer can read the rest.
-    if (!std::ranges::all_of(text, [](char c) { return c >= ' ' && c <= '~'; })) {
-        refuse(rule, "'" + source + "' holds a byte that is not printable ASCII");
+    const auto strange =
+        std::ranges::find_if_not(text, [](char c) { return c >= ' ' && c <= '~'; });
+    if (strange != text.end()) {
+        refuse(rule, "an alternative holds byte " +
+                         std::to_string(static_cast<unsigned char>(*strange)) +
+                         "; write printable ASCII alone");
     }
     for (size_t at = 0; at < text.size();) {
         const size_t open = std::min(text.find('<', at), text.size());

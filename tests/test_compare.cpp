@@ -49,7 +49,7 @@ Problem<T> toy(Fault fault, int n = 7) {
         if (fault == Fault::input_changed) w[2] += 1;
         if (fault == Fault::overrun) dx[n] = 0;
         if (fault == Fault::underrun) dx[-1] = 0;
-        if (fault == Fault::differs_each_time) dx[1] = std::nextafter(dx[1], T(calls));
+        if (fault == Fault::differs_each_time) dx[1] *= T(calls);
     };
     return p;
 }
@@ -120,9 +120,9 @@ TEST_CASE("the harness fails on a kernel that breaks the contract of memory", "[
     CHECK_THAT(toy_gradient_errors(Fault::input_changed), contains("w was changed"));
     CHECK_THAT(toy_gradient_errors(Fault::overrun), contains("written outside dx"));
     CHECK_THAT(toy_gradient_errors(Fault::underrun), contains("written outside dx"));
-    CHECK_THAT(toy_gradient_errors(Fault::added_to_output), contains("dx entry 0: got nan"));
+    CHECK_THAT(toy_gradient_errors(Fault::added_to_output), contains("dx entry 0: got"));
     CHECK_THAT(toy_gradient_errors(Fault::overwrote_sum), contains("dw entry 0"));
-    CHECK_THAT(toy_gradient_errors(Fault::read_outside), contains("dx entry 6: got nan"));
+    CHECK_THAT(toy_gradient_errors(Fault::read_outside), contains("dx entry 6: got"));
 }
 
 TEST_CASE("the comparison of bits fails on a kernel that is not repeatable", "[compare]") {

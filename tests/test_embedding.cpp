@@ -83,9 +83,8 @@ TEST_CASE("embedding: all rows the same token", "[embedding]") {
 TEST_CASE("embedding: sums run in the order of the rows, on any number of threads", "[embedding]") {
     const Shape s{200, 3, 5};
     const std::vector<int> tokens = tokens_of(s, 1);
-    const int threads = get_threads();
     for (const int n : {1, 2}) {
-        set_threads(n);
+        const Threads only(n);
         auto p = embedding<float>(s, tokens, 1);
         p.run();
         std::vector<float> sum;
@@ -96,7 +95,6 @@ TEST_CASE("embedding: sums run in the order of the rows, on any number of thread
                 sum[tokens[r] * s.C + c] += static_cast<float>(dy[r * s.C + c]);
         CHECK(bit_difference(p.device_values("dtable"), {sum.begin(), sum.end()}) == "");
     }
-    set_threads(threads);
 }
 
 TEST_CASE("embedding: float against double", "[embedding]") {

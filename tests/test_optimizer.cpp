@@ -201,12 +201,10 @@ TEST_CASE("optimizers: the same bits twice", "[optimizer]") {
 }
 
 TEST_CASE("sum_of_squares: the same bits for any number of threads", "[optimizer]") {
-    const int threads = get_threads();
     std::vector<double> sums;
     for (const int n : {1, 2}) {
-        set_threads(n);
+        const Threads only(n);
         sums.push_back(squares<float>(200003, 1).run().values("sum")[0]);
     }
-    set_threads(threads);
     CHECK(bit_difference({sums[0]}, {sums[1]}) == "");
 }

@@ -1,0 +1,427 @@
+// The whole model against finite differences, for every placement and every option.
+#include <cmath>
+#include <set>
+
+#include "catch.h"
+#include "compare.h"
+#include "model.h"
+#include "optimizer.h"
+#include "random.h"
+
+using namespace peri;
+
+namespace {
+
+const std::vector<std::string> all_placements = {"post",  "pre",  "peri",   "output", "input-main",
+                                                 "olmo2", "keel", "simple", "mix",    "deep"};
+
+// What a test of the model is run with, and its name in failures.
+struct Case {
+    std::string norm;
+    std::string qk_norm = "auto";
+    Choice embedding_norm = Choice::automatic, final_norm = Choice::automatic;
+    bool layernorm = false, freeze = false, grouped = false;
+    double eps = 1e-5;
+
+    std::string name() const {
+        const auto word = [](Choice c) {
+            return c == Choice::automatic ? "auto" : c == Choice::on ? "on" : "off";
+        };
+        return norm + " qk-norm " + qk_norm + " embedding-norm " + word(embedding_norm) +
+               " final-norm " + word(final_norm) + (layernorm ? " layernorm" : "") +
+               (freeze ? " frozen gamma" : "") + (grouped ? " grouped heads" : "");
+    }
+
+    // Odd on purpose: no width is a multiple of 8, the vocabulary is padded.
+    ModelConfig config() const {
+        ModelConfig c;
+        c.norm = norm;
+        c.layers = 2;
+        c.width = 12;
+        c.heads = 2;
+        c.kv_heads = grouped ? 1 : 2;
+        c.ffn = 19;
+        c.vocab = 17;
+        c.norm_eps = eps;
+        c.layernorm = layernorm;
+        c.freeze_output_gamma = freeze;
+        resolve(c, qk_norm, embedding_norm, final_norm);
+        return c;
+    }
+};
+
+constexpr int B = 2, T = 5, labelled = 8;
+
+Batch random_batch(int vocab, uint64_t seed) {
+    Rng rng(seed);
+    Batch batch{B, T, {}, {}};
+    for (int i = 0; i < B * T; i++) {
+        batch.tokens.push_back(static_cast<int>(rng.below(vocab)));
+        batch.labels.push_back(static_cast<int>(rng.below(vocab)));
+    }
+    batch.labels[3] = batch.labels[7] = -1;  // 8 are left
+    return batch;
+}
+
+// Weights of standard deviation 1 / sqrt(fan-in), gammas in [0.5, 1.5], betas in [-0.5, 0.5]: no
+// gradient is small by accident.
+void randomise(Model<double>& model, uint64_t seed) {
+    const std::vector<Tensor>& rows = model.table().rows;
+    for (int id = 0; id < static_cast<int>(rows.size()); id++) {
+        Rng rng(seed, id);
+        std::vector<double> values(rows[id].size());
+        for (double& v : values)
+            v = rows[id].is_matrix() ? rng.normal() / std::sqrt(rows[id].cols)
+                                     : rows[id].mean + rng.uniform() - 0.5;
+        model.set_values(id, values);
+    }
+}
+
+double loss_of(Model<double>& model) {
+    model.zero_loss();
+    model.forward();
+    model.evaluate(labelled);
+    return model.loss();
+}
+
+std::vector<std::vector<double>> gradients_of(Model<double>& model) {
+    model.zero_loss();
+    model.zero_gradients();
+    model.forward();
+    model.backward(labelled);
+    std::vector<std::vector<double>> gradients;
+    for (int id = 0; id < static_cast<int>(model.table().rows.size()); id++)
+        gradients.push_back(model.gradient(id) ? model.gradient_values(id) : std::vector<double>{});
+    return gradients;
+}
+
+// d loss / dt of tensor id at weights + t direction, t = 0: central differences of steps h, h/2, h/4,
+// extrapolated twice (Richardson), so that the error is of order h^6. Rounding of the loss over h is
+// 1e-12: far below 1e-7 of gradients of order 0.01 to 1.
+double derivative_along(Model<double>& model, int id, const std::vector<double>& direction) {
+    constexpr double h = 2e-3;
+    const std::vector<double> start = model.values(id);
+    const auto loss_at = [&](double t) {
+        std::vector<double> moved = start;
+        for (size_t i = 0; i < moved.size(); i++) moved[i] += t * direction[i];
+        model.set_values(id, moved);
+        return loss_of(model);
+    };
+    const auto slope = [&](double t) { return (loss_at(t) - loss_at(-t)) / (2 * t); };
+    const double coarse = slope(h), middle = slope(h / 2), fine = slope(h / 4);
+    model.set_values(id, start);
+    return (64 * fine - 20 * middle + coarse) / 45;
+}
+
+double dot(const std::vector<double>& a, const std::vector<double>& b) {
+    double sum = 0;
+    for (size_t i = 0; i < a.size(); i++) sum += a[i] * b[i];
+    return sum;
+}
+
+// Three random directions of length 1, and 32 entries (all, if there are fewer).
+std::vector<std::vector<double>> directions(size_t n, Rng& rng) {
+    std::vector<std::vector<double>> list;
+    for (int i = 0; i < 3; i++) {
+        std::vector<double> d(n);
+        for (double& v : d) v = rng.normal();
+        const double length = std::sqrt(dot(d, d));
+        for (double& v : d) v /= length;
+        list.push_back(d);
+    }
+    std::set<size_t> entries;
+    while (entries.size() < std::min<size_t>(n, 32)) entries.insert(rng.below(n));
+    for (const size_t i : entries) {
+        list.emplace_back(n, 0.0);
+        list.back()[i] = 1;
+    }
+    return list;
+}
+
+// "" when every trained tensor's gradient is right to 1e-7 of its largest entry.
+std::string gradient_errors(const Case& test, uint64_t seed) {
+    Model<double> model(test.config(), B, T);
+    randomise(model, seed);
+    model.load(random_batch(model.config().vocab, seed));
+    const auto gradients = gradients_of(model);
+    std::string errors;
+    for (int id = 0; id < static_cast<int>(gradients.size()); id++) {
+        const Tensor& tensor = model.table().rows[id];
+        if (!tensor.trained) continue;
+        const double most = largest(gradients[id]);
+        if (!(most > 1e-9)) errors += tensor.name + ": no gradient arrives\n";
+        Rng rng(seed, 99, id);
+        for (const auto& direction : directions(tensor.size(), rng)) {
+            const double analytic = dot(gradients[id], direction);
+            const double numeric = derivative_along(model, id, direction);
+            if (!(std::abs(analytic - numeric) <= 1e-7 * most))
+                errors += tensor.name + ": " + describe(0, analytic, numeric, 1e-7 * most) + "\n";
+        }
+    }
+    return errors;
+}
+
+void check_gradients(const Case& test) {
+    const uint64_t seed = 11;
+    CAPTURE(test.name(), seed);
+    CHECK(gradient_errors(test, seed) == "");
+}
+
+class OneThread {  // these models are too small to share
+  public:
+    OneThread() : before_(get_threads()) { set_threads(1); }
+    ~OneThread() { set_threads(before_); }
+
+  private:
+    int before_;
+};
+
+bool has_output_norm(const std::string& norm) {
+    return norm == "peri" || norm == "output" || norm == "olmo2" || norm == "simple";
+}
+
+}  // namespace
+
+TEST_CASE("gradient of the whole model, all ten placements", "[model][gradient]") {
+    const OneThread one;
+    for (const std::string& norm : all_placements) check_gradients({norm});
+}
+
+TEST_CASE("gradient of the whole model, layers of different placements", "[model][gradient]") {
+    const OneThread one;
+    check_gradients({"post:1,peri:1"});
+    check_gradients({"keel:1,simple:1"});
+    check_gradients({"olmo2:1,deep:1"});
+}
+
+TEST_CASE("gradient of the whole model, each option with each placement", "[model][gradient]") {
+    const OneThread one;
+    for (const std::string& norm : all_placements) {
+        if (norm != "simple")
+            for (const char* qk : {"none", "head", "full"}) check_gradients({norm, qk});
+        for (const Choice choice : {Choice::on, Choice::off}) {
+            check_gradients({.norm = norm, .embedding_norm = choice});
+            check_gradients({.norm = norm, .final_norm = choice});
+        }
+        check_gradients({.norm = norm, .layernorm = true});
+        check_gradients({.norm = norm, .grouped = true});
+        if (has_output_norm(norm)) check_gradients({.norm = norm, .freeze = true});
+    }
+}
+
+TEST_CASE("gradient of the whole model, the full grid of options", "[.grid]") {
+    const OneThread one;
+    const std::vector<Choice> on_off = {Choice::on, Choice::off};
+    for (const std::string& norm : all_placements)
+        for (const std::string qk : {"auto", "none", "head", "full"})
+            for (const Choice embedding_norm : on_off)
+                for (const Choice final_norm : on_off)
+                    for (const int bits : {0, 1, 2, 3, 4, 5, 6, 7})
+                        if (norm != "simple" || qk == "auto")
+                            check_gradients({norm, qk, embedding_norm, final_norm, bool(bits & 1),
+                                             bool(bits & 2), bool(bits & 4)});
+}
+
+TEST_CASE("the model's gradient check fails on a wrong gradient", "[model][gradient]") {
+    const OneThread one;
+    const Case test = {"peri"};
+    Model<double> model(test.config(), B, T);
+    randomise(model, 1);
+    model.load(random_batch(17, 1));
+    auto gradients = gradients_of(model);
+    const int id = model.table().sublayers[0].o;
+    std::vector<double> entry(gradients[id].size());
+    entry[5] = 1;
+    const double numeric = derivative_along(model, id, entry), most = largest(gradients[id]);
+    const double right = gradients[id][5];
+    CHECK(std::abs(right - numeric) <= 1e-7 * most);
+    CHECK_FALSE(std::abs(-right - numeric) <= 1e-7 * most);
+    CHECK_FALSE(std::abs(NAN - numeric) <= 1e-7 * most);
+    CHECK_FALSE(std::abs(right * (1 + 1e-3) - numeric) <= 1e-7 * most);
+}
+
+// A norm does not see its input's length, so the gradient of a matrix that a norm directly follows is
+// orthogonal to it: <W, dL/dW> = 0 for eps = 0. An output norm does not see the length of v and up
+// either, in which attention and the MLP are linear.
+TEST_CASE("<W, dL/dW> = 0 for every matrix directly followed by a norm", "[model]") {
+    const OneThread one;
+    for (const std::string& norm : all_placements)
+        for (const bool layernorm : {false, true})
+            for (const std::string qk : {"auto", "head", "full"}) {
+                if (norm == "simple" && qk != "auto") continue;
+                const Case test = {.norm = norm, .qk_norm = qk, .layernorm = layernorm, .eps = 0};
+                Model<double> model(test.config(), B, T);
+                randomise(model, 5);
+                model.load(random_batch(17, 5));
+                const auto gradients = gradients_of(model);
+                std::set<int> normed;
+                const TensorTable& table = model.table();
+                if (table.embedding_norm) normed.insert(table.embedding);
+                for (const SubLayerIds& s : table.sublayers) {
+                    if (s.B) normed.insert({s.o, s.v, s.up, s.down});
+                    if (s.q_norm) normed.insert({s.q, s.k});
+                    if (s.v_norm) normed.insert(s.v);
+                    if (s.gate_norm) normed.insert({s.gate, s.up});
+                }
+                for (int id = 0; id < static_cast<int>(table.rows.size()); id++) {
+                    if (!table.rows[id].is_matrix()) continue;
+                    const std::vector<double> w = model.values(id), g = gradients[id];
+                    const double cosine = dot(w, g) / std::sqrt(dot(w, w) * dot(g, g));
+                    CAPTURE(test.name(), table.rows[id].name, cosine);
+                    if (normed.contains(id))
+                        CHECK(std::abs(cosine) <= 1e-12);
+                    else if (id != table.embedding)  // whose length Post-LN with QK-norm cannot see
+                        CHECK(std::abs(cosine) > 1e-9);
+                }
+            }
+}
+
+namespace {
+
+ModelConfig sized(const std::string& size_name, const std::string& norm, int vocab) {
+    const Size& size = find_size(size_name);
+    ModelConfig c;
+    c.norm = norm;
+    c.layers = size.layers;
+    c.width = size.width;
+    c.heads = c.kv_heads = size.heads;
+    c.ffn = size.ffn;
+    c.vocab = vocab;
+    resolve(c, "auto", Choice::automatic, Choice::automatic);
+    return c;
+}
+
+Batch batch_of(int B_, int T_, int vocab, uint64_t seed) {
+    Rng rng(seed);
+    Batch batch{B_, T_, {}, {}};
+    for (int i = 0; i < B_ * T_ + 1; i++) {
+        const int token = static_cast<int>(rng.below(vocab));
+        if (i < B_ * T_) batch.tokens.push_back(token);
+        if (i > 0) batch.labels.push_back(token);
+    }
+    return batch;
+}
+
+template <class Real>
+double train_step(Model<Real>& model, Optimizer<Real>& optimizer, double lr) {
+    model.zero_loss();
+    model.zero_gradients();
+    model.forward();
+    model.backward(model.config().vocab ? double(31) : 0);
+    optimizer.step(lr);
+    return model.loss();
+}
+
+}  // namespace
+
+// With a head of standard deviation 0.02 all tokens are about equally likely.
+TEST_CASE("the first loss is ln V", "[model]") {
+    for (const std::string& norm : all_placements) {
+        ModelConfig config = sized("tiny", norm, 256);
+        config.init = {Init::normal, 0.02};
+        Model<float> model(config, 4, 33);
+        model.initialise(1);
+        model.load(batch_of(4, 33, 256, 3));
+        model.zero_loss();
+        model.forward();
+        model.evaluate(4 * 33);
+        CAPTURE(norm, model.loss());
+        CHECK(std::abs(model.loss() / std::log(256) - 1) <= 0.01);
+    }
+}
+
+TEST_CASE("every placement learns one sequence by heart", "[model]") {
+    const OneThread one;
+    for (const std::string& norm : all_placements) {
+        Model<float> model(sized("tiny", norm, 256), 1, 31);
+        model.initialise(1);
+        model.load(batch_of(1, 31, 256, 4));
+        Optimizer<float> optimizer(model, {});
+        double loss = NAN;
+        for (int step = 1; step <= 300; step++)
+            loss = train_step(model, optimizer, 3e-3 * std::min(1.0, step / 50.0));
+        CAPTURE(norm, loss);
+        CHECK(loss < 0.1);
+    }
+}
+
+TEST_CASE("same seed and threads: identical bits", "[model]") {
+    const int before = get_threads();
+    for (const std::string size : {"tiny", "small"})
+        for (const int threads : {1, 2}) {
+            set_threads(threads);
+            std::vector<std::vector<double>> runs[2];
+            for (auto& weights : runs) {
+                Model<float> model(sized(size, "peri", 256), 3, 37);
+                model.initialise(7);
+                Optimizer<float> optimizer(model, {});
+                for (int step = 1; step <= 3; step++) {
+                    model.load(batch_of(3, 37, 256, step));
+                    train_step(model, optimizer, 1e-2);
+                }
+                for (size_t id = 0; id < model.table().rows.size(); id++)
+                    weights.push_back(model.values(static_cast<int>(id)));
+            }
+            CAPTURE(size, threads);
+            CHECK(runs[0] == runs[1]);
+            Model<float> untrained(sized(size, "peri", 256), 3, 37);
+            untrained.initialise(7);
+            CHECK(runs[0][0] != untrained.values(0));
+        }
+    set_threads(before);
+}
+
+// k = 32 roundings along the model's depth, each relative to the tensor's largest gradient.
+TEST_CASE("float model against double model", "[model]") {
+    for (const std::string& norm : all_placements) {
+        const ModelConfig config = sized("tiny", norm, 101);
+        Model<double> wide(config, 2, 31);
+        Model<float> narrow(config, 2, 31);
+        for (size_t id = 0; id < wide.table().rows.size(); id++) {
+            const int i = static_cast<int>(id);
+            narrow.set_values(i, initial_values(wide.table().rows[id], 3, i));
+            wide.set_values(i, narrow.values(i));
+        }
+        const auto run = [](auto& model) {
+            model.load(batch_of(2, 31, 101, 8));
+            model.forward();
+            model.backward(62);
+        };
+        run(wide);
+        run(narrow);
+        CHECK(std::abs(wide.loss() - narrow.loss()) <= 1e-5);
+        for (size_t id = 0; id < wide.table().rows.size(); id++) {
+            const int i = static_cast<int>(id);
+            const std::vector<double> expected = wide.gradient_values(i);
+            const double tolerance = 32 * 1.2e-7 * std::sqrt(62 * 2) * largest(expected);
+            CAPTURE(norm, wide.table().rows[id].name);
+            CHECK(difference(narrow.gradient_values(i), expected, tolerance) == "");
+        }
+    }
+}
+
+TEST_CASE("a smaller batch than the model was made for", "[model]") {
+    Model<float> model(sized("tiny", "peri", 256), 4, 33), exact(sized("tiny", "peri", 256), 2, 9);
+    for (Model<float>* m : {&model, &exact}) {
+        m->initialise(2);
+        m->load(batch_of(2, 9, 256, 1));
+        m->forward();
+        m->evaluate(18);
+    }
+    CHECK(model.loss() == exact.loss());
+    CHECK(model.next_token_logits() == exact.next_token_logits());
+}
+
+TEST_CASE("the paper's sizes", "[model]") {
+    const auto millions = [](const char* size) {
+        const TensorTable t = tensor_table(sized(size, "pre", 100277));
+        return 1e-6 * static_cast<double>(t.parameters() - t.embedding_parameters());
+    };
+    CHECK(std::abs(millions("400m") - 384) < 1);
+    CHECK(std::abs(millions("1.5b") - 1535) < 1);
+    CHECK(std::abs(millions("3.2b") - 3198) < 1);
+    const MemoryPlan plan = plan_memory<float>(sized("3.2b", "peri", 100277), 1, 8192, 2);
+    CHECK(plan.optimizer == 2 * plan.gradients);
+    CHECK(plan.weights >= size_t(4 * 3.2e9));
+    CHECK(plan.activations > plan.weights);  // fp32, every sub-layer kept, no recompute
+}
