@@ -1,7 +1,8 @@
 # make deps    installs what Debian and Ubuntu need for all of the below
 # make         builds ./train
-# make test    builds and runs all tests
+# make test    builds and runs all tests; make test-grid the slow ones
 # make format  puts every source file into the house style
+# make bench-pytorch  times a step of ./train and of PyTorch in turn
 CXX ?= g++
 MARCH ?= native
 BUILD ?= build
@@ -17,17 +18,23 @@ BLAS_LIBS := $(if $(BLAS_DIR),-L$(BLAS_DIR) -Wl$(comma)-rpath$(comma)$(BLAS_DIR)
 CXXFLAGS ?= -O3 -g1
 FLAGS := $(CXXFLAGS) -std=c++20 -march=$(MARCH) -fno-math-errno -fno-trapping-math -fopenmp \
     -Wall -Wextra -Werror -Isrc $(BLAS_FLAGS) -DSTORIES_GRAMMAR='"$(CURDIR)/data/stories.grammar"'
+$(BUILD)/tests/test_program.o: FLAGS += -DPRESCOTT_SHIM='"$(abspath $(BUILD))/tests/prescott_shim.so"'
 LIBS := $(BLAS_LIBS) -fopenmp
+
+PACKAGES := g++ make cmake pkg-config libopenblas-openmp-dev libcxxopts-dev catch2 dict-gcide
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 # The directories are the list of sources (CMakeLists.txt reads the same).
 LIBRARY := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard src/*.cpp src/cpu/*.cpp))
 TESTS := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard tests/*.cpp))
 
 train: $(BUILD)/train.o $(LIBRARY)
-	$(CXX) $(FLAGS) $^ $(LIBS) -o $@
+	@echo "$(CXX) -o $@"
+	@$(CXX) $(FLAGS) $^ $(LIBS) -o $@
 
 $(BUILD)/tests/all: $(TESTS) $(LIBRARY)
-	$(CXX) $(FLAGS) $^ $(LIBS) -o $@
+	@echo "$(CXX) -o $@"
+	@$(CXX) $(FLAGS) $^ $(LIBS) -o $@
 
 $(BUILD)/%.o: %.cpp
 	@mkdir -p $(@D)
@@ -37,8 +44,20 @@ $(BUILD)/src/stories.o: data/stories.grammar
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
-test: $(BUILD)/tests/all train
-	$(BUILD)/tests/all
+test: $(BUILD)/tests/all $(BUILD)/tests/prescott_shim.so train
+	TRAIN=./train $(BUILD)/tests/all
+
+# every combination of the model's options against finite differences: a few minutes
+test-grid: $(BUILD)/tests/all
+	$(BUILD)/tests/all "[.grid]"
+
+$(BUILD)/tests/prescott_shim.so: tests/prescott_shim.c
+	@mkdir -p $(@D)
+	$(CC) -shared -fPIC $< -o $@
+
+# seconds a step beside PyTorch's
+bench-pytorch: train
+	tests/bench/compare.sh
 
 format:
 	clang-format -i train.cpp $$(find src tests -name '*.cpp' -o -name '*.h')
@@ -46,4 +65,10 @@ format:
 clean:
 	rm -rf $(BUILD) train
 
-.PHONY: test format clean deps
+deps:
+	@command -v apt-get > /dev/null || { echo "make deps knows Debian and Ubuntu only. Elsewhere install: a\
+	C++20 compiler with OpenMP, OpenBLAS built with OpenMP (with cblas.h), cxxopts, Catch2" >&2; exit 2; }
+	@dpkg -s $(PACKAGES) > /dev/null 2>&1 || \
+	    { $(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends $(PACKAGES); }
+
+.PHONY: test test-grid bench-pytorch format clean deps

@@ -1,0 +1,247 @@
+// ./train as a user meets it: what it prints, what it leaves, and how it answers mistakes.
+// The program's path is in the environment variable TRAIN (default ./train).
+#include <sys/wait.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "catch.h"
+#include "cpu/openblas.h"
+
+using namespace peri;
+namespace fs = std::filesystem;
+
+namespace {
+
+struct Result {
+    int code;
+    std::string out, err;
+};
+
+// A directory of the test's own, removed at its end.
+class Folder {
+  public:
+    Folder() : path_(fs::temp_directory_path() / "peri-program-test") {
+        fs::remove_all(path_);
+        fs::create_directories(path_);
+    }
+    ~Folder() { fs::remove_all(path_); }
+    std::string operator/(const std::string& name) const { return path_ / name; }
+    std::string write(const std::string& name, const std::string& content) const {
+        std::ofstream(*this / name, std::ios::binary) << content;
+        return *this / name;
+    }
+
+  private:
+    fs::path path_;
+};
+
+std::string read(const std::string& path) {
+    std::ifstream file(path);
+    return {std::istreambuf_iterator<char>(file), {}};
+}
+
+Result train(const Folder& folder, const std::string& flags, const std::string& environment = "") {
+    const char* const program = std::getenv("TRAIN");
+    const std::string command = environment + " " + (program ? program : "./train") + " " + flags +
+                                " > " + folder / "out" + " 2> " + folder / "err";
+    const int status = std::system(command.c_str());
+    return {WEXITSTATUS(status), read(folder / "out"), read(folder / "err")};
+}
+
+// llm.c's shard of uint16 tokens, its header as given.
+std::string shard(int32_t magic, int32_t version, int32_t count, const std::vector<uint16_t>& tokens) {
+    std::vector<int32_t> header(256);
+    header[0] = magic;
+    header[1] = version;
+    header[2] = count;
+    std::string bytes(reinterpret_cast<const char*>(header.data()), 1024);
+    return bytes.append(reinterpret_cast<const char*>(tokens.data()), 2 * tokens.size());
+}
+
+const std::string quick = " --size tiny --batch 3 --steps 4 --val-batches 2 --threads 1 ";
+
+}  // namespace
+
+TEST_CASE("a run on a text file: summary, metrics, hidden state", "[program]") {
+    const Folder folder;
+    std::string text;
+    for (int i = 0; i < 2000; i++) text += "line " + std::to_string(i) + " of a small book\n";
+    const std::string book = folder.write("book.txt", text);
+    const Result r =
+        train(folder, quick + "--norm pre --data " + book + " --out " + folder / "run");
+    CAPTURE(r.out, r.err);
+    REQUIRE(r.code == 0);
+    CHECK(r.err == "");
+    CHECK_THAT(r.out, contains("core "));
+    CHECK_THAT(r.out, contains("y = x + Module(Norm(x))"));
+    CHECK_THAT(r.out, contains("step 4/4  loss "));
+    CHECK_THAT(r.out, contains("\nfinal train loss "));
+    const size_t last = r.out.rfind("final val loss ");
+    REQUIRE(last != std::string::npos);
+    CHECK(r.out[last - 1] == '\n');
+    const double loss = std::stod(r.out.substr(last + 15));
+    CHECK((loss > 3 && loss < 6));  // about ln 256 = 5.5 after four steps
+
+    std::istringstream metrics(read(folder / "run/metrics.csv"));
+    std::string line;
+    std::getline(metrics, line);
+    CHECK(line == "step,tokens,loss,grad_norm,lr,ms,tokens_per_s");
+    int rows = 0;
+    while (std::getline(metrics, line)) rows++;
+    CHECK(rows == 4);
+    CHECK_THAT(read(folder / "run/hidden_variance.csv"), contains("sublayer,start,end\n0,"));
+}
+
+TEST_CASE("a run on the stories prints its floor", "[program]") {
+    const Folder folder;
+    const Result r = train(folder, quick + "--out " + folder / "run");
+    CAPTURE(r.out, r.err);
+    REQUIRE(r.code == 0);
+    CHECK_THAT(r.out, contains("floor "));
+    CHECK_THAT(r.out, contains("y = x + Norm(Module(Norm(x)))"));
+}
+
+TEST_CASE("--dry-run allocates nothing", "[program]") {
+    const Folder folder;
+    // an address space of 4 GB would not hold the 25 GB of weights and moments
+    const Result r = train(folder, "--size 1.5b --norm peri --vocab 100277 --batch 1 --dry-run",
+                           "ulimit -v 4000000;");
+    CAPTURE(r.out, r.err);
+    CHECK(r.code == 0);
+    CHECK_THAT(r.out, contains("1535"));
+    for (const char* part : {"weights", "gradients", "optimizer", "activations", "workspace"})
+        CHECK_THAT(r.out, contains(part));
+}
+
+TEST_CASE("more memory than there is: a sentence, exit code 2", "[program]") {
+    const Folder folder;
+    const Result r = train(folder, "--size 1.5b --batch 1 --steps 1 --out " + folder / "run",
+                           "ulimit -v 4000000;");
+    CAPTURE(r.out, r.err);
+    CHECK(r.code == 2);
+    CHECK_THAT(r.err, contains("no memory"));
+}
+
+TEST_CASE("mistakes are answered in one sentence with cause and remedy, exit code 2", "[program]") {
+    const Folder folder;
+    const std::vector<uint16_t> tokens(4000, 7);
+    const std::string empty = folder.write("empty.txt", "");
+    const std::string little = folder.write("short.txt", "too short");
+    const std::string cut = folder.write("cut.bin", shard(20240520, 1, 4001, tokens));
+    const std::string magic = folder.write("magic.bin", shard(1234, 1, 4000, tokens));
+    const std::string negative = folder.write("negative.bin", shard(20240520, 1, -4000, tokens));
+    const std::string good = folder.write("good.bin", shard(20240520, 1, 4000, tokens));
+    struct Mistake {
+        std::string flags, cause, remedy;
+    };
+    const std::vector<Mistake> mistakes = {
+        {"--data " + folder / "missing.txt", "missing.txt", "check the path"},
+        {"--data " + folder / "*.none", "*.none", "check the path"},
+        {"--data " + empty, "empty.txt", "is empty"},
+        {"--data " + little, "short.txt", "--seq"},
+        {"--data " + folder / "", "is a directory", "name a file"},
+        {"--data " + cut, "cut.bin", "copy or write it again"},
+        {"--data " + magic, "magic.bin", "llm.c's data scripts"},
+        {"--data " + negative, "negative.bin", "write it again"},
+        {"--data " + good + " --vocab 5", "--vocab 5", "give at least 8"},
+        {"--heads 3", "--heads 3", "choose a divisor"},
+        {"--heads 4 --kv-heads 3", "--kv-heads 3", "choose a divisor"},
+        {"--width 20 --heads 4", "RoPE", "change either"},
+        {"--norm sideways", "sideways", "peri"},
+        {"--norm post:3,peri:2", "5 layers", "--layers"},
+        {"--norm post:x,peri:2", "post:x", "such as post:3"},
+        {"--norm simple --qk-norm head", "--qk-norm", "leave --qk-norm at auto"},
+        {"--qk-norm both", "both", "full"},
+        {"--size huge", "huge", "small"},
+        {"--lr -1e-3", "--lr -1e-3", "must be a number"},
+        {"--lr fast", "--lr fast", "must be a number"},
+        {"--lr nan", "--lr nan", "must be a number"},
+        {"--steps 0", "--steps 0", "must be"},
+        {"--steps 1.5", "--steps 1.5", "whole number"},
+        {"--batch 0", "--batch 0", "must be"},
+        {"--seq 0", "--seq 0", "must be"},
+        {"--layers 0", "--layers 0", "must be"},
+        {"--decay slowly", "slowly", "cosine"},
+        {"--init large", "large", "normal:S"},
+        {"--embedding-norm maybe", "maybe", "off"},
+        {"--colour red", "colour", "--help"},
+        {"peri", "peri", "--help"},
+        {"--norm", "norm", "--help"},
+    };
+    for (const Mistake& m : mistakes) {
+        const std::string out = folder / "new";
+        const Result r = train(folder, quick + "--out " + out + " " + m.flags);
+        CAPTURE(m.flags, r.out, r.err);
+        CHECK(r.code == 2);
+        CHECK(std::count(r.err.begin(), r.err.end(), '\n') == 1);
+        CHECK_THAT(r.err, contains(m.cause));
+        CHECK_THAT(r.err, contains(m.remedy));
+        CHECK_FALSE(fs::exists(out));
+    }
+}
+
+TEST_CASE("an earlier run is never overwritten", "[program]") {
+    const Folder folder;
+    REQUIRE(train(folder, quick + "--out " + folder / "run").code == 0);
+    const std::string before = read(folder / "run/metrics.csv");
+    const Result r = train(folder, quick + "--seed 2 --out " + folder / "run");
+    CHECK(r.code == 2);
+    CHECK_THAT(r.err, contains("choose another"));
+    CHECK(read(folder / "run/metrics.csv") == before);
+}
+
+TEST_CASE("a diverging run stops with exit code 3", "[program]") {
+    const Folder folder;
+    const Result r = train(folder, " --size tiny --norm output --final-norm off --clip 0 --optimizer "
+                                   "sgd --lr 100 --warmup 0 --steps 200 --batch 2 --out " +
+                                       folder / "run");
+    CAPTURE(r.err);
+    CHECK(r.code == 3);
+    CHECK_THAT(r.err, contains("diverged at step"));
+}
+
+TEST_CASE("--help names every flag with its default", "[program]") {
+    const Folder folder;
+    const Result r = train(folder, "--help");
+    CHECK(r.code == 0);
+    for (const char* text : {"--norm", "(default: peri)", "--lr", "(default: 4e-3)", "--out"})
+        CHECK_THAT(r.out, contains(text));
+}
+
+// ---- OpenBLAS put right ----------------------------------------------------------------------------
+
+TEST_CASE("which OpenBLAS core a processor should run", "[openblas]") {
+    const CpuFeatures old = {false, false}, avx2 = {true, false}, avx512 = {true, true};
+    CHECK(better_core("Prescott", old) == "");
+    CHECK(better_core("Prescott", avx2) == "HASWELL");
+    CHECK(better_core("Prescott", avx512) == "SKYLAKEX");
+    CHECK(better_core("Nehalem", avx2) == "HASWELL");
+    CHECK(better_core("Haswell", avx2) == "");
+    CHECK(better_core("Haswell", avx512) == "SKYLAKEX");
+    CHECK(better_core("Zen", avx2) == "");
+    CHECK(better_core("Zen", avx512) == "");
+    CHECK(better_core("SkylakeX", avx512) == "");
+    CHECK(better_core("SapphireRapids", avx512) == "");
+}
+
+#ifdef PRESCOTT_SHIM
+// The shim makes OpenBLAS say that it chose Prescott, as Debian's does on processors newer than it.
+TEST_CASE("the program starts itself again with the right core, once", "[openblas]") {
+    if (!__builtin_cpu_supports("avx2")) {
+        WARN("skipped: this processor has no AVX2, Prescott may be right");
+        return;
+    }
+    const Folder folder;
+    const std::string shim = std::string("LD_PRELOAD=") + PRESCOTT_SHIM;
+    const Result corrected = train(folder, "--dry-run", "env -u OPENBLAS_CORETYPE " + shim);
+    CHECK(corrected.code == 0);
+    CHECK_THAT(corrected.out, contains("(set by OPENBLAS_CORETYPE)"));
+    const Result told = train(folder, "--dry-run", "OPENBLAS_CORETYPE=Nehalem");
+    CHECK_THAT(told.out, contains("core Nehalem (set by OPENBLAS_CORETYPE)"));
+    const Result plain = train(folder, "--dry-run", "env -u OPENBLAS_CORETYPE");
+    CHECK(plain.out.find("core Prescott") == std::string::npos);
+}
+#endif
