@@ -17,7 +17,7 @@ BLAS_LIBS := $(if $(BLAS_DIR),-L$(BLAS_DIR) -Wl$(comma)-rpath$(comma)$(BLAS_DIR)
 # are, so that a diverged run is seen.
 CXXFLAGS ?= -O3 -g1
 FLAGS := $(CXXFLAGS) -std=c++20 -march=$(MARCH) -fno-math-errno -fno-trapping-math -fopenmp \
-    -Wall -Wextra -Werror -Isrc $(BLAS_FLAGS) -DSTORIES_GRAMMAR='"$(CURDIR)/data/stories.grammar"'
+    -Wall -Wextra -Werror $(if $(findstring clang,$(CXX)),-Wno-pass-failed) -Isrc $(BLAS_FLAGS) -DSTORIES_GRAMMAR='"$(CURDIR)/data/stories.grammar"'
 $(BUILD)/tests/test_program.o: FLAGS += -DPRESCOTT_SHIM='"$(abspath $(BUILD))/tests/prescott_shim.so"'
 LIBS := $(BLAS_LIBS) -fopenmp
 

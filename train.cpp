@@ -33,7 +33,7 @@ std::string default_directory(const std::string& norm) {
     return std::string("runs/") + date + "-" + norm;
 }
 
-// ---- what is printed before a run ------------------------------------------------------------------
+// ---- what is printed before a run ---------------------------------------------------------------
 
 void print_settings(const RunConfig& run) {
     const ModelConfig& m = run.model;
@@ -51,26 +51,30 @@ void print_settings(const RunConfig& run) {
                 m.layernorm ? "LayerNorm" : "RMSNorm", to_string(m.placement.front().qk),
                 m.embedding_norm ? "on" : "off", m.final_norm ? "on" : "off",
                 m.freeze_output_gamma ? ", output gammas frozen" : "");
-    std::printf("model       %d layers, width %d, %d heads of %d (%d key/value), MLP %d, vocabulary %d\n",
-                m.layers, m.width, m.heads, m.head_size(), m.kv_heads, m.ffn, m.vocab);
+    std::printf(
+        "model       %d layers, width %d, %d heads of %d (%d key/value), MLP %d, vocabulary %d\n",
+        m.layers, m.width, m.heads, m.head_size(), m.kv_heads, m.ffn, m.vocab);
     std::printf("parameters  %.2f M, %.2f M without embedding and head\n", millions, without);
-    std::printf("training    %lld steps of %d x %d tokens, %s, learning rate %g, weight decay %g, seed %llu\n",
-                static_cast<long long>(run.schedule.steps), run.batch, run.seq,
-                run.optimizer.sgd ? "SGD" : "AdamW", run.schedule.peak, run.optimizer.weight_decay,
-                static_cast<unsigned long long>(run.seed));
+    std::printf(
+        "training    %lld steps of %d x %d tokens, %s, learning rate %g, weight decay %g, seed "
+        "%llu\n",
+        static_cast<long long>(run.schedule.steps), run.batch, run.seq,
+        run.optimizer.sgd ? "SGD" : "AdamW", run.schedule.peak, run.optimizer.weight_decay,
+        static_cast<unsigned long long>(run.seed));
 }
 
 void print_memory(const RunConfig& run) {
     const MemoryPlan plan =
         plan_memory<float>(run.model, run.batch, run.seq, run.optimizer.moments());
     const auto mib = [](size_t bytes) { return static_cast<double>(bytes) / (1 << 20); };
-    std::printf("memory      %.1f MiB: weights %.1f, gradients %.1f, optimizer %.1f, activations %.1f, "
-                "workspace %.1f\n",
-                mib(plan.total()), mib(plan.weights), mib(plan.gradients), mib(plan.optimizer),
-                mib(plan.activations), mib(plan.workspace));
+    std::printf(
+        "memory      %.1f MiB: weights %.1f, gradients %.1f, optimizer %.1f, activations %.1f, "
+        "workspace %.1f\n",
+        mib(plan.total()), mib(plan.weights), mib(plan.gradients), mib(plan.optimizer),
+        mib(plan.activations), mib(plan.workspace));
 }
 
-// ---- one run --------------------------------------------------------------------------------------
+// ---- one run ------------------------------------------------------------------------------------
 
 double validation_loss(Model<float>& model, const Data& data, const RunConfig& run) {
     model.zero_loss();
@@ -93,7 +97,8 @@ void save_variance(const std::string& path, const std::vector<double>& start,
     std::ofstream file(path);
     file << "sublayer,start,end\n";
     for (size_t s = 0; s < now.size(); s++) file << s << ',' << start[s] << ',' << now[s] << '\n';
-    if (!file.flush()) throw UserError(path + ": cannot write (is the disk full?): free some space");
+    if (!file.flush())
+        throw UserError(path + ": cannot write (is the disk full?): free some space");
 }
 
 // Tokens below 256 as bytes (0, the end of a text, as a new line); others by number.
@@ -146,7 +151,8 @@ Outcome training_loop(Model<float>& model, Optimizer<float>& optimizer, const Da
         for (const double l : last) outcome.train_loss += l / static_cast<double>(last.size());
         if (!std::isfinite(loss) || !std::isfinite(norm)) {
             outcome.diverged = true;
-            std::fprintf(stderr, "diverged at step %lld: loss %g, gradient norm %g; try a lower --lr\n",
+            std::fprintf(stderr,
+                         "diverged at step %lld: loss %g, gradient norm %g; try a lower --lr\n",
                          static_cast<long long>(step), loss, norm);
             break;
         }
@@ -179,7 +185,8 @@ int train(RunConfig run) {
     print_memory(run);
     std::printf("data        %s\n", data->describe().c_str());
     const double floor = data->floor(run.val_batches, run.batch, run.seq);
-    if (std::isfinite(floor)) std::printf("floor       %.4f nats a token: no model can do better\n", floor);
+    if (std::isfinite(floor))
+        std::printf("floor       %.4f nats a token: no model can do better\n", floor);
 
     const std::string directory = run.out.empty() ? default_directory(run.model.norm) : run.out;
     MetricsFile metrics(directory);

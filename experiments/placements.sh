@@ -39,3 +39,26 @@ for seed in $seeds; do
         for placement in $placements; do echo "$placement $rate $seed"; done
     done
 done | xargs -P "$jobs" -L 1 bash -c 'one_run "$0" "$1" "$2"'
+
+# One line a run: what it ended with, and the hidden state's variance after the first, middle and last
+# sub-layer, at initialisation and after training.
+csv=experiments/placements.csv
+echo "placement,lr,seed,diverged,val_loss,first_start,middle_start,last_start,first_end,middle_end,last_end" > $csv
+for placement in $placements; do
+    for rate in $rates; do
+        for seed in $seeds; do
+            out=$runs/$placement-$rate-$seed
+            loss=$(sed -n 's/^final val loss //p' "$out/log")
+            diverged=$([ "$(cat "$out/done")" = 0 ] && echo 0 || echo 1)
+            variance=",,,,,"
+            [ $diverged = 1 ] || variance=$(awk -F, '
+                { start[NR - 2] = $2; end[NR - 2] = $3 }
+                END { S = NR - 2; m = int(S / 2)
+                      print start[1] "," start[m] "," start[S] "," end[1] "," end[m] "," end[S] }' \
+                "$out/hidden_variance.csv")
+            echo "$placement,$rate,$seed,$diverged,$loss,$variance" >> $csv
+        done
+    done
+done
+awk -f experiments/placements.awk $csv > experiments/placements.md
+cat experiments/placements.md

@@ -14,8 +14,8 @@ struct NormStats {
     Accum<T>*rstd = nullptr, *mean = nullptr;  // (rows); mean: LayerNorm only
 };
 
-// One sub-layer's. R = B T rows; null where the placement has no such norm. The letters are those of
-// the sub-layer's equations (placement.h).
+// One sub-layer's. R = B T rows; null where the placement has no such norm. The letters are those
+// of the sub-layer's equations (placement.h).
 template <class T>
 struct SubLayerActivations {
     T* x_tilde = nullptr;  // (R,C) with A; else the sub-layer reads x itself
@@ -49,12 +49,12 @@ struct Activations {
     T* branch = nullptr;  // (R,C) a, or a~ where there is an output norm: shared by all sub-layers
 
     // gradients, shared by all sub-layers
-    T* d_stream = nullptr;                     // (R,C) of the hidden state
-    T* d_o = nullptr;                          // (R,C) of o, where a sub-layer has C
-    T* d_branch = nullptr;                     // (R,C) of a
-    T* d_x_tilde = nullptr;                    // (R,C)
+    T* d_stream = nullptr;   // (R,C) of the hidden state
+    T* d_o = nullptr;        // (R,C) of o, where a sub-layer has C
+    T* d_branch = nullptr;   // (R,C) of a
+    T* d_x_tilde = nullptr;  // (R,C)
     T *d_q = nullptr, *d_k = nullptr, *d_v = nullptr, *d_context = nullptr;
-    T *d_gate = nullptr, *d_up = nullptr;      // (R,F)
+    T *d_gate = nullptr, *d_up = nullptr;  // (R,F)
 };
 
 // Sets every view of the activations of B sequences of T tokens into the arena that begins at base,

@@ -6,12 +6,13 @@
 
 namespace peri {
 
-// Table 4 does not give the feed-forward width; 3.75 d is the single ratio closest to its three names.
+// Table 4 does not give the feed-forward width; 3.75 d is the single ratio closest to its three
+// names.
 const std::vector<Size>& sizes() {
     static const std::vector<Size> table = {
-        {"tiny", 4, 32, 4, 96, 64},           {"small", 12, 128, 4, 384, 128},
-        {"124m", 12, 768, 12, 2048, 1024},    {"400m", 24, 1024, 8, 3840, 8192},
-        {"1.5b", 24, 2048, 16, 7680, 8192},   {"3.2b", 32, 2560, 16, 9600, 8192},
+        {"tiny", 4, 32, 4, 96, 64},         {"small", 12, 128, 4, 384, 128},
+        {"124m", 12, 768, 12, 2048, 1024},  {"400m", 24, 1024, 8, 3840, 8192},
+        {"1.5b", 24, 2048, 16, 7680, 8192}, {"3.2b", 32, 2560, 16, 9600, 8192},
     };
     return table;
 }
@@ -83,8 +84,8 @@ void resolve(ModelConfig& c, const std::string& qk_norm, Choice embedding_norm, 
                                 "leave --qk-norm at auto");
             p.qk = parse_qk_norm(qk_norm);
         }
-    // In a list, what stands before the first layer is the first layer's, what stands after the last
-    // is the last's.
+    // In a list, what stands before the first layer is the first layer's, what stands after the
+    // last is the last's.
     c.embedding_norm = decide(embedding_norm, c.placement.front().embedding_norm);
     c.final_norm = decide(final_norm, c.placement.back().final_norm);
 }

@@ -20,7 +20,7 @@ struct Init {
 struct ModelConfig {
     int layers = 12, width = 128, heads = 4, kv_heads = 4, ffn = 384, vocab = 256;
     double rope_base = 10000, norm_eps = 1e-5;
-    std::string norm = "peri";  // as the user wrote it
+    std::string norm = "peri";         // as the user wrote it
     std::vector<Placement> placement;  // one a layer, with --qk-norm already applied
     bool embedding_norm = true, final_norm = true, layernorm = false, freeze_output_gamma = false;
     Init init;

@@ -17,19 +17,27 @@ std::string backend_description();
 void set_threads(int n);
 int get_threads();
 
-// All sizes are bytes. Allocation is 64-byte aligned and zeroed; where there is not enough memory it
-// throws UserError naming what was asked for.
-template <class T> void* device_allocate(size_t bytes);
-template <class T> void device_free(void* memory);
-template <class T> void device_upload(void* device, const void* host, size_t bytes);
-template <class T> void device_download(void* host, const void* device, size_t bytes);
-template <class T> void device_zero(void* device, size_t bytes);
-template <class T> void device_synchronize();
+// All sizes are bytes. Allocation is 64-byte aligned and zeroed; where there is not enough memory
+// it throws UserError naming what was asked for.
+template <class T>
+void* device_allocate(size_t bytes);
+template <class T>
+void device_free(void* memory);
+template <class T>
+void device_upload(void* device, const void* host, size_t bytes);
+template <class T>
+void device_download(void* host, const void* device, size_t bytes);
+template <class T>
+void device_zero(void* device, size_t bytes);
+template <class T>
+void device_synchronize();
 
 // The one workspace all kernels share, sized once (the largest *_workspace of kernels.h) before any
 // kernel runs. Reserving less than there is changes nothing.
-template <class T> void reserve_workspace(size_t bytes);
-template <class T> void* workspace(size_t bytes);
+template <class T>
+void reserve_workspace(size_t bytes);
+template <class T>
+void* workspace(size_t bytes);
 
 // One allocation on the device where T lives; views into it are taken by offset.
 template <class T>

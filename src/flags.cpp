@@ -12,59 +12,63 @@ namespace {
 
 using Flags = cxxopts::ParseResult;
 
+// clang-format off
+struct Flag {
+    const char *group, *name, *value, *help;  // value: the default; "": none; null: a switch
+};
+const Flag table[] = {
+    {"model", "norm", "peri", "placement: post, pre, peri, output, input-main, olmo2, keel, simple, mix, deep, or a list of layers such as post:3,peri:9"},
+    {"model", "size", "small", "tiny, small, 124m, 400m, 1.5b, 3.2b; the five flags below change a part of it"},
+    {"model", "layers", "", "number of layers (attention and MLP each)"},
+    {"model", "width", "", "width of the hidden state"},
+    {"model", "heads", "", "attention heads"},
+    {"model", "ffn", "", "width of the MLP"},
+    {"model", "seq", "", "tokens a sequence"},
+    {"model", "kv-heads", "", "key/value heads, a divisor of --heads (default: as --heads)"},
+    {"model", "vocab", "", "tokens in the vocabulary (default: what the data needs)"},
+    {"model", "qk-norm", "auto", "norms of queries and keys: auto, none, head, full"},
+    {"model", "embedding-norm", "auto", "auto, on, off"},
+    {"model", "final-norm", "auto", "auto, on, off"},
+    {"model", "layernorm", nullptr, "LayerNorm in place of RMSNorm (Appendix G.4)"},
+    {"model", "freeze-output-gamma", nullptr, "output norms keep gamma = 1 (Section 5.3)"},
+    {"model", "init", "auto", "auto, normal:S, xavier, d:K (variance K / width), he, lecun"},
+    {"model", "rope-base", "10000", "base of the rotary angles"},
+    {"model", "norm-eps", "1e-5", "eps inside every norm"},
+    {"data", "data", "", "a text file (read as bytes), or token shards such as 'shards/*.bin' (default: the built-in stories)"},
+    {"data", "val-data", "", "likewise, for validation (default: the last 5 % of --data)"},
+    {"data", "batch", "16", "sequences a step"},
+    {"data", "seed", "1", "of weights and batches"},
+    {"training", "steps", "200", "optimizer steps"},
+    {"training", "lr", "4e-3", "peak learning rate"},
+    {"training", "warmup", "0.1", "share of the steps"},
+    {"training", "decay", "cosine", "cosine, linear, constant, wsd"},
+    {"training", "min-lr", "0", "final learning rate, as a share of the peak"},
+    {"training", "optimizer", "adamw", "adamw, sgd"},
+    {"training", "weight-decay", "0.033", "of matrices"},
+    {"training", "clip", "1", "largest gradient norm; 0: none"},
+    {"training", "beta1", "0.9", "AdamW"},
+    {"training", "beta2", "0.95", "AdamW"},
+    {"training", "momentum", "0.9", "SGD"},
+    {"training", "threads", "0", "CPU threads; 0: all"},
+    {"run", "out", "", "directory for metrics.csv (default: runs/<date>-<norm>)"},
+    {"run", "val-every", "100", "steps between validations; 0: only at the end"},
+    {"run", "val-batches", "8", "held-out batches of a validation"},
+    {"run", "quiet", nullptr, "only the summary"},
+    {"run", "dry-run", nullptr, "print parameters and memory, allocate nothing"},
+    {"run", "help", nullptr, "this text"},
+};
+// clang-format on
+
 cxxopts::Options declare() {
-    cxxopts::Options o("train", "Trains a Transformer with its norms placed as you say.\n");
-    o.set_width(100);
-    const auto text = [](const char* value) {
-        return cxxopts::value<std::string>()->default_value(value);
-    };
-    const auto optional = [] { return cxxopts::value<std::string>(); };
-    o.add_options("model")
-        ("norm", "placement: post, pre, peri, output, input-main, olmo2, keel, simple, mix, deep, or a "
-                 "list of layers such as post:3,peri:9", text("peri"))
-        ("size", "tiny, small, 124m, 400m, 1.5b, 3.2b", text("small"))
-        ("layers", "number of layers (attention and MLP each)", optional())
-        ("width", "width of the hidden state", optional())
-        ("heads", "attention heads", optional())
-        ("kv-heads", "key/value heads, a divisor of --heads (default: as --heads)", optional())
-        ("ffn", "width of the MLP", optional())
-        ("vocab", "tokens in the vocabulary (default: what the data needs)", optional())
-        ("qk-norm", "norms of queries and keys: auto, none, head, full", text("auto"))
-        ("embedding-norm", "auto, on, off", text("auto"))
-        ("final-norm", "auto, on, off", text("auto"))
-        ("layernorm", "LayerNorm in place of RMSNorm (Appendix G.4)")
-        ("freeze-output-gamma", "output norms keep gamma = 1 (Section 5.3)")
-        ("init", "auto, normal:S, xavier, d:K (variance K / width), he, lecun", text("auto"))
-        ("rope-base", "base of the rotary angles", text("10000"))
-        ("norm-eps", "eps inside every norm", text("1e-5"));
-    o.add_options("data")
-        ("data", "a text file (read as bytes), or token shards such as 'shards/*.bin' (default: the "
-                 "built-in stories)", text(""))
-        ("val-data", "likewise, for validation (default: the last 5 % of --data)", text(""))
-        ("batch", "sequences a step", text("16"))
-        ("seq", "tokens a sequence (default: the size's)", optional())
-        ("seed", "of weights and batches", text("1"));
-    o.add_options("training")
-        ("steps", "optimizer steps", text("200"))
-        ("lr", "peak learning rate", text("4e-3"))
-        ("warmup", "share of the steps", text("0.1"))
-        ("decay", "cosine, linear, constant, wsd", text("cosine"))
-        ("min-lr", "final learning rate, as a share of the peak", text("0"))
-        ("optimizer", "adamw, sgd", text("adamw"))
-        ("weight-decay", "of matrices", text("0.033"))
-        ("clip", "largest gradient norm; 0: none", text("1"))
-        ("beta1", "AdamW", text("0.9"))
-        ("beta2", "AdamW", text("0.95"))
-        ("momentum", "SGD", text("0.9"))
-        ("threads", "CPU threads; 0: all", text("0"));
-    o.add_options("run")
-        ("out", "directory for metrics.csv (default: runs/<date>-<norm>)", text(""))
-        ("val-every", "steps between validations; 0: only at the end", text("100"))
-        ("val-batches", "held-out batches of a validation", text("8"))
-        ("quiet", "only the summary")
-        ("dry-run", "print parameters and memory, allocate nothing")
-        ("help", "this text");
-    return o;
+    cxxopts::Options options("train", "Trains a Transformer with its norms placed as you say.\n");
+    options.set_width(100);
+    for (const Flag& flag : table) {
+        const std::string value = flag.value ? flag.value : "";
+        auto kind = flag.value ? cxxopts::value<std::string>() : cxxopts::value<bool>();
+        if (!value.empty()) kind = cxxopts::value<std::string>()->default_value(value);
+        options.add_options(flag.group)(flag.name, flag.help, kind);
+    }
+    return options;
 }
 
 double number(const Flags& flags, const std::string& flag, double lowest, double highest) {
@@ -83,13 +87,22 @@ double number(const Flags& flags, const std::string& flag, double lowest, double
 int integer(const Flags& flags, const std::string& flag, double lowest, double highest = 1e9) {
     const double value = number(flags, flag, lowest, highest);
     if (value != std::floor(value))
-        throw UserError("--" + flag + " " + flags[flag].as<std::string>() + " must be a whole number");
+        throw UserError("--" + flag + " " + flags[flag].as<std::string>() +
+                        " must be a whole number");
     return static_cast<int>(value);
 }
 
 // The size's value, or the flag's where it is given.
 int integer_or(const Flags& flags, const std::string& flag, int otherwise) {
     return flags.count(flag) ? integer(flags, flag, 1) : otherwise;
+}
+
+// "" where the flag is not given; given, it must say something.
+std::string text_or_nothing(const Flags& flags, const std::string& flag) {
+    if (!flags.count(flag)) return "";
+    const std::string text = flags[flag].as<std::string>();
+    if (text.empty()) throw UserError("--" + flag + " is empty: name one, or leave the flag out");
+    return text;
 }
 
 template <class Value>
@@ -121,8 +134,7 @@ void read_model(RunConfig& run, const Flags& flags) {
     m.freeze_output_gamma = flags.count("freeze-output-gamma");
     m.init = parse_init(flags["init"].as<std::string>());
     run.qk_norm = flags["qk-norm"].as<std::string>();
-    run.embedding_norm =
-        parse_choice("embedding-norm", flags["embedding-norm"].as<std::string>());
+    run.embedding_norm = parse_choice("embedding-norm", flags["embedding-norm"].as<std::string>());
     run.final_norm = parse_choice("final-norm", flags["final-norm"].as<std::string>());
 }
 
@@ -147,13 +159,11 @@ void read_training(RunConfig& run, const Flags& flags) {
 }
 
 void read_data_and_run(RunConfig& run, const Flags& flags) {
-    run.data = flags["data"].as<std::string>();
-    run.val_data = flags["val-data"].as<std::string>();
-    if (flags.count("data") && run.data.empty())
-        throw UserError("--data is empty: name a file, or leave the flag out for the built-in stories");
+    run.data = text_or_nothing(flags, "data");
+    run.val_data = text_or_nothing(flags, "val-data");
     run.batch = integer(flags, "batch", 1, 1 << 20);
     run.seed = static_cast<uint64_t>(number(flags, "seed", 0, 9e15));
-    run.out = flags["out"].as<std::string>();
+    run.out = text_or_nothing(flags, "out");
     run.val_every = integer(flags, "val-every", 0);
     run.val_batches = integer(flags, "val-batches", 1, 1 << 20);
     run.quiet = flags.count("quiet");

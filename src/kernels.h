@@ -1,8 +1,8 @@
 // THE CONTRACT: every kernel of the model, what it computes and what it does to memory.
 //
 // - Order of arguments: outputs, inputs, sizes, scalars. Inputs are const. Arrays are row-major.
-// - Forward outputs and activation gradients are OVERWRITTEN (they may hold NaN on entry); parameter
-//   gradients (dw, dgamma, dbeta, dbias, dtable) and the loss are ACCUMULATED.
+// - Forward outputs and activation gradients are OVERWRITTEN (they may hold NaN on entry);
+//   parameter gradients (dw, dgamma, dbeta, dbias, dtable) and the loss are ACCUMULATED.
 // - Kernels allocate nothing, keep nothing, print nothing, throw nothing. Some use the device's
 //   workspace; a function X_workspace beside such a kernel X says how many bytes.
 // - Any size >= 1 works. Pointers said to be optional may be null. Memory overlaps only where a
@@ -20,7 +20,7 @@
 
 namespace peri {
 
-// ---- norm -----------------------------------------------------------------------------------------
+// ---- norm ---------------------------------------------------------------------------------------
 
 // y[r,c] = gamma[c] x[r,c] rstd[r],   rstd[r] = 1 / sqrt(mean_c x[r,c]^2 + eps)            (Eq. 25)
 //   y (R,C) out   rstd (R) out, kept for backward   x (R,C)   gamma (C)
@@ -51,7 +51,7 @@ void layernorm_backward(T* dx, Accum<T>* dgamma, Accum<T>* dbeta, const T* dy, c
 template <class T>
 size_t norm_workspace(int C);
 
-// ---- linear ---------------------------------------------------------------------------------------
+// ---- linear -------------------------------------------------------------------------------------
 
 // y = x w^T + bias
 //   y (R,O) out   x (R,C)   w (O,C)   bias (O) optional
@@ -62,12 +62,13 @@ void linear_forward(T* y, const T* x, const T* w, const Accum<T>* bias, int R, i
 enum class Dx { overwrite, add };
 
 // dx = dy w (or dx += dy w);   dw += dy^T x;   dbias[o] += sum_r dy[r,o]
-//   dx (R,C) out, optional   dw (O,C), dbias (O) accumulated, optional   dy (R,O)   x (R,C)   w (O,C)
+//   dx (R,C) out, optional   dw (O,C), dbias (O) accumulated, optional
+//   dy (R,O)   x (R,C)   w (O,C)
 template <class T>
 void linear_backward(T* dx, Accum<T>* dw, Accum<T>* dbias, const T* dy, const T* x, const T* w,
                      int R, int C, int O, Dx mode);
 
-// ---- rope -----------------------------------------------------------------------------------------
+// ---- rope ---------------------------------------------------------------------------------------
 
 // table[t, i] = cos(theta), table[t, D/2 + i] = sin(theta),   theta = t base^(-2i/D),   i < D/2
 //   table (T,D) out   D even
@@ -82,9 +83,10 @@ void rope_forward(T* y, const T* x, const Accum<T>* table, int B, int T_, int H,
 // The transpose of a rotation is the rotation back.
 //   dx (B,T,H,D) out, may be dy   dy (B,T,H,D)
 template <class T>
-void rope_backward(T* dx, const T* dy, const Accum<T>* table, int B, int T_, int H, int D, int first);
+void rope_backward(T* dx, const T* dy, const Accum<T>* table, int B, int T_, int H, int D,
+                   int first);
 
-// ---- attention ------------------------------------------------------------------------------------
+// ---- attention ----------------------------------------------------------------------------------
 
 // Tq queries at positions first .. first + Tq - 1 read Tk keys at positions 0 .. Tk - 1;
 // first + Tq <= Tk. Head h reads key/value head h / (H / KV); H is a multiple of KV.
@@ -100,7 +102,8 @@ template <class T>
 void attention_forward(T* out, Accum<T>* lse, const T* q, const T* k, const T* v,
                        const int* document, AttentionShape shape);
 
-//   dq (B,Tq,H,D), dk, dv (B,Tk,KV,D) out   dout, out, q (B,Tq,H,D)   k, v (B,Tk,KV,D)   lse (B,H,Tq)
+//   dq (B,Tq,H,D), dk, dv (B,Tk,KV,D) out
+//   dout, out, q (B,Tq,H,D)   k, v (B,Tk,KV,D)   lse (B,H,Tq)
 template <class T>
 void attention_backward(T* dq, T* dk, T* dv, const T* dout, const T* out, const T* q, const T* k,
                         const T* v, const Accum<T>* lse, const int* document, AttentionShape shape);
@@ -109,7 +112,7 @@ void attention_backward(T* dq, T* dk, T* dv, const T* dout, const T* out, const 
 template <class T>
 size_t attention_workspace(AttentionShape shape);
 
-// ---- activation -----------------------------------------------------------------------------------
+// ---- activation ---------------------------------------------------------------------------------
 
 // h = silu(gate) up,   silu(g) = g / (1 + exp(-g))
 //   h, gate, up (n)
@@ -129,7 +132,7 @@ void relu_forward(T* h, const T* x, size_t n);
 template <class T>
 void relu_backward(T* dx, const T* dh, const T* x, size_t n);
 
-// ---- embedding ------------------------------------------------------------------------------------
+// ---- embedding ----------------------------------------------------------------------------------
 
 // y[r] = table[tokens[r]]
 //   y (R,C) out   table (V,C)   tokens (R), each in 0 .. V-1
@@ -143,7 +146,7 @@ template <class T>
 void embedding_backward(Accum<T>* dtable, const T* dy, const int* tokens, const int* order, int R,
                         int C);
 
-// ---- residual -------------------------------------------------------------------------------------
+// ---- residual -----------------------------------------------------------------------------------
 
 // y = alpha x + a: the join of the residual stream. Its backward is the join of the two gradients
 // that meet at x: dx = alpha dy + da.
@@ -151,7 +154,7 @@ void embedding_backward(Accum<T>* dtable, const T* dy, const int* tokens, const 
 template <class T>
 void residual_add(T* y, const T* x, const T* a, Accum<T> alpha, size_t n);
 
-// ---- loss: head and softmax cross-entropy, in chunks of rows -----------------------------------------
+// ---- loss: head and softmax cross-entropy, in chunks of rows ------------------------------------
 
 // logits = x w^T over the first V rows of w;   p = softmax(logits)
 //   *loss += sum over rows with a label of -log p[label] / divisor
@@ -167,7 +170,7 @@ void head_loss(double* loss, T* dx, Accum<T>* dw, const T* x, const T* w, const 
 template <class T>
 size_t head_loss_workspace(int R, int V);
 
-// ---- optimizer ------------------------------------------------------------------------------------
+// ---- optimizer ----------------------------------------------------------------------------------
 
 // *sum = sum_i g[i]^2 in double
 //   sum (1) out   g (n)
@@ -191,8 +194,8 @@ struct AdamW {
 };
 //   w, m, v (n) in and out   g (n)   scale (1)
 template <class T>
-void adamw_update(T* w, Accum<T>* m, Accum<T>* v, const Accum<T>* g, const Accum<T>* scale, size_t n,
-                  AdamW settings);
+void adamw_update(T* w, Accum<T>* m, Accum<T>* v, const Accum<T>* g, const Accum<T>* scale,
+                  size_t n, AdamW settings);
 
 // SGD with momentum:   m = momentum m + *scale g + weight_decay w,   w -= lr m
 struct Sgd {
@@ -200,6 +203,7 @@ struct Sgd {
 };
 //   w, m (n) in and out   g (n)   scale (1)
 template <class T>
-void sgd_update(T* w, Accum<T>* m, const Accum<T>* g, const Accum<T>* scale, size_t n, Sgd settings);
+void sgd_update(T* w, Accum<T>* m, const Accum<T>* g, const Accum<T>* scale, size_t n,
+                Sgd settings);
 
 }  // namespace peri

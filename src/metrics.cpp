@@ -17,8 +17,9 @@ MetricsFile::MetricsFile(const std::string& directory) : path_(directory + "/met
         throw UserError("--out " + directory + ": cannot make this directory (" + error.message() +
                         "): choose another");
     if (std::filesystem::exists(path_))
-        throw UserError("--out " + directory +
-                        " already holds a run (metrics.csv): choose another directory or move it away");
+        throw UserError(
+            "--out " + directory +
+            " already holds a run (metrics.csv): choose another directory or move it away");
     file_.open(path_);
     file_ << "step,tokens,loss,grad_norm,lr,ms,tokens_per_s\n" << std::flush;
     if (!file_)
@@ -46,8 +47,8 @@ void Progress::step(const StepMetrics& m) {
     std::snprintf(text, sizeof text,
                   "step %lld/%lld  loss %.4f  grad norm %.3g  lr %.2e  %.0f ms  %.0f tokens/s  "
                   "%ld:%02ld left",
-                  static_cast<long long>(m.step), static_cast<long long>(steps_), m.loss, m.grad_norm,
-                  m.lr, m.seconds * 1e3, m.tokens_per_second, left / 60, left % 60);
+                  static_cast<long long>(m.step), static_cast<long long>(steps_), m.loss,
+                  m.grad_norm, m.lr, m.seconds * 1e3, m.tokens_per_second, left / 60, left % 60);
     std::printf(terminal_ ? "\r\033[K%s" : "%s\n", text);
     std::fflush(stdout);
 }

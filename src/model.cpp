@@ -8,7 +8,7 @@
 
 namespace peri {
 
-// ---- the sub-layer, in the paper's notation ----------------------------------------------------------
+// ---- the sub-layer, in the paper's notation -----------------------------------------------------
 //
 // Every placement of every sub-layer is this one function; placement.cpp's table says which of the
 // norms at A, B and C (Figure 2) exist and what alpha is. Peri-LN (Eq. 3) has A and B:
@@ -77,7 +77,7 @@ void Model<T>::sublayer_backward(int s, const T* x) {
     residual_add(act_.d_stream, d_o, act_.d_x_tilde, Accum<T>(p.alpha), size_t(R) * C);
 }
 
-// ---- attention: q, k, v -> [Norm] -> RoPE -> softmax(q k^T / sqrt(D)) v -> o --------------------------
+// ---- attention: q, k, v -> [Norm] -> RoPE -> softmax(q k^T / sqrt(D)) v -> o --------------------
 
 template <class T>
 void Model<T>::attention_module_forward(int s, T* a, const T* x_tilde) {
@@ -104,8 +104,8 @@ void Model<T>::attention_module_backward(int s, T* d_x_tilde, const T* d_a, cons
     const Views& v = act_.sublayers[s];
     const int D = config_.head_size();
     project_backward(act_.d_context, d_a, v.context, ids.o, Dx::overwrite);
-    attention_backward(act_.d_q, act_.d_k, act_.d_v, act_.d_context, v.context, v.q, v.k, v.v, v.lse,
-                       nullptr, attention_shape());
+    attention_backward(act_.d_q, act_.d_k, act_.d_v, act_.d_context, v.context, v.q, v.k, v.v,
+                       v.lse, nullptr, attention_shape());
     rope_backward(act_.d_q, act_.d_q, act_.rope, B_, T_, config_.heads, D, 0);
     rope_backward(act_.d_k, act_.d_k, act_.rope, B_, T_, config_.kv_heads, D, 0);
     if (ids.q_norm) qkv_norm_backward(act_.d_q, v.q_in, v.q_norm, ids.q_norm, config_.width);
@@ -116,7 +116,7 @@ void Model<T>::attention_module_backward(int s, T* d_x_tilde, const T* d_a, cons
     project_backward(d_x_tilde, act_.d_v, x_tilde, ids.v, Dx::add);
 }
 
-// ---- MLP: gate, up -> [Norm] -> silu(gate) up -> down ------------------------------------------------
+// ---- MLP: gate, up -> [Norm] -> silu(gate) up -> down -------------------------------------------
 
 template <class T>
 void Model<T>::mlp_module_forward(int s, T* a, const T* x_tilde) {
@@ -145,7 +145,7 @@ void Model<T>::mlp_module_backward(int s, T* d_x_tilde, const T* d_a, const T* x
     project_backward(d_x_tilde, d_up, x_tilde, ids.up, Dx::add);
 }
 
-// ---- the whole model: embedding -> [Norm] -> S sub-layers -> [Norm] -> head -----------------------------
+// ---- the whole model: embedding -> [Norm] -> S sub-layers -> [Norm] -> head ---------------------
 
 template <class T>
 void Model<T>::forward() {
@@ -155,8 +155,7 @@ void Model<T>::forward() {
         norm_forward(act_.x0, act_.embedding_norm, act_.embedded, table_.embedding_norm, R, C);
     const T* x = act_.x0;
     for (int s = 0; s < sublayer_count(); s++) x = sublayer_forward(s, x);
-    if (table_.final_norm)
-        norm_forward(act_.last, act_.final_norm, x, table_.final_norm, R, C);
+    if (table_.final_norm) norm_forward(act_.last, act_.final_norm, x, table_.final_norm, R, C);
 }
 
 template <class T>
@@ -180,10 +179,11 @@ void Model<T>::backward(double divisor) {
     embedding_backward<T>(gradient(table_.embedding), act_.d_stream, act_.tokens, act_.order, R, C);
 }
 
-// ---- kernels with the table's tensors -----------------------------------------------------------------
+// ---- kernels with the table's tensors -----------------------------------------------------------
 
 template <class T>
-void Model<T>::norm_forward(T* y, NormStats<T> stats, const T* x, NormIds ids, int rows, int width) {
+void Model<T>::norm_forward(T* y, NormStats<T> stats, const T* x, NormIds ids, int rows,
+                            int width) {
     const Accum<T> eps = static_cast<Accum<T>>(config_.norm_eps);
     if (config_.layernorm)
         layernorm_forward(y, stats.mean, stats.rstd, x, vector(ids.gamma), vector(ids.beta), rows,
@@ -199,7 +199,8 @@ void Model<T>::norm_backward(T* dx, const T* dy, const T* x, NormStats<T> stats,
         layernorm_backward(dx, gradient(ids.gamma), gradient(ids.beta), dy, x, vector(ids.gamma),
                            stats.mean, stats.rstd, rows, width);
     else
-        rmsnorm_backward(dx, gradient(ids.gamma), dy, x, vector(ids.gamma), stats.rstd, rows, width);
+        rmsnorm_backward(dx, gradient(ids.gamma), dy, x, vector(ids.gamma), stats.rstd, rows,
+                         width);
 }
 
 // A norm of q, k or v: gamma's size tells whether each head is a row, or all heads together are.
@@ -232,7 +233,7 @@ AttentionShape Model<T>::attention_shape() const {
     return {B_, T_, T_, 0, config_.heads, config_.kv_heads, config_.head_size()};
 }
 
-// ---- memory --------------------------------------------------------------------------------------------
+// ---- memory -------------------------------------------------------------------------------------
 
 namespace {
 
@@ -297,7 +298,8 @@ void Model<T>::initialise(uint64_t seed) {
 
 template <class T>
 void Model<T>::load(const Batch& batch) {
-    CHECK(batch.B >= 1 && batch.T >= 1 && batch.B * batch.T <= B_max_ * T_max_ && batch.T <= T_max_);
+    CHECK(batch.B >= 1 && batch.T >= 1 && batch.B * batch.T <= B_max_ * T_max_ &&
+          batch.T <= T_max_);
     B_ = batch.B;
     T_ = batch.T;
     std::vector<int> order(rows());
@@ -327,7 +329,7 @@ double Model<T>::loss() const {
     return loss;
 }
 
-// ---- looking inside ------------------------------------------------------------------------------------
+// ---- looking inside -----------------------------------------------------------------------------
 
 namespace {
 
@@ -383,7 +385,8 @@ template <class T>
 std::vector<double> Model<T>::next_token_logits() {
     const int C = config_.width, V = config_.vocab;
     T* const logits = static_cast<T*>(workspace<T>(V * sizeof(T)));
-    linear_forward<T>(logits, act_.last + size_t(T_ - 1) * C, matrix(table_.head), nullptr, 1, C, V);
+    linear_forward<T>(logits, act_.last + size_t(T_ - 1) * C, matrix(table_.head), nullptr, 1, C,
+                      V);
     return download_as_double<T>(logits, V);
 }
 

@@ -37,8 +37,8 @@ class Model {
 
     void forward();
 
-    // Add the mean loss over the labels, sum / divisor, to the loss on the device. backward also adds
-    // the gradient of every trained tensor to the gradient arena. Both come after forward.
+    // Add the mean loss over the labels, sum / divisor, to the loss on the device. backward also
+    // adds the gradient of every trained tensor to the gradient arena. Both come after forward.
     void evaluate(double divisor);
     void backward(double divisor);
 
@@ -93,7 +93,7 @@ class Model {
     TensorTable table_;
     std::vector<SubLayer> sublayers_;
     std::vector<size_t> weight_offsets_;  // bytes
-    Activations<T> act_;  // views into activations_
+    Activations<T> act_;                  // views into activations_
     Arena<T> weights_, gradients_, activations_, scalars_;
     int B_max_, T_max_, B_, T_;
 };

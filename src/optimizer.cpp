@@ -32,9 +32,9 @@ void Optimizer<T>::step(double lr) {
                 sgd_update<Weight>(w, m, g, scale, tensor.size(), {lr, settings_.momentum, decay});
             } else {
                 Accum<T>* const v = v_.template at<Accum<T>>() + tensor.offset;
-                adamw_update<Weight>(w, m, v, g, scale, tensor.size(),
-                                     {lr, settings_.beta1, settings_.beta2, settings_.eps, decay,
-                                      steps_});
+                adamw_update<Weight>(
+                    w, m, v, g, scale, tensor.size(),
+                    {lr, settings_.beta1, settings_.beta2, settings_.eps, decay, steps_});
             }
         };
         if (tensor.is_matrix())

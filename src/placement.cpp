@@ -10,17 +10,20 @@ namespace peri {
 // clang-format off
 const std::vector<Placement>& placements() {
     constexpr bool x = true, o = false;
+    constexpr QkNorm none = QkNorm::none, full = QkNorm::full;
+    constexpr Alpha one = Alpha::one, S = Alpha::sublayers, depth = Alpha::deepnorm;
+    constexpr OwnInit normal = OwnInit::normal, small = OwnInit::deepnorm, simple = OwnInit::simple;
     static const std::vector<Placement> table = {
-    //                A  B  C   queries, keys   inner  alpha             emb final  init               source
-        {"post",       o, o, x,  QkNorm::none,   o,     Alpha::one,       o,  o,     OwnInit::normal,   "Peri-LN, Eq. 1"},
-        {"pre",        x, o, o,  QkNorm::none,   o,     Alpha::one,       o,  x,     OwnInit::normal,   "Peri-LN, Eq. 2"},
-        {"peri",       x, x, o,  QkNorm::none,   o,     Alpha::one,       x,  x,     OwnInit::normal,   "Peri-LN, Eq. 3"},
-        {"output",     o, x, o,  QkNorm::none,   o,     Alpha::one,       o,  x,     OwnInit::normal,   "Peri-LN, Table 5, B"},
-        {"input-main", x, o, x,  QkNorm::none,   o,     Alpha::one,       o,  o,     OwnInit::normal,   "Peri-LN, Table 5, A + C"},
-        {"olmo2",      o, x, o,  QkNorm::full,   o,     Alpha::one,       o,  x,     OwnInit::normal,   "Peri-LN, Appendix H"},
-        {"keel",       x, o, x,  QkNorm::none,   o,     Alpha::sublayers, o,  o,     OwnInit::normal,   "arXiv 2601.19895"},
-        {"simple",     o, x, o,  QkNorm::full,   x,     Alpha::one,       o,  x,     OwnInit::simple,   "arXiv 2602.01212"},
-        {"deep",       o, o, x,  QkNorm::none,   o,     Alpha::deepnorm,  o,  o,     OwnInit::deepnorm, "DeepNorm, arXiv 2203.00555"},
+    //                A  B  C  q, k  inner  alpha  embedding  final  init    source
+        {"post",       o, o, x, none,  o,    one,      o,       o,   normal, "Peri-LN, Eq. 1"},
+        {"pre",        x, o, o, none,  o,    one,      o,       x,   normal, "Peri-LN, Eq. 2"},
+        {"peri",       x, x, o, none,  o,    one,      x,       x,   normal, "Peri-LN, Eq. 3"},
+        {"output",     o, x, o, none,  o,    one,      o,       x,   normal, "Peri-LN, Table 5, B"},
+        {"input-main", x, o, x, none,  o,    one,      o,       o,   normal, "Peri-LN, Table 5, A+C"},
+        {"olmo2",      o, x, o, full,  o,    one,      o,       x,   normal, "Peri-LN, Appendix H"},
+        {"keel",       x, o, x, none,  o,    S,        o,       o,   normal, "arXiv 2601.19895"},
+        {"simple",     o, x, o, full,  x,    one,      o,       x,   simple, "arXiv 2602.01212"},
+        {"deep",       o, o, x, none,  o,    depth,    o,       o,   small,  "arXiv 2203.00555"},
     };
     return table;
 }
@@ -37,8 +40,8 @@ std::string names() {
 const Placement& find(const std::string& name, const std::string& text) {
     for (const Placement& p : placements())
         if (name == p.name) return p;
-    throw UserError("--norm " + text + ": '" + name + "' is no placement; choose one of " + names() +
-                    ", or a list such as post:3,peri:9");
+    throw UserError("--norm " + text + ": '" + name + "' is no placement; choose one of " +
+                    names() + ", or a list such as post:3,peri:9");
 }
 
 }  // namespace
@@ -50,7 +53,8 @@ std::vector<Placement> parse_placements(const std::string& text, int layers) {
         mix.insert(mix.end(), layers - post, find("pre", text));
         return mix;
     }
-    if (text.find(':') == std::string::npos) return std::vector<Placement>(layers, find(text, text));
+    if (text.find(':') == std::string::npos)
+        return std::vector<Placement>(layers, find(text, text));
     std::vector<Placement> list;
     std::istringstream parts(text);
     for (std::string part; std::getline(parts, part, ',');) {
@@ -71,7 +75,7 @@ std::vector<Placement> parse_placements(const std::string& text, int layers) {
 
 std::string equation(const Placement& p) {
     const std::string input = p.A ? "Norm(x)" : "x";
-    const std::string module = (p.inner                   ? "NormedModule("
+    const std::string module = (p.inner                ? "NormedModule("
                                 : p.qk != QkNorm::none ? "QkNormedModule("
                                                        : "Module(") +
                                input + ")";

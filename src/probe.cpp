@@ -35,7 +35,8 @@ std::string variance_chart(const std::vector<double>& before, const std::vector<
     constexpr int columns = 48;
     const auto column = [&](double v) {
         const double at = (std::log10(v) - first) / (last - first) * (columns - 1);
-        return std::isfinite(at) ? std::clamp(static_cast<int>(std::lround(at)), 0, columns - 1) : 0;
+        return std::isfinite(at) ? std::clamp(static_cast<int>(std::lround(at)), 0, columns - 1)
+                                 : 0;
     };
     char line[160];
     std::snprintf(line, sizeof line, "  sub-layer      start        now    1e%-4d%*s1e%d\n", first,
@@ -46,8 +47,8 @@ std::string variance_chart(const std::vector<double>& before, const std::vector<
         std::fill(bar.begin(), bar.begin() + column(now[s]) + 1, '=');
         bar[column(before[s])] = 'o';
         const char* const kind = s == 0 ? "embedding" : s % 2 ? "attention" : "mlp";
-        std::snprintf(line, sizeof line, "%3zu %-9s %9.3g  %9.3g   |%s\n", s, kind, before[s], now[s],
-                      bar.c_str());
+        std::snprintf(line, sizeof line, "%3zu %-9s %9.3g  %9.3g   |%s\n", s, kind, before[s],
+                      now[s], bar.c_str());
         chart += line;
     }
     return chart + "  (o: at the start, =: now; logarithmic)\n";

@@ -22,9 +22,7 @@ class Rng {
     double uniform() { return static_cast<double>(next() >> 11) * 0x1p-53; }
 
     // uniform in 0 .. n-1 (n far below 2^53, so the bias is far below what any run could show)
-    uint64_t below(uint64_t n) {
-        return static_cast<uint64_t>(uniform() * static_cast<double>(n));
-    }
+    uint64_t below(uint64_t n) { return static_cast<uint64_t>(uniform() * static_cast<double>(n)); }
 
     // standard normal, by Box and Muller's cosine
     double normal() {

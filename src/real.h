@@ -3,8 +3,8 @@
 
 namespace peri {
 
-// T is how matrices and activations are stored; Accum<T> is how gradients, vectors (gammas, biases),
-// statistics and moments are: double for double (the oracle), float for everything else.
+// T is how matrices and activations are stored; Accum<T> is how gradients, vectors (gammas,
+// biases), statistics and moments are: double for double (the oracle), float for everything else.
 template <class T>
 struct AccumOf {
     using type = float;

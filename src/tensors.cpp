@@ -50,8 +50,9 @@ class Builder {
 
 constexpr double usual = 0.02;  // Table 2
 
-// Standard deviations of the two kinds of matrices of a sub-layer: those that read the hidden state's
-// direction only (q, k, gate, up, v), and those that write into the residual stream (o, down).
+// Standard deviations of the two kinds of matrices of a sub-layer: those that read the hidden
+// state's direction only (q, k, gate, up, v), and those that write into the residual stream (o,
+// down).
 struct Stds {
     double in, value, out;
 };
@@ -86,7 +87,8 @@ SubLayerIds add_sublayer(Builder& b, const ModelConfig& c, const SubLayer& s) {
     } else {
         ids.gate = b.matrix(name + "gate.weight", c.ffn, C, std.in);
         // SimpleNorm's up projection starts as its o and down do
-        ids.up = b.matrix(name + "up.weight", c.ffn, C, s.init == OwnInit::simple ? std.out : std.in);
+        ids.up =
+            b.matrix(name + "up.weight", c.ffn, C, s.init == OwnInit::simple ? std.out : std.in);
         ids.gate_norm = b.norm(s.inner, name + "gate_norm", c.ffn);
         ids.up_norm = b.norm(s.inner, name + "up_norm", c.ffn);
         ids.down = b.matrix(name + "down.weight", C, c.ffn, std.out);

@@ -14,9 +14,9 @@ struct Tensor {
     std::string name;
     int rows, cols;  // a vector (gamma, beta) has rows = 0 and cols numbers
     double mean, std;
-    double cut;    // draws beyond this many standard deviations are drawn again; 0: none are
-    bool decayed;  // by weight decay: matrices are, vectors are not
-    bool trained;  // false: stays as initialised and has no gradient (--freeze-output-gamma)
+    double cut;     // draws beyond this many standard deviations are drawn again; 0: none are
+    bool decayed;   // by weight decay: matrices are, vectors are not
+    bool trained;   // false: stays as initialised and has no gradient (--freeze-output-gamma)
     size_t offset;  // of its first number in the gradient arena, where tensors lie in table order
 
     bool is_matrix() const { return rows > 0; }
@@ -30,7 +30,7 @@ struct NormIds {
 };
 
 struct SubLayerIds {
-    NormIds A, B, C;                // positions of Figure 2
+    NormIds A, B, C;                 // positions of Figure 2
     NormIds q_norm, k_norm, v_norm;  // inside attention
     NormIds gate_norm, up_norm;      // inside the MLP (SimpleNorm)
     int q = -1, k = -1, v = -1, o = -1;
@@ -43,8 +43,8 @@ struct TensorTable {
     NormIds embedding_norm, final_norm;
     std::vector<SubLayerIds> sublayers;  // S = 2L
 
-    size_t gradient_numbers() const;  // size of the gradient arena
-    size_t parameters() const;        // all learned numbers, padding of the vocabulary left out
+    size_t gradient_numbers() const;      // size of the gradient arena
+    size_t parameters() const;            // all learned numbers, padding of the vocabulary left out
     size_t embedding_parameters() const;  // those of embedding and head
 
     int vocab, width;  // of the model, for the two counts above

@@ -280,6 +280,17 @@ TEST_CASE("text: a glob takes several files, and a file's own name comes first",
     CHECK(open_data(star, "", 10)->training(1, 0, 1, 10).tokens[0] == 's');
 }
 
+TEST_CASE("text: a file whose part is one token short of a window is passed over", "[data]") {
+    const TemporaryDirectory directory;
+    constexpr int T = 10;
+    directory.write("a1.txt", std::string(20 * T, 'x'));  // T held out
+    directory.write("a2.txt", std::string(400, 'y'));     // 2 T held out: one window
+    const auto data = open_data(directory / "a*.txt", "", T);
+    for (int i = 0; i < 3; ++i) {
+        CHECK(row(data->validation(i, 1, T), 0) == std::vector<int>(T + 1, 'y'));
+    }
+}
+
 TEMPLATE_TEST_CASE("shards: read back token for token", "[data]", uint16_t, uint32_t) {
     const TemporaryDirectory directory;
     constexpr int T = 9;

@@ -95,9 +95,9 @@ std::vector<std::vector<double>> gradients_of(Model<double>& model) {
     return gradients;
 }
 
-// d loss / dt of tensor id at weights + t direction, t = 0: central differences of steps h, h/2, h/4,
-// extrapolated twice (Richardson), so that the error is of order h^6. Rounding of the loss over h is
-// 1e-12: far below 1e-7 of gradients of order 0.01 to 1.
+// d loss / dt of tensor id at weights + t direction, t = 0: central differences of steps h, h/2,
+// h/4, extrapolated twice (Richardson), so that the error is of order h^6. Rounding of the loss
+// over h is 1e-12: far below 1e-7 of gradients of order 0.01 to 1.
 double derivative_along(Model<double>& model, int id, const std::vector<double>& direction) {
     constexpr double h = 2e-3;
     const std::vector<double> start = model.values(id);
@@ -240,9 +240,9 @@ TEST_CASE("the model's gradient check fails on a wrong gradient", "[model][gradi
     CHECK_FALSE(std::abs(right * (1 + 1e-3) - numeric) <= 1e-7 * most);
 }
 
-// A norm does not see its input's length, so the gradient of a matrix that a norm directly follows is
-// orthogonal to it: <W, dL/dW> = 0 for eps = 0. An output norm does not see the length of v and up
-// either, in which attention and the MLP are linear.
+// A norm does not see its input's length, so the gradient of a matrix that a norm directly follows
+// is orthogonal to it: <W, dL/dW> = 0 for eps = 0. An output norm does not see the length of v and
+// up either, in which attention and the MLP are linear.
 TEST_CASE("<W, dL/dW> = 0 for every matrix directly followed by a norm", "[model]") {
     const OneThread one;
     for (const std::string& norm : all_placements)

@@ -216,10 +216,10 @@ TEST_CASE("norms: dx may be dy, parameter gradients may be null", "[norm]") {
 }
 
 TEST_CASE("norms: the same bits twice", "[norm]") {
-    for (const auto [R, C] : {Shape{67, 5}, Shape{130, 37}}) {
-        CHECK(bit_errors([&] { return rmsnorm<float>(R, C, 1e-5, 1); }) == "");
-        CHECK(bit_errors([&] { return layernorm<float>(R, C, 1e-5, 1); }) == "");
-        CHECK(bit_errors([&] { return rmsnorm<double>(R, C, 1e-5, 1); }) == "");
-        CHECK(bit_errors([&] { return layernorm<double>(R, C, 1e-5, 1); }) == "");
+    for (const Shape s : {Shape{67, 5}, Shape{130, 37}}) {
+        CHECK(bit_errors([&] { return rmsnorm<float>(s.R, s.C, 1e-5, 1); }) == "");
+        CHECK(bit_errors([&] { return layernorm<float>(s.R, s.C, 1e-5, 1); }) == "");
+        CHECK(bit_errors([&] { return rmsnorm<double>(s.R, s.C, 1e-5, 1); }) == "");
+        CHECK(bit_errors([&] { return layernorm<double>(s.R, s.C, 1e-5, 1); }) == "");
     }
 }

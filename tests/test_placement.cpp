@@ -46,8 +46,8 @@ TEST_CASE("the norms before the first layer and after the last", "[placement]") 
     for (const char* norm : {"pre", "peri", "output", "olmo2", "simple", "mix"})
         CHECK(config(norm).final_norm);
     for (const char* norm : {"post", "input-main", "keel", "deep"}) CHECK(!config(norm).final_norm);
-    for (const char* norm : {"post", "pre", "output", "input-main", "olmo2", "keel", "simple", "mix",
-                             "deep"})
+    for (const char* norm :
+         {"post", "pre", "output", "input-main", "olmo2", "keel", "simple", "mix", "deep"})
         CHECK(!config(norm).embedding_norm);
     CHECK(config("peri").embedding_norm);
     CHECK(!config("peri", "auto", Choice::off, Choice::off).embedding_norm);

@@ -52,7 +52,8 @@ Result train(const Folder& folder, const std::string& flags, const std::string& 
 }
 
 // llm.c's shard of uint16 tokens, its header as given.
-std::string shard(int32_t magic, int32_t version, int32_t count, const std::vector<uint16_t>& tokens) {
+std::string shard(int32_t magic, int32_t version, int32_t count,
+                  const std::vector<uint16_t>& tokens) {
     std::vector<int32_t> header(256);
     header[0] = magic;
     header[1] = version;
@@ -195,9 +196,10 @@ TEST_CASE("an earlier run is never overwritten", "[program]") {
 
 TEST_CASE("a diverging run stops with exit code 3", "[program]") {
     const Folder folder;
-    const Result r = train(folder, " --size tiny --norm output --final-norm off --clip 0 --optimizer "
-                                   "sgd --lr 100 --warmup 0 --steps 200 --batch 2 --out " +
-                                       folder / "run");
+    const Result r = train(folder,
+                           " --size tiny --norm output --final-norm off --clip 0 --optimizer "
+                           "sgd --lr 100 --warmup 0 --steps 200 --batch 2 --out " +
+                               folder / "run");
     CAPTURE(r.err);
     CHECK(r.code == 3);
     CHECK_THAT(r.err, contains("diverged at step"));

@@ -36,10 +36,10 @@ void relu_backward(T* dx, const T* dh, const T* x, size_t n) {
     for (size_t i = 0; i < n; i++) dx[i] = x[i] > 0 ? dh[i] : T(0);
 }
 
-#define INSTANTIATE(T)                                                              \
-    template void swiglu_forward(T*, const T*, const T*, size_t);                   \
-    template void swiglu_backward(T*, T*, const T*, const T*, const T*, size_t);    \
-    template void relu_forward(T*, const T*, size_t);                               \
+#define INSTANTIATE(T)                                                           \
+    template void swiglu_forward(T*, const T*, const T*, size_t);                \
+    template void swiglu_backward(T*, T*, const T*, const T*, const T*, size_t); \
+    template void relu_forward(T*, const T*, size_t);                            \
     template void relu_backward(T*, const T*, const T*, size_t);
 INSTANTIATE(double)
 INSTANTIATE(float)

@@ -8,8 +8,9 @@
 #include "device.h"
 #include "kernels.h"
 
-// A tile of queries of one head meets all the keys that any of them may see: the scores of a tile are
-// at most tile x Tk numbers, so memory grows linearly with the sequence and no T x T matrix exists.
+// A tile of queries of one head meets all the keys that any of them may see: the scores of a tile
+// are at most tile x Tk numbers, so memory grows linearly with the sequence and no T x T matrix
+// exists.
 
 namespace peri {
 
@@ -105,7 +106,8 @@ void attention_forward(T* out, Accum<T>* lse, const T* q, const T* k, const T* v
                 gemm(Op::none, Op::none, t.queries, s.D, t.keys, T(1), p, t.keys, v + key,
                      s.KV * s.D, T(0), out + query, s.H * s.D);
                 for (int i = 0; i < t.queries; i++)
-                    for (int d = 0; d < s.D; d++) out[query + size_t(i) * s.H * s.D + d] *= scale[i];
+                    for (int d = 0; d < s.D; d++)
+                        out[query + size_t(i) * s.H * s.D + d] *= scale[i];
             }
 }
 
@@ -147,8 +149,8 @@ void tile_backward(T* dq, T* dk, T* dv, const T* dout, const T* out, const T* q,
 
 }  // namespace
 
-// A task is one key/value head of one sequence, with all the queries that read it: so dk and dv have
-// one writer.
+// A task is one key/value head of one sequence, with all the queries that read it: so dk and dv
+// have one writer.
 template <class T>
 void attention_backward(T* dq, T* dk, T* dv, const T* dout, const T* out, const T* q, const T* k,
                         const T* v, const Accum<T>* lse, const int* document, AttentionShape s) {
@@ -176,10 +178,10 @@ void attention_backward(T* dq, T* dk, T* dv, const T* dout, const T* out, const 
         }
 }
 
-#define INSTANTIATE(T)                                                                            \
-    template size_t attention_workspace<T>(AttentionShape);                                       \
-    template void attention_forward(T*, Accum<T>*, const T*, const T*, const T*, const int*,      \
-                                    AttentionShape);                                              \
+#define INSTANTIATE(T)                                                                             \
+    template size_t attention_workspace<T>(AttentionShape);                                        \
+    template void attention_forward(T*, Accum<T>*, const T*, const T*, const T*, const int*,       \
+                                    AttentionShape);                                               \
     template void attention_backward(T*, T*, T*, const T*, const T*, const T*, const T*, const T*, \
                                      const Accum<T>*, const int*, AttentionShape);
 INSTANTIATE(double)

@@ -87,14 +87,14 @@ void* workspace(size_t bytes) {
     return shared.memory;
 }
 
-#define INSTANTIATE(T)                                         \
-    template void* device_allocate<T>(size_t);                 \
-    template void device_free<T>(void*);                       \
-    template void device_upload<T>(void*, const void*, size_t); \
+#define INSTANTIATE(T)                                            \
+    template void* device_allocate<T>(size_t);                    \
+    template void device_free<T>(void*);                          \
+    template void device_upload<T>(void*, const void*, size_t);   \
     template void device_download<T>(void*, const void*, size_t); \
-    template void device_zero<T>(void*, size_t);               \
-    template void device_synchronize<T>();                     \
-    template void reserve_workspace<T>(size_t);                \
+    template void device_zero<T>(void*, size_t);                  \
+    template void device_synchronize<T>();                        \
+    template void reserve_workspace<T>(size_t);                   \
     template void* workspace<T>(size_t);
 INSTANTIATE(double)
 INSTANTIATE(float)

@@ -29,8 +29,8 @@ void embedding_backward(Accum<T>* dtable, const T* dy, const int* tokens, const 
     }
 }
 
-#define INSTANTIATE(T)                                                                           \
-    template void embedding_forward(T*, const T*, const int*, int, int);                         \
+#define INSTANTIATE(T)                                                   \
+    template void embedding_forward(T*, const T*, const int*, int, int); \
     template void embedding_backward(Accum<T>*, const T*, const int*, const int*, int, int);
 INSTANTIATE(double)
 INSTANTIATE(float)

@@ -28,10 +28,10 @@ void linear_backward(T* dx, Accum<T>* dw, Accum<T>* dbias, const T* dy, const T*
     });
 }
 
-#define INSTANTIATE(T)                                                                             \
-    template void linear_forward(T*, const T*, const T*, const Accum<T>*, int, int, int);          \
-    template void linear_backward(T*, Accum<T>*, Accum<T>*, const T*, const T*, const T*, int, int, \
-                                  int, Dx);
+#define INSTANTIATE(T)                                                                         \
+    template void linear_forward(T*, const T*, const T*, const Accum<T>*, int, int, int);      \
+    template void linear_backward(T*, Accum<T>*, Accum<T>*, const T*, const T*, const T*, int, \
+                                  int, int, Dx);
 INSTANTIATE(double)
 INSTANTIATE(float)
 #undef INSTANTIATE

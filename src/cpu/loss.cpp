@@ -69,11 +69,11 @@ void head_loss(double* loss, T* dx, Accum<T>* dw, const T* x, const T* w, const 
         gemm(Op::none, Op::transpose, rows, V, C, T(1), x_chunk, C, w, C, T(0), logits, V);
 #pragma omp parallel for schedule(static)
         for (int r = 0; r < rows; r++)
-            row_loss[start + r] = softmax_cross_entropy_row(logits + size_t(r) * V, labels[start + r],
-                                                            V, static_cast<Accum<T>>(1 / divisor));
+            row_loss[start + r] = softmax_cross_entropy_row(
+                logits + size_t(r) * V, labels[start + r], V, static_cast<Accum<T>>(1 / divisor));
         if (dx)
-            gemm(Op::none, Op::none, rows, C, V, T(1), logits, V, w, C, T(0), dx + size_t(start) * C,
-                 C);
+            gemm(Op::none, Op::none, rows, C, V, T(1), logits, V, w, C, T(0),
+                 dx + size_t(start) * C, C);
         if (dw) gemm(Op::transpose, Op::none, V, C, rows, T(1), logits, V, x_chunk, C, T(1), dw, C);
     }
     double sum = 0;
@@ -81,9 +81,9 @@ void head_loss(double* loss, T* dx, Accum<T>* dw, const T* x, const T* w, const 
     *loss += sum / divisor;
 }
 
-#define INSTANTIATE(T)                                                                           \
+#define INSTANTIATE(T)                                                                             \
     template void head_loss(double*, T*, Accum<T>*, const T*, const T*, const int*, int, int, int, \
-                            double);                                                             \
+                            double);                                                               \
     template size_t head_loss_workspace<T>(int, int);
 INSTANTIATE(double)
 INSTANTIATE(float)

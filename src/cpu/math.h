@@ -11,8 +11,8 @@ namespace peri {
 inline double exp_of(double x) { return std::exp(x); }
 
 // e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2; e^r by its Taylor series to r^7, whose
-// first dropped term is 5e-9: under half an ulp, and with rounding at most 2 ulp. Below -87.3 the
-// result is 0 within float's normal range's smallest number; NaN stays NaN.
+// first dropped term is 5e-9: under half an ulp, and with rounding at most 2 ulp. Arguments are kept
+// to where the result is a normal number: below -87.3 it is 1.2e-38. NaN stays NaN.
 inline float exp_of(float x) {
     constexpr float lowest = -87.33654f, highest = 88.72283f;
     x = x < lowest ? lowest : x;
@@ -28,7 +28,7 @@ inline float exp_of(float x) {
     p = std::fma(p, r, 1.0f);
     p = std::fma(p, r, 1.0f);
     // 2^n in two steps, since 2^128 is no float: bits of the exponent, n = half + rest
-    const int32_t exponent = static_cast<int32_t>(n);
+    const int32_t exponent = static_cast<int32_t>(n == n ? n : 0);
     const int32_t half = exponent >> 1;
     const float scale_half = std::bit_cast<float>((half + 127) << 23);
     const float scale_rest = std::bit_cast<float>((exponent - half + 127) << 23);

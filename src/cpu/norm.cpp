@@ -6,13 +6,13 @@
 
 namespace peri {
 
-// ---- RMSNorm: the norm of the paper ----------------------------------------------------------------
+// ---- RMSNorm: the norm of the paper -------------------------------------------------------------
 //
 // Forward, one row a of D = C numbers (Eqs. 25, 26):
 //
 //     y_p = gamma_p a_p s,    s = (alpha + eps)^(-1/2),    alpha = 1/D sum_k a_k^2
 //
-// Backward. Since ds/da_q = -s^3 a_q / D, the Jacobian is (Eqs. 27 to 30, gamma now one per channel)
+// Backward. Since ds/da_q = -s^3 a_q / D, the Jacobian is (Eqs. 27 to 30, with a gamma a channel)
 //
 //     J_pq = dy_p / da_q = gamma_p (s delta_pq - s^3 a_p a_q / D)
 //
@@ -83,11 +83,11 @@ void rmsnorm_backward(T* dx, Accum<T>* dgamma, const T* dy, const T* x, const Ac
     if (dgamma) add_partials(dgamma, partial, threads, C);
 }
 
-// ---- LayerNorm (Appendix G.4) -----------------------------------------------------------------------
+// ---- LayerNorm (Appendix G.4) -------------------------------------------------------------------
 //
-// With z_p = (a_p - mean) s, s = (var + eps)^(-1/2), y_p = gamma_p z_p + beta_p and g_p = gamma_p dy_p:
+// With z_p = (a_p - mean) s, s = (var + eps)^(-1/2), y_p = gamma_p z_p + beta_p:
 //
-//     da_q = s (g_q - 1/D sum_p g_p - z_q / D sum_p g_p z_p)
+//     da_q = s (g_q - 1/D sum_p g_p - z_q / D sum_p g_p z_p),    g_p = gamma_p dy_p
 //
 // RMSNorm's backward on centred numbers, itself centred.
 

@@ -32,8 +32,8 @@ namespace {
 
 // OpenBLAS reads OPENBLAS_CORETYPE when it is loaded, which is before any code of ours runs: so the
 // only moment to set it is before the program starts. This constructor runs after OpenBLAS's own,
-// sees what was chosen and, where that is wrong, starts the same program once more with the variable
-// set. A variable that is already set is the user's word (or ours): then nothing happens.
+// sees what was chosen and, where that is wrong, starts the same program once more with the
+// variable set. A variable that is already set is the user's word (or ours): then nothing happens.
 [[gnu::constructor]] void put_openblas_right(int, char** argv, char**) {
     if (std::getenv("OPENBLAS_CORETYPE")) return;
     __builtin_cpu_init();

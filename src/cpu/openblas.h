@@ -14,7 +14,8 @@ struct CpuFeatures {
 // the one that OpenBLAS chose by itself is no worse. chosen: openblas_get_corename().
 std::string better_core(const std::string& chosen, CpuFeatures cpu);
 
-// "OpenBLAS 0.3.21, core Zen": what runs now; says so where the core was chosen by OPENBLAS_CORETYPE.
+// "OpenBLAS 0.3.21, core Zen": what runs now; says so where the core was chosen by
+// OPENBLAS_CORETYPE.
 std::string openblas_description();
 
 }  // namespace peri

@@ -42,8 +42,8 @@ void clip_scale(double* norm, Accum<T>* scale, const double* sum, double max_nor
 }
 
 template <class T>
-void adamw_update(T* w, Accum<T>* m, Accum<T>* v, const Accum<T>* g, const Accum<T>* scale, size_t n,
-                  AdamW settings) {
+void adamw_update(T* w, Accum<T>* m, Accum<T>* v, const Accum<T>* g, const Accum<T>* scale,
+                  size_t n, AdamW settings) {
     using A = Accum<T>;
     const A beta1 = A(settings.beta1), beta2 = A(settings.beta2), eps = A(settings.eps);
     const A lr = A(settings.lr), decay = A(settings.weight_decay), s = *scale;
@@ -72,12 +72,12 @@ void sgd_update(T* w, Accum<T>* m, const Accum<T>* g, const Accum<T>* scale, siz
     }
 }
 
-#define INSTANTIATE(T)                                                                              \
-    template size_t sum_of_squares_workspace<T>(size_t);                                            \
-    template void sum_of_squares<T>(double*, const Accum<T>*, size_t);                              \
-    template void clip_scale<T>(double*, Accum<T>*, const double*, double);                         \
-    template void adamw_update(T*, Accum<T>*, Accum<T>*, const Accum<T>*, const Accum<T>*, size_t,  \
-                               AdamW);                                                              \
+#define INSTANTIATE(T)                                                                             \
+    template size_t sum_of_squares_workspace<T>(size_t);                                           \
+    template void sum_of_squares<T>(double*, const Accum<T>*, size_t);                             \
+    template void clip_scale<T>(double*, Accum<T>*, const double*, double);                        \
+    template void adamw_update(T*, Accum<T>*, Accum<T>*, const Accum<T>*, const Accum<T>*, size_t, \
+                               AdamW);                                                             \
     template void sgd_update(T*, Accum<T>*, const Accum<T>*, const Accum<T>*, size_t, Sgd);
 INSTANTIATE(double)
 INSTANTIATE(float)

@@ -46,16 +46,17 @@ void rope_forward(T* y, const T* x, const Accum<T>* table, int B, int T_, int H,
     rotate<T>(y, x, table, B, T_, H, D, first, 1);
 }
 
-// A rotation's inverse is its transpose, and backward multiplies by the transpose: the angle, negated.
+// A rotation's inverse is its transpose, and backward multiplies by the transpose: the angle,
+// negated.
 template <class T>
 void rope_backward(T* dx, const T* dy, const Accum<T>* table, int B, int T_, int H, int D,
                    int first) {
     rotate<T>(dx, dy, table, B, T_, H, D, first, -1);
 }
 
-#define INSTANTIATE(T)                                                                   \
-    template void rope_table<T>(Accum<T>*, int, int, double);                            \
-    template void rope_forward(T*, const T*, const Accum<T>*, int, int, int, int, int);  \
+#define INSTANTIATE(T)                                                                  \
+    template void rope_table<T>(Accum<T>*, int, int, double);                           \
+    template void rope_forward(T*, const T*, const Accum<T>*, int, int, int, int, int); \
     template void rope_backward(T*, const T*, const Accum<T>*, int, int, int, int, int);
 INSTANTIATE(double)
 INSTANTIATE(float)
