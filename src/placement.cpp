@@ -15,12 +15,12 @@ const std::vector<Placement>& placements() {
     constexpr OwnInit normal = OwnInit::normal, small = OwnInit::deepnorm, simple = OwnInit::simple;
     static const std::vector<Placement> table = {
     //                A  B  C  q, k  inner  alpha  embedding  final  init    source
-        {"post",       o, o, x, none,  o,    one,      o,       o,   normal, "Peri-LN, Eq. 1"},
-        {"pre",        x, o, o, none,  o,    one,      o,       x,   normal, "Peri-LN, Eq. 2"},
-        {"peri",       x, x, o, none,  o,    one,      x,       x,   normal, "Peri-LN, Eq. 3"},
-        {"output",     o, x, o, none,  o,    one,      o,       x,   normal, "Peri-LN, Table 5, B"},
-        {"input-main", x, o, x, none,  o,    one,      o,       o,   normal, "Peri-LN, Table 5, A+C"},
-        {"olmo2",      o, x, o, full,  o,    one,      o,       x,   normal, "Peri-LN, Appendix H"},
+        {"post",       o, o, x, none,  o,    one,      o,       o,   normal, "Peri-LN Eq. 1"},
+        {"pre",        x, o, o, none,  o,    one,      o,       x,   normal, "Peri-LN Eq. 2"},
+        {"peri",       x, x, o, none,  o,    one,      x,       x,   normal, "Peri-LN Eq. 3"},
+        {"output",     o, x, o, none,  o,    one,      o,       x,   normal, "Peri-LN Table 5, B"},
+        {"input-main", x, o, x, none,  o,    one,      o,       o,   normal, "Peri-LN Table 5, A+C"},
+        {"olmo2",      o, x, o, full,  o,    one,      o,       x,   normal, "Peri-LN Appendix H"},
         {"keel",       x, o, x, none,  o,    S,        o,       o,   normal, "arXiv 2601.19895"},
         {"simple",     o, x, o, full,  x,    one,      o,       x,   simple, "arXiv 2602.01212"},
         {"deep",       o, o, x, none,  o,    depth,    o,       o,   small,  "arXiv 2203.00555"},

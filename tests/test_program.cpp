@@ -213,7 +213,7 @@ TEST_CASE("--help names every flag with its default", "[program]") {
         CHECK_THAT(r.out, contains(text));
 }
 
-// ---- OpenBLAS put right ----------------------------------------------------------------------------
+// ---- OpenBLAS put right ---------------------------------------------------------------------------
 
 TEST_CASE("which OpenBLAS core a processor should run", "[openblas]") {
     const CpuFeatures old = {false, false}, avx2 = {true, false}, avx512 = {true, true};

@@ -11,7 +11,7 @@ namespace peri {
 inline double exp_of(double x) { return std::exp(x); }
 
 // e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2; e^r by its Taylor series to r^7, whose
-// first dropped term is 5e-9: under half an ulp, and with rounding at most 2 ulp. Arguments are kept
+// first dropped term is 5e-9: under half an ulp, with rounding at most 2 ulp. Arguments are kept
 // to where the result is a normal number: below -87.3 it is 1.2e-38. NaN stays NaN.
 inline float exp_of(float x) {
     constexpr float lowest = -87.33654f, highest = 88.72283f;
