@@ -2,7 +2,7 @@
 # make         builds ./train
 # make test    builds and runs all tests; make test-grid the slow ones
 # make format  puts every source file into the house style
-# make bench-pytorch  times a step of ./train and of PyTorch in turn
+# make bench   each kernel's speed; make bench-pytorch a step of ./train and of PyTorch in turn
 CXX ?= g++
 MARCH ?= native
 BUILD ?= build
@@ -22,6 +22,8 @@ $(BUILD)/tests/test_program.o: FLAGS += -DPRESCOTT_SHIM='"$(abspath $(BUILD))/te
 LIBS := $(BLAS_LIBS) -fopenmp
 
 PACKAGES := g++ make cmake pkg-config libopenblas-openmp-dev libcxxopts-dev catch2 dict-gcide
+NEEDED := install a C++20 compiler with OpenMP, OpenBLAS built with OpenMP (and its cblas.h), cxxopts; \
+    for the tests Catch2. On Debian and Ubuntu: make deps
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 # The directories are the list of sources (CMakeLists.txt reads the same).
@@ -36,7 +38,14 @@ $(BUILD)/tests/all: $(TESTS) $(LIBRARY)
 	@echo "$(CXX) -o $@"
 	@$(CXX) $(FLAGS) $^ $(LIBS) -o $@
 
-$(BUILD)/%.o: %.cpp
+# Says what to install, where the first compilation would only say which header it did not find.
+$(BUILD)/found:
+	@mkdir -p $(@D)
+	@printf '#include <cblas.h>\n#include <cxxopts.hpp>\n#include <omp.h>\n' | \
+	    $(CXX) $(FLAGS) -x c++ -fsyntax-only - || { echo "Missing above: $(NEEDED)" >&2; exit 2; }
+	@touch $@
+
+$(BUILD)/%.o: %.cpp | $(BUILD)/found
 	@mkdir -p $(@D)
 	@echo "$(CXX) $<"
 	@$(CXX) $(FLAGS) -MMD -MP -c $< -o $@
@@ -55,6 +64,14 @@ $(BUILD)/tests/prescott_shim.so: tests/prescott_shim.c
 	@mkdir -p $(@D)
 	$(CC) -shared -fPIC $< -o $@
 
+# each kernel's speed at the shapes of `small`, beside the machine's peaks
+bench: $(BUILD)/tests/bench/kernels
+	$(BUILD)/tests/bench/kernels
+
+$(BUILD)/tests/bench/kernels: $(BUILD)/tests/bench/kernels.o $(LIBRARY)
+	@echo "$(CXX) -o $@"
+	@$(CXX) $(FLAGS) $^ $(LIBS) -o $@
+
 # seconds a step beside PyTorch's
 bench-pytorch: train
 	tests/bench/compare.sh
@@ -66,9 +83,9 @@ clean:
 	rm -rf $(BUILD) train
 
 deps:
-	@command -v apt-get > /dev/null || { echo "make deps knows Debian and Ubuntu only. Elsewhere install: a\
-	C++20 compiler with OpenMP, OpenBLAS built with OpenMP (with cblas.h), cxxopts, Catch2" >&2; exit 2; }
+	@command -v apt-get > /dev/null || \
+	    { echo "make deps knows Debian and Ubuntu only: $(NEEDED)" >&2; exit 2; }
 	@dpkg -s $(PACKAGES) > /dev/null 2>&1 || \
 	    { $(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends $(PACKAGES); }
 
-.PHONY: test test-grid bench-pytorch format clean deps
+.PHONY: test test-grid bench bench-pytorch format clean deps

@@ -1,0 +1,99 @@
+// Products of tiles that live in cache, for attention: there a call of BLAS would cost as much as the
+// product itself.
+#pragma once
+
+namespace peri {
+
+// As many numbers as one vector register holds (GCC's and clang's vector extension).
+#if defined(__AVX512F__)
+constexpr int vector_bytes = 64;
+#elif defined(__AVX__)
+constexpr int vector_bytes = 32;
+#else
+constexpr int vector_bytes = 16;
+#endif
+template <class T>
+struct VectorOf {
+    // at any address, and allowed to stand for numbers of type T there
+    typedef T type __attribute__((vector_size(vector_bytes), aligned(alignof(T)), may_alias));
+    static constexpr int width = vector_bytes / sizeof(T);
+};
+
+// A matrix as stored: entry (i,j) is at[i * row + j * column].
+template <class T>
+struct Strided {
+    const T* at;
+    int row, column;
+};
+
+// Compilers would rather load a row of b again for every row of a.
+template <class Vector>
+inline void keep_in_register([[maybe_unused]] Vector& vector) {
+#if defined(__x86_64__)
+    asm("" : "+x"(vector));
+#endif
+}
+
+// What a product does with c.
+enum class Into { set, add };
+
+// c (M, V vectors) = or += a (M,K) b (K, V vectors), held in registers throughout.
+template <Into into, int M, int V, class T>
+inline void register_product(T* c, int ldc, Strided<T> a, const T* b, int ldb, int K) {
+    using Vector = typename VectorOf<T>::type;
+    constexpr int width = VectorOf<T>::width;
+    Vector sum[M][V];
+#pragma GCC unroll 8
+    for (int m = 0; m < M; m++)
+#pragma GCC unroll 2
+        for (int v = 0; v < V; v++) sum[m][v] = Vector{};
+    for (int k = 0; k < K; k++) {
+        Vector row[V];
+#pragma GCC unroll 2
+        for (int v = 0; v < V; v++) {
+            row[v] = *reinterpret_cast<const Vector*>(b + k * ldb + v * width);
+            keep_in_register(row[v]);
+        }
+#pragma GCC unroll 8
+        for (int m = 0; m < M; m++) {
+            const T factor = a.at[m * a.row + k * a.column];
+#pragma GCC unroll 2
+            for (int v = 0; v < V; v++) sum[m][v] += factor * row[v];
+        }
+    }
+#pragma GCC unroll 8
+    for (int m = 0; m < M; m++)
+#pragma GCC unroll 2
+        for (int v = 0; v < V; v++) {
+            Vector* const at = reinterpret_cast<Vector*>(c + m * ldc + v * width);
+            *at = into == Into::add ? *at + sum[m][v] : sum[m][v];
+        }
+}
+
+// The columns of V vectors, four rows at a time: 4 x 2 sums keep both multipliers of a core busy.
+template <Into into, int V, class T>
+inline void column_product(T* c, int ldc, Strided<T> a, const T* b, int ldb, int M, int K) {
+    const auto rows_from = [&](int m) { return Strided<T>{a.at + m * a.row, a.row, a.column}; };
+    int m = 0;
+    for (; m + 4 <= M; m += 4)
+        register_product<into, 4, V>(c + m * ldc, ldc, rows_from(m), b, ldb, K);
+    for (; m < M; m++) register_product<into, 1, V>(c + m * ldc, ldc, rows_from(m), b, ldb, K);
+}
+
+// c (M,N) = or += a (M,K) b (K,N);   c, b: their rows are ldc, ldb apart
+template <Into into, class T>
+void tile_product(T* c, int ldc, Strided<T> a, const T* b, int ldb, int M, int N, int K) {
+    constexpr int width = VectorOf<T>::width;
+    int n = 0;
+    for (; n + 2 * width <= N; n += 2 * width)
+        column_product<into, 2>(c + n, ldc, a, b + n, ldb, M, K);
+    for (; n + width <= N; n += width) column_product<into, 1>(c + n, ldc, a, b + n, ldb, M, K);
+    for (int m = 0; m < M; m++)
+        for (int j = n; j < N; j++) {
+            T sum = into == Into::add ? c[m * ldc + j] : T(0);
+            for (int k = 0; k < K; k++) sum += a.at[m * a.row + k * a.column] * b[k * ldb + j];
+            c[m * ldc + j] = sum;
+        }
+}
+
+}  // namespace peri
