@@ -7,6 +7,7 @@ CXX ?= g++
 MARCH ?= native
 BUILD ?= build
 comma := ,
+hash := \#
 
 # The OpenMP flavour of OpenBLAS, by its own path: the machine's default BLAS may be another one.
 BLAS_DIR := $(firstword $(wildcard /usr/lib/*/openblas-openmp))
@@ -20,6 +21,8 @@ FLAGS := $(CXXFLAGS) -std=c++20 -march=$(MARCH) -fno-math-errno -fno-trapping-ma
     -Wall -Wextra -Werror $(if $(findstring clang,$(CXX)),-Wno-pass-failed) -Isrc $(BLAS_FLAGS) -DSTORIES_GRAMMAR='"$(CURDIR)/data/stories.grammar"'
 $(BUILD)/tests/test_program.o: FLAGS += -DPRESCOTT_SHIM='"$(abspath $(BUILD))/tests/prescott_shim.so"'
 LIBS := $(BLAS_LIBS) -fopenmp
+# Catch2 3 has a library, Catch2 2 is a header
+CATCH = $(shell echo '$(hash)include <catch2/catch_all.hpp>' | $(CXX) -x c++ -E - > /dev/null 2>&1 && echo -lCatch2)
 
 PACKAGES := g++ make cmake pkg-config libopenblas-openmp-dev libcxxopts-dev catch2 dict-gcide
 NEEDED := install a C++20 compiler with OpenMP, OpenBLAS built with OpenMP (and its cblas.h), cxxopts; \
@@ -36,12 +39,12 @@ train: $(BUILD)/train.o $(LIBRARY)
 
 $(BUILD)/tests/all: $(TESTS) $(LIBRARY)
 	@echo "$(CXX) -o $@"
-	@$(CXX) $(FLAGS) $^ $(LIBS) -o $@
+	@$(CXX) $(FLAGS) $^ $(LIBS) $(CATCH) -o $@
 
 # Says what to install, where the first compilation would only say which header it did not find.
 $(BUILD)/found:
 	@mkdir -p $(@D)
-	@printf '#include <cblas.h>\n#include <cxxopts.hpp>\n#include <omp.h>\n' | \
+	@printf '$(hash)include <cblas.h>\n$(hash)include <cxxopts.hpp>\n$(hash)include <omp.h>\n' | \
 	    $(CXX) $(FLAGS) -x c++ -fsyntax-only - || { echo "Missing above: $(NEEDED)" >&2; exit 2; }
 	@touch $@
 

@@ -188,14 +188,14 @@ int train(RunConfig run) {
     if (std::isfinite(floor))
         std::printf("floor       %.4f nats a token: no model can do better\n", floor);
 
+    Model<float> model(run.model, run.batch, run.seq);
+    Optimizer<float> optimizer(model, run.optimizer);
     const std::string directory = run.out.empty() ? default_directory(run.model.norm) : run.out;
     MetricsFile metrics(directory);
     Progress progress(run.schedule.steps, run.quiet);
     std::printf("out         %s\n\n", directory.c_str());
 
-    Model<float> model(run.model, run.batch, run.seq);
     model.initialise(run.seed);
-    Optimizer<float> optimizer(model, run.optimizer);
     const std::vector<double> start = held_out_variance(model, *data, run);
     const Outcome outcome = training_loop(model, optimizer, *data, run, metrics, progress);
     const double val_loss = validation_loss(model, *data, run);

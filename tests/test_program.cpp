@@ -124,6 +124,7 @@ TEST_CASE("more memory than there is: a sentence, exit code 2", "[program]") {
     CAPTURE(r.out, r.err);
     CHECK(r.code == 2);
     CHECK_THAT(r.err, contains("no memory"));
+    CHECK_FALSE(fs::exists(folder / "run"));
 }
 
 TEST_CASE("mistakes are answered in one sentence with cause and remedy, exit code 2", "[program]") {
