@@ -14,17 +14,20 @@ BLAS_DIR := $(firstword $(wildcard /usr/lib/*/openblas-openmp))
 BLAS_FLAGS := $(if $(BLAS_DIR),-I$(subst /usr/lib,/usr/include,$(BLAS_DIR)))
 BLAS_LIBS := $(if $(BLAS_DIR),-L$(BLAS_DIR) -Wl$(comma)-rpath$(comma)$(BLAS_DIR)) -lopenblas
 
+# oneDNN, where it is installed: product.cpp uses it for the shapes it is faster for.
+ONEDNN_LIBS := $(if $(wildcard /usr/include/dnnl.h /usr/local/include/dnnl.h),-ldnnl)
+
 # -fno-math-errno and -fno-trapping-math let loops become vector code; NaN and infinity stay what they
 # are, so that a diverged run is seen.
 CXXFLAGS ?= -O3 -g1
 FLAGS := $(CXXFLAGS) -std=c++20 -march=$(MARCH) -fno-math-errno -fno-trapping-math -fopenmp \
     -Wall -Wextra -Werror $(if $(findstring clang,$(CXX)),-Wno-pass-failed) -Isrc $(BLAS_FLAGS) -DSTORIES_GRAMMAR='"$(CURDIR)/data/stories.grammar"'
 $(BUILD)/tests/test_program.o: FLAGS += -DPRESCOTT_SHIM='"$(abspath $(BUILD))/tests/prescott_shim.so"'
-LIBS := $(BLAS_LIBS) -fopenmp
+LIBS := $(BLAS_LIBS) $(ONEDNN_LIBS) -fopenmp
 # Catch2 3 has a library, Catch2 2 is a header
 CATCH = $(shell echo '$(hash)include <catch2/catch_all.hpp>' | $(CXX) -x c++ -E - > /dev/null 2>&1 && echo -lCatch2)
 
-PACKAGES := g++ make cmake pkg-config libopenblas-openmp-dev libcxxopts-dev catch2 dict-gcide
+PACKAGES := g++ make cmake pkg-config libopenblas-openmp-dev libdnnl-dev libcxxopts-dev catch2 dict-gcide
 NEEDED := install a C++20 compiler with OpenMP, OpenBLAS built with OpenMP (and its cblas.h), cxxopts; \
     for the tests Catch2. On Debian and Ubuntu: make deps
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)

@@ -8,6 +8,7 @@
 #include <deque>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 
 #include "check.h"
 #include "flags.h"
@@ -92,13 +93,17 @@ std::vector<double> held_out_variance(Model<float>& model, const Data& data, con
     return hidden_variance(model);
 }
 
-void save_variance(const std::string& path, const std::vector<double>& start,
-                   const std::vector<double>& now) {
+void save(const std::string& path, const std::string& text) {
     std::ofstream file(path);
-    file << "sublayer,start,end\n";
-    for (size_t s = 0; s < now.size(); s++) file << s << ',' << start[s] << ',' << now[s] << '\n';
-    if (!file.flush())
-        throw UserError(path + ": cannot write (is the disk full?): free some space");
+    file << text << std::flush;
+    if (!file) throw UserError(path + ": cannot write (is the disk full?): free some space");
+}
+
+std::string variance_table(const std::vector<double>& start, const std::vector<double>& now) {
+    std::ostringstream csv;
+    csv << "sublayer,start,end\n";
+    for (size_t s = 0; s < now.size(); s++) csv << s << ',' << start[s] << ',' << now[s] << '\n';
+    return csv.str();
 }
 
 // Tokens below 256 as bytes (0, the end of a text, as a new line); others by number.
@@ -113,7 +118,7 @@ std::string readable(const std::vector<int>& tokens, int vocab) {
 void print_summary(Model<float>& model, const Data& data, const RunConfig& run,
                    const std::vector<double>& start, const std::string& directory) {
     const std::vector<double> now = held_out_variance(model, data, run);
-    save_variance(directory + "/hidden_variance.csv", start, now);
+    save(directory + "/hidden_variance.csv", variance_table(start, now));
     std::printf("\nvariance of the hidden state after each sub-layer\n%s",
                 variance_chart(start, now).c_str());
     const std::vector<int> prompt = {data.validation(0, 1, 1).tokens[0]};
@@ -195,6 +200,13 @@ int train(RunConfig run) {
     Progress progress(run.schedule.steps, run.quiet);
     std::printf("out         %s\n\n", directory.c_str());
 
+    if (run.tune) {
+        model.tune();
+        save(directory + "/products.txt", backend_choices());
+        if (run.verbose)
+            std::printf("products    (shape, chosen library, times as fast)\n%s\n",
+                        backend_choices().c_str());
+    }
     model.initialise(run.seed);
     const std::vector<double> start = held_out_variance(model, *data, run);
     const Outcome outcome = training_loop(model, optimizer, *data, run, metrics, progress);

@@ -17,6 +17,12 @@ std::string backend_description();
 void set_threads(int n);
 int get_threads();
 
+// What linear_tune and head_loss_tune (kernels.h) have chosen, as lines of text to be saved with a
+// run and set again when it goes on. set_backend_choices returns the first line that it cannot
+// follow, "" if there is none.
+std::string backend_choices();
+std::string set_backend_choices(const std::string& lines);
+
 // All sizes are bytes. Allocation is 64-byte aligned and zeroed; where there is not enough memory
 // it throws UserError naming what was asked for.
 template <class T>

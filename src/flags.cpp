@@ -50,10 +50,12 @@ const Flag table[] = {
     {"training", "beta2", "0.95", "AdamW"},
     {"training", "momentum", "0.9", "SGD"},
     {"training", "threads", "0", "CPU threads; 0: all"},
+    {"training", "tune", "on", "on, off: time the libraries for the matrix products, use the faster (its choice changes the last bits)"},
     {"run", "out", "", "directory for metrics.csv (default: runs/<date>-<norm>)"},
     {"run", "val-every", "100", "steps between validations; 0: only at the end"},
     {"run", "val-batches", "8", "held-out batches of a validation"},
     {"run", "quiet", nullptr, "only the summary"},
+    {"run", "verbose", nullptr, "also print which library computes which product"},
     {"run", "dry-run", nullptr, "print parameters and memory, allocate nothing"},
     {"run", "help", nullptr, "this text"},
 };
@@ -155,6 +157,7 @@ void read_training(RunConfig& run, const Flags& flags) {
     s.beta1 = number(flags, "beta1", 0, 0.999999);
     s.beta2 = number(flags, "beta2", 0, 0.999999);
     s.momentum = number(flags, "momentum", 0, 0.999999);
+    run.tune = one_of<bool>(flags, "tune", {{"on", true}, {"off", false}});
     run.threads = integer(flags, "threads", 0, 4096);
 }
 
@@ -167,6 +170,7 @@ void read_data_and_run(RunConfig& run, const Flags& flags) {
     run.val_every = integer(flags, "val-every", 0);
     run.val_batches = integer(flags, "val-batches", 1, 1 << 20);
     run.quiet = flags.count("quiet");
+    run.verbose = flags.count("verbose");
     run.dry_run = flags.count("dry-run");
 }
 

@@ -22,11 +22,12 @@ struct RunConfig {
 
     Schedule schedule;
     OptimizerSettings optimizer;
-    int threads = 0;  // 0: all
+    int threads = 0;   // 0: all
+    bool tune = true;  // choose the fastest products by measuring
 
     std::string out;  // "": runs/<date>-<norm>
     int val_every = 100, val_batches = 8;
-    bool quiet = false, dry_run = false;
+    bool quiet = false, verbose = false, dry_run = false;
 };
 
 // Nothing when only --help was asked for (and printed). Throws UserError: one sentence naming the

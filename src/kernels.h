@@ -68,6 +68,11 @@ template <class T>
 void linear_backward(T* dx, Accum<T>* dw, Accum<T>* dbias, const T* dy, const T* x, const T* w,
                      int R, int C, int O, Dx mode);
 
+// Where a backend has several ways to compute these products, times them for this shape and uses the
+// fastest from now on; the bits of the results depend on it. See backend_choices in device.h.
+template <class T>
+void linear_tune(int R, int C, int O);
+
 // ---- rope ---------------------------------------------------------------------------------------
 
 // table[t, i] = cos(theta), table[t, D/2 + i] = sin(theta),   theta = t base^(-2i/D),   i < D/2
@@ -169,6 +174,10 @@ void head_loss(double* loss, T* dx, Accum<T>* dw, const T* x, const T* w, const 
 // bytes: at most 64 MiB of logits, or one row of them where that is more
 template <class T>
 size_t head_loss_workspace(int R, int V);
+
+// as linear_tune
+template <class T>
+void head_loss_tune(int R, int C, int V);
 
 // ---- optimizer ----------------------------------------------------------------------------------
 

@@ -297,6 +297,16 @@ void Model<T>::initialise(uint64_t seed) {
 }
 
 template <class T>
+void Model<T>::tune() {
+    for (int id = 0; id < static_cast<int>(table_.rows.size()); id++) {
+        const Tensor& w = table_.rows[id];
+        if (w.is_matrix() && id != table_.embedding && id != table_.head)
+            linear_tune<T>(B_max_ * T_max_, w.cols, w.rows);
+    }
+    head_loss_tune<T>(B_max_ * T_max_, config_.width, config_.vocab);
+}
+
+template <class T>
 void Model<T>::load(const Batch& batch) {
     CHECK(batch.B >= 1 && batch.T >= 1 && batch.B * batch.T <= B_max_ * T_max_ &&
           batch.T <= T_max_);

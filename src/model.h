@@ -32,6 +32,10 @@ class Model {
 
     void initialise(uint64_t seed);
 
+    // Lets the backend choose the fastest way for this model's products, by measuring: a second or
+    // so. Bits of results then depend on the choices (backend_choices in device.h).
+    void tune();
+
     // The batch that the functions below work on; its B and T may be smaller than the model's.
     void load(const Batch& batch);
 

@@ -8,6 +8,7 @@
 
 #include "check.h"
 #include "cpu/openblas.h"
+#include "cpu/product.h"
 
 namespace peri {
 
@@ -24,6 +25,10 @@ void set_threads(int n) {
 }
 
 int get_threads() { return omp_get_max_threads(); }
+
+std::string backend_choices() { return product_choices(); }
+
+std::string set_backend_choices(const std::string& lines) { return set_product_choices(lines); }
 
 namespace {
 

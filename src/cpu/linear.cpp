@@ -1,5 +1,5 @@
-#include "cpu/blas.h"
 #include "cpu/parallel.h"
+#include "cpu/product.h"
 #include "kernels.h"
 
 namespace peri {
@@ -7,7 +7,7 @@ namespace peri {
 // y = x w^T + bias:   y_ro = sum_c x_rc w_oc + bias_o
 template <class T>
 void linear_forward(T* y, const T* x, const T* w, const Accum<T>* bias, int R, int C, int O) {
-    gemm(Op::none, Op::transpose, R, O, C, T(1), x, C, w, C, T(0), y, O);
+    product(y, x, Op::none, w, Op::transpose, R, O, C, false);
     if (!bias) return;
 #pragma omp parallel for schedule(static)
     for (int r = 0; r < R; r++)
@@ -18,9 +18,8 @@ void linear_forward(T* y, const T* x, const T* w, const Accum<T>* bias, int R, i
 template <class T>
 void linear_backward(T* dx, Accum<T>* dw, Accum<T>* dbias, const T* dy, const T* x, const T* w,
                      int R, int C, int O, Dx mode) {
-    const T beta = mode == Dx::add ? T(1) : T(0);
-    if (dx) gemm(Op::none, Op::none, R, C, O, T(1), dy, O, w, C, beta, dx, C);
-    if (dw) gemm(Op::transpose, Op::none, O, C, R, T(1), dy, O, x, C, T(1), dw, C);
+    if (dx) product(dx, dy, Op::none, w, Op::none, R, C, O, mode == Dx::add);
+    if (dw) product(dw, dy, Op::transpose, x, Op::none, O, C, R, true);
     if (!dbias) return;
     parallel_ranges(O, [=](size_t begin, size_t end, int) {
         for (int r = 0; r < R; r++)
@@ -28,10 +27,19 @@ void linear_backward(T* dx, Accum<T>* dw, Accum<T>* dbias, const T* dy, const T*
     });
 }
 
+template <class T>
+void linear_tune(int R, int C, int O) {
+    tune_product(T(), Op::none, Op::transpose, R, O, C, false);
+    tune_product(T(), Op::none, Op::none, R, C, O, false);
+    tune_product(T(), Op::none, Op::none, R, C, O, true);
+    tune_product(T(), Op::transpose, Op::none, O, C, R, true);
+}
+
 #define INSTANTIATE(T)                                                                         \
     template void linear_forward(T*, const T*, const T*, const Accum<T>*, int, int, int);      \
     template void linear_backward(T*, Accum<T>*, Accum<T>*, const T*, const T*, const T*, int, \
-                                  int, int, Dx);
+                                  int, int, Dx);                                               \
+    template void linear_tune<T>(int, int, int);
 INSTANTIATE(double)
 INSTANTIATE(float)
 #undef INSTANTIATE

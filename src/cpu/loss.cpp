@@ -2,8 +2,8 @@
 #include <cmath>
 #include <cstring>
 
-#include "cpu/blas.h"
 #include "cpu/math.h"
+#include "cpu/product.h"
 #include "device.h"
 #include "kernels.h"
 
@@ -66,25 +66,29 @@ void head_loss(double* loss, T* dx, Accum<T>* dw, const T* x, const T* w, const 
     for (int start = 0; start < R; start += chunk) {
         const int rows = std::min(chunk, R - start);
         const T* const x_chunk = x + size_t(start) * C;
-        gemm(Op::none, Op::transpose, rows, V, C, T(1), x_chunk, C, w, C, T(0), logits, V);
+        product(logits, x_chunk, Op::none, w, Op::transpose, rows, V, C, false);
 #pragma omp parallel for schedule(static)
         for (int r = 0; r < rows; r++)
             row_loss[start + r] = softmax_cross_entropy_row(
                 logits + size_t(r) * V, labels[start + r], V, static_cast<Accum<T>>(1 / divisor));
-        if (dx)
-            gemm(Op::none, Op::none, rows, C, V, T(1), logits, V, w, C, T(0),
-                 dx + size_t(start) * C, C);
-        if (dw) gemm(Op::transpose, Op::none, V, C, rows, T(1), logits, V, x_chunk, C, T(1), dw, C);
+        if (dx) product(dx + size_t(start) * C, logits, Op::none, w, Op::none, rows, C, V, false);
+        if (dw) product(dw, logits, Op::transpose, x_chunk, Op::none, V, C, rows, true);
     }
     double sum = 0;
     for (int r = 0; r < R; r++) sum += row_loss[r];
     *loss += sum / divisor;
 }
 
+template <class T>
+void head_loss_tune(int R, int C, int V) {
+    linear_tune<T>(rows_at_once<T>(R, V), C, V);
+}
+
 #define INSTANTIATE(T)                                                                             \
     template void head_loss(double*, T*, Accum<T>*, const T*, const T*, const int*, int, int, int, \
                             double);                                                               \
-    template size_t head_loss_workspace<T>(int, int);
+    template size_t head_loss_workspace<T>(int, int);                                              \
+    template void head_loss_tune<T>(int, int, int);
 INSTANTIATE(double)
 INSTANTIATE(float)
 #undef INSTANTIATE
