@@ -6,7 +6,6 @@
 #include <cstdio>
 #include <ctime>
 #include <deque>
-#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -45,23 +44,29 @@ void print_settings(const RunConfig& run) {
     const Placement* previous = nullptr;
     for (const Placement& p : m.placement) {
         if (previous && previous->name == p.name) continue;
-        std::printf("            %s: %s   (%s)\n", p.name, equation(p).c_str(), p.source);
+        std::printf("            %s: %s, qk-norm %s   (%s)\n", p.name, equation(p).c_str(),
+                    to_string(p.qk), p.source);
         previous = &p;
     }
-    std::printf("            %s, qk-norm %s, embedding norm %s, final norm %s%s\n",
-                m.layernorm ? "LayerNorm" : "RMSNorm", to_string(m.placement.front().qk),
-                m.embedding_norm ? "on" : "off", m.final_norm ? "on" : "off",
-                m.freeze_output_gamma ? ", output gammas frozen" : "");
+    std::printf("            %s with eps %g, embedding norm %s, final norm %s%s\n",
+                m.layernorm ? "LayerNorm" : "RMSNorm", m.norm_eps, m.embedding_norm ? "on" : "off",
+                m.final_norm ? "on" : "off", m.freeze_output_gamma ? ", output norms frozen" : "");
     std::printf(
         "model       %d layers, width %d, %d heads of %d (%d key/value), MLP %d, vocabulary %d\n",
         m.layers, m.width, m.heads, m.head_size(), m.kv_heads, m.ffn, m.vocab);
     std::printf("parameters  %.2f M, %.2f M without embedding and head\n", millions, without);
-    std::printf(
-        "training    %lld steps of %d x %d tokens, %s, learning rate %g, weight decay %g, seed "
-        "%llu\n",
-        static_cast<long long>(run.schedule.steps), run.batch, run.seq,
-        run.optimizer.sgd ? "SGD" : "AdamW", run.schedule.peak, run.optimizer.weight_decay,
-        static_cast<unsigned long long>(run.seed));
+    const Schedule& schedule = run.schedule;
+    std::printf("training    %lld steps of %d x %d tokens, seed %llu, init %s\n",
+                static_cast<long long>(schedule.steps), run.batch, run.seq,
+                static_cast<unsigned long long>(run.seed), run.init.c_str());
+    std::printf("            learning rate %g, %s to %g, after %g %% warmup\n", schedule.peak,
+                run.decay.c_str(), schedule.peak * schedule.lowest, 100 * schedule.warmup);
+    const OptimizerSettings& o = run.optimizer;
+    if (o.sgd)
+        std::printf("            SGD, momentum %g", o.momentum);
+    else
+        std::printf("            AdamW, betas %g %g", o.beta1, o.beta2);
+    std::printf(", weight decay %g, clip %g\n", o.weight_decay, o.clip);
 }
 
 void print_memory(const RunConfig& run) {
@@ -73,6 +78,16 @@ void print_memory(const RunConfig& run) {
         "workspace %.1f\n",
         mib(plan.total()), mib(plan.weights), mib(plan.gradients), mib(plan.optimizer),
         mib(plan.activations), mib(plan.workspace));
+}
+
+void check_memory(const RunConfig& run) {
+    const size_t needed =
+        plan_memory<float>(run.model, run.batch, run.seq, run.optimizer.moments()).total();
+    const size_t left = device_memory_left<float>();
+    if (left && needed > left)
+        throw UserError("this run needs " + std::to_string(needed >> 20) + " MiB and there are " +
+                        std::to_string(left >> 20) +
+                        " MiB left: choose a smaller --batch, --seq or --size");
 }
 
 // ---- one run ------------------------------------------------------------------------------------
@@ -106,12 +121,17 @@ std::string variance_table(const std::vector<double>& start, const std::vector<d
     return csv.str();
 }
 
-// Tokens below 256 as bytes (0, the end of a text, as a new line); others by number.
+// Bytes as text, 0 (the end of a text) as a new line, what a terminal would obey as '?'; tokens of
+// a larger vocabulary by number.
 std::string readable(const std::vector<int>& tokens, int vocab) {
     std::string text;
-    for (const int token : tokens)
-        text += vocab > 256 ? std::to_string(token) + " "
-                            : std::string(1, token == 0 ? '\n' : static_cast<char>(token));
+    for (const int token : tokens) {
+        const bool shown = token == '\n' || token == '\t' || (token >= ' ' && token != 127);
+        text += vocab > 256  ? std::to_string(token) + " "
+                : token == 0 ? "\n"
+                : shown      ? std::string(1, static_cast<char>(token))
+                             : "?";
+    }
     return text;
 }
 
@@ -123,7 +143,7 @@ void print_summary(Model<float>& model, const Data& data, const RunConfig& run,
                 variance_chart(start, now).c_str());
     const std::vector<int> prompt = {data.validation(0, 1, 1).tokens[0]};
     const std::vector<int> sample = generate(model, prompt, 256, 0.8, run.seq, Rng(run.seed));
-    std::printf("\na sample at temperature 0.8\n%s\n\n", readable(sample, data.vocab()).c_str());
+    std::printf("\na sample at temperature 0.8\n%s\n\n", readable(sample, run.model.vocab).c_str());
 }
 
 struct Outcome {
@@ -156,6 +176,7 @@ Outcome training_loop(Model<float>& model, Optimizer<float>& optimizer, const Da
         for (const double l : last) outcome.train_loss += l / static_cast<double>(last.size());
         if (!std::isfinite(loss) || !std::isfinite(norm)) {
             outcome.diverged = true;
+            progress.line("");
             std::fprintf(stderr,
                          "diverged at step %lld: loss %g, gradient norm %g; try a lower --lr\n",
                          static_cast<long long>(step), loss, norm);
@@ -172,41 +193,47 @@ Outcome training_loop(Model<float>& model, Optimizer<float>& optimizer, const Da
     return outcome;
 }
 
-int train(RunConfig run) {
-    if (run.threads) set_threads(run.threads);
-    std::printf("backend     %s\n", backend_description().c_str());
-    if (run.dry_run) {
-        print_settings(run);
-        print_memory(run);
-        return exit_done;
-    }
-    const std::unique_ptr<Data> data = open_data(run.data, run.val_data, run.seq);
+// The data, and with it the vocabulary that the model needs.
+std::unique_ptr<Data> open_data(RunConfig& run) {
+    std::unique_ptr<Data> data = peri::open_data(run.data, run.val_data, run.seq);
     if (run.vocab && run.vocab < data->vocab())
         throw UserError("--vocab " + std::to_string(run.vocab) + ": the data holds token " +
                         std::to_string(data->vocab() - 1) + "; give at least " +
                         std::to_string(data->vocab()) + " or leave the flag out");
     run.model.vocab = run.vocab ? run.vocab : data->vocab();
+    return data;
+}
+
+// The fastest libraries for the products, saved with the run.
+void tune(Model<float>& model, const RunConfig& run, const std::string& directory) {
+    model.tune();
+    save(directory + "/products.txt", backend_choices());
+    if (run.verbose)
+        std::printf("products    (shape, chosen library, times as fast)\n%s\n",
+                    backend_choices().c_str());
+}
+
+int train(RunConfig run) {
+    if (run.threads) set_threads(run.threads);
+    std::printf("backend     %s\n", backend_description().c_str());
+    const std::unique_ptr<Data> data = open_data(run);
     print_settings(run);
     print_memory(run);
     std::printf("data        %s\n", data->describe().c_str());
-    const double floor = data->floor(run.val_batches, run.batch, run.seq);
-    if (std::isfinite(floor))
-        std::printf("floor       %.4f nats a token: no model can do better\n", floor);
+    if (run.dry_run) return exit_done;
+    check_memory(run);
 
     Model<float> model(run.model, run.batch, run.seq);
     Optimizer<float> optimizer(model, run.optimizer);
+    const double floor = data->floor(run.val_batches, run.batch, run.seq);
+    if (std::isfinite(floor))
+        std::printf("floor       %.4f nats a token: no model can do better\n", floor);
     const std::string directory = run.out.empty() ? default_directory(run.model.norm) : run.out;
     MetricsFile metrics(directory);
     Progress progress(run.schedule.steps, run.quiet);
     std::printf("out         %s\n\n", directory.c_str());
 
-    if (run.tune) {
-        model.tune();
-        save(directory + "/products.txt", backend_choices());
-        if (run.verbose)
-            std::printf("products    (shape, chosen library, times as fast)\n%s\n",
-                        backend_choices().c_str());
-    }
+    if (run.tune) tune(model, run, directory);
     model.initialise(run.seed);
     const std::vector<double> start = held_out_variance(model, *data, run);
     const Outcome outcome = training_loop(model, optimizer, *data, run, metrics, progress);
@@ -227,6 +254,9 @@ int main(int argc, char** argv) {
         return run ? train(*run) : exit_done;
     } catch (const UserError& e) {
         std::fprintf(stderr, "train: %s\n", e.what());
+        return exit_user;
+    } catch (const std::bad_alloc&) {
+        std::fprintf(stderr, "train: no memory left: choose a smaller --batch, --seq or --size\n");
         return exit_user;
     }
 }

@@ -3,7 +3,8 @@
 # hidden state's variance at initialisation and after training.
 #
 # Every finished run is a row of experiments/placements.csv and is not repeated: the script can be
-# stopped and started again. At its end it writes the table, experiments/placements.md.
+# stopped and started again (to run all of it anew, remove that file first). At its end it writes the
+# table, experiments/placements.md.
 #
 # Time: 60 runs of 300 steps; one to two hours on two cores. Needs dict-gcide (make deps).
 set -eu
@@ -43,6 +44,7 @@ one_run() {
     echo "$placement $rate $seed: $(tail -n 1 "$out/log")"
 }
 
+[ -x "$train" ] || { echo "no $train: run make first" >&2; exit 2; }
 mkdir -p "$runs"
 text=$runs/gcide.txt
 [ -s "$text" ] || zcat /usr/share/dictd/gcide.dict.dz > "$text"

@@ -1,5 +1,6 @@
 #include "config.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "check.h"
@@ -84,6 +85,11 @@ void resolve(ModelConfig& c, const std::string& qk_norm, Choice embedding_norm, 
                                 "leave --qk-norm at auto");
             p.qk = parse_qk_norm(qk_norm);
         }
+    const bool any_B =
+        std::any_of(c.placement.begin(), c.placement.end(), [](const Placement& p) { return p.B; });
+    if (c.freeze_output_gamma && !any_B)
+        throw UserError("--freeze-output-gamma: --norm " + c.norm +
+                        " has no output norm; choose peri, output, olmo2 or simple");
     // In a list, what stands before the first layer is the first layer's, what stands after the
     // last is the last's.
     c.embedding_norm = decide(embedding_norm, c.placement.front().embedding_norm);

@@ -38,6 +38,10 @@ void device_zero(void* device, size_t bytes);
 template <class T>
 void device_synchronize();
 
+// Bytes that can still be allocated where T lives; 0: not known.
+template <class T>
+size_t device_memory_left();
+
 // The one workspace all kernels share, sized once (the largest *_workspace of kernels.h) before any
 // kernel runs. Reserving less than there is changes nothing.
 template <class T>

@@ -30,7 +30,7 @@ const Flag table[] = {
     {"model", "embedding-norm", "auto", "auto, on, off"},
     {"model", "final-norm", "auto", "auto, on, off"},
     {"model", "layernorm", nullptr, "LayerNorm in place of RMSNorm (Appendix G.4)"},
-    {"model", "freeze-output-gamma", nullptr, "output norms keep gamma = 1 (Section 5.3)"},
+    {"model", "freeze-output-gamma", nullptr, "output norms keep gamma = 1, and beta = 0 (Section 5.3)"},
     {"model", "init", "auto", "auto, normal:S, xavier, d:K (variance K / width), he, lecun"},
     {"model", "rope-base", "10000", "base of the rotary angles"},
     {"model", "norm-eps", "1e-5", "eps inside every norm"},
@@ -63,7 +63,6 @@ const Flag table[] = {
 
 cxxopts::Options declare() {
     cxxopts::Options options("train", "Trains a Transformer with its norms placed as you say.\n");
-    options.set_width(100);
     for (const Flag& flag : table) {
         const std::string value = flag.value ? flag.value : "";
         auto kind = flag.value ? cxxopts::value<std::string>() : cxxopts::value<bool>();
@@ -71,6 +70,15 @@ cxxopts::Options declare() {
         options.add_options(flag.group)(flag.name, flag.help, kind);
     }
     return options;
+}
+
+// A word that belongs to no flag: cxxopts 3 keeps it, cxxopts 2 leaves it in argv.
+template <class Result>
+std::string left_over(const Result& flags, int argc, char** argv) {
+    if constexpr (requires { flags.unmatched(); })
+        return flags.unmatched().empty() ? "" : flags.unmatched().front();
+    else
+        return argc > 1 ? argv[1] : "";
 }
 
 double number(const Flags& flags, const std::string& flag, double lowest, double highest) {
@@ -86,17 +94,17 @@ double number(const Flags& flags, const std::string& flag, double lowest, double
     return value;
 }
 
-int integer(const Flags& flags, const std::string& flag, double lowest, double highest = 1e9) {
+int64_t integer(const Flags& flags, const std::string& flag, double lowest, double highest) {
     const double value = number(flags, flag, lowest, highest);
     if (value != std::floor(value))
         throw UserError("--" + flag + " " + flags[flag].as<std::string>() +
                         " must be a whole number");
-    return static_cast<int>(value);
+    return static_cast<int64_t>(value);
 }
 
 // The size's value, or the flag's where it is given.
-int integer_or(const Flags& flags, const std::string& flag, int otherwise) {
-    return flags.count(flag) ? integer(flags, flag, 1) : otherwise;
+int integer_or(const Flags& flags, const std::string& flag, int otherwise, int highest) {
+    return flags.count(flag) ? static_cast<int>(integer(flags, flag, 1, highest)) : otherwise;
 }
 
 // "" where the flag is not given; given, it must say something.
@@ -122,29 +130,31 @@ Value one_of(const Flags& flags, const std::string& flag,
 void read_model(RunConfig& run, const Flags& flags) {
     const Size& size = find_size(flags["size"].as<std::string>());
     ModelConfig& m = run.model;
-    m.layers = integer_or(flags, "layers", size.layers);
-    m.width = integer_or(flags, "width", size.width);
-    m.heads = integer_or(flags, "heads", size.heads);
-    m.kv_heads = integer_or(flags, "kv-heads", m.heads);
-    m.ffn = integer_or(flags, "ffn", size.ffn);
-    run.vocab = integer_or(flags, "vocab", 0);
-    run.seq = integer_or(flags, "seq", size.seq);
+    m.layers = integer_or(flags, "layers", size.layers, 10'000);
+    m.width = integer_or(flags, "width", size.width, 1 << 20);
+    m.heads = integer_or(flags, "heads", size.heads, 1 << 20);
+    m.kv_heads = integer_or(flags, "kv-heads", m.heads, 1 << 20);
+    m.ffn = integer_or(flags, "ffn", size.ffn, 1 << 20);
+    run.vocab = integer_or(flags, "vocab", 0, 1 << 24);
+    run.seq = integer_or(flags, "seq", size.seq, 1 << 24);
     m.norm = flags["norm"].as<std::string>();
     m.rope_base = number(flags, "rope-base", 1e-3, 1e12);
     m.norm_eps = number(flags, "norm-eps", 0, 1);
-    m.layernorm = flags.count("layernorm");
-    m.freeze_output_gamma = flags.count("freeze-output-gamma");
-    m.init = parse_init(flags["init"].as<std::string>());
+    m.layernorm = flags["layernorm"].as<bool>();
+    m.freeze_output_gamma = flags["freeze-output-gamma"].as<bool>();
+    run.init = flags["init"].as<std::string>();
+    m.init = parse_init(run.init);
     run.qk_norm = flags["qk-norm"].as<std::string>();
     run.embedding_norm = parse_choice("embedding-norm", flags["embedding-norm"].as<std::string>());
     run.final_norm = parse_choice("final-norm", flags["final-norm"].as<std::string>());
 }
 
 void read_training(RunConfig& run, const Flags& flags) {
-    run.schedule.steps = integer(flags, "steps", 1);
+    run.schedule.steps = integer(flags, "steps", 1, 1e12);
     run.schedule.peak = number(flags, "lr", 0, 100);
     run.schedule.warmup = number(flags, "warmup", 0, 1);
     run.schedule.lowest = number(flags, "min-lr", 0, 1);
+    run.decay = flags["decay"].as<std::string>();
     run.schedule.decay = one_of<Decay>(flags, "decay",
                                        {{"cosine", Decay::cosine},
                                         {"linear", Decay::linear},
@@ -158,20 +168,20 @@ void read_training(RunConfig& run, const Flags& flags) {
     s.beta2 = number(flags, "beta2", 0, 0.999999);
     s.momentum = number(flags, "momentum", 0, 0.999999);
     run.tune = one_of<bool>(flags, "tune", {{"on", true}, {"off", false}});
-    run.threads = integer(flags, "threads", 0, 4096);
+    run.threads = static_cast<int>(integer(flags, "threads", 0, 4096));
 }
 
 void read_data_and_run(RunConfig& run, const Flags& flags) {
     run.data = text_or_nothing(flags, "data");
     run.val_data = text_or_nothing(flags, "val-data");
-    run.batch = integer(flags, "batch", 1, 1 << 20);
-    run.seed = static_cast<uint64_t>(number(flags, "seed", 0, 9e15));
+    run.batch = static_cast<int>(integer(flags, "batch", 1, 1 << 20));
+    run.seed = static_cast<uint64_t>(integer(flags, "seed", 0, 9e15));
     run.out = text_or_nothing(flags, "out");
-    run.val_every = integer(flags, "val-every", 0);
-    run.val_batches = integer(flags, "val-batches", 1, 1 << 20);
-    run.quiet = flags.count("quiet");
-    run.verbose = flags.count("verbose");
-    run.dry_run = flags.count("dry-run");
+    run.val_every = static_cast<int>(integer(flags, "val-every", 0, 1e9));
+    run.val_batches = static_cast<int>(integer(flags, "val-batches", 1, 1 << 20));
+    run.quiet = flags["quiet"].as<bool>();
+    run.verbose = flags["verbose"].as<bool>();
+    run.dry_run = flags["dry-run"].as<bool>();
 }
 
 }  // namespace
@@ -185,10 +195,9 @@ std::optional<RunConfig> parse_flags(int argc, char** argv) {
             throw UserError(std::string(e.what()) + "; ./train --help lists the flags");
         }
     }();
-    if (!flags.unmatched().empty())
-        throw UserError("'" + flags.unmatched().front() +
-                        "' belongs to no flag; ./train --help lists the flags");
-    if (flags.count("help")) {
+    if (const std::string word = left_over(flags, argc, argv); !word.empty())
+        throw UserError("'" + word + "' belongs to no flag; ./train --help lists the flags");
+    if (flags["help"].as<bool>()) {
         std::printf("%s", options.help({"model", "data", "training", "run"}).c_str());
         return {};
     }
@@ -196,6 +205,9 @@ std::optional<RunConfig> parse_flags(int argc, char** argv) {
     read_model(run, flags);
     read_training(run, flags);
     read_data_and_run(run, flags);
+    if (int64_t(run.batch) * run.seq > 1 << 24)
+        throw UserError("--batch " + std::to_string(run.batch) + " times --seq " +
+                        std::to_string(run.seq) + " is more than 2^24 tokens: choose less");
     run.model.vocab = run.vocab ? run.vocab : 256;
     resolve(run.model, run.qk_norm, run.embedding_norm, run.final_norm);
     return run;

@@ -21,6 +21,7 @@ struct RunConfig {
     uint64_t seed = 1;
 
     Schedule schedule;
+    std::string decay, init;  // as the user wrote them
     OptimizerSettings optimizer;
     int threads = 0;   // 0: all
     bool tune = true;  // choose the fastest products by measuring

@@ -68,8 +68,8 @@ template <class T>
 void linear_backward(T* dx, Accum<T>* dw, Accum<T>* dbias, const T* dy, const T* x, const T* w,
                      int R, int C, int O, Dx mode);
 
-// Where a backend has several ways to compute these products, times them for this shape and uses the
-// fastest from now on; the bits of the results depend on it. See backend_choices in device.h.
+// Where a backend has several ways to compute these products, times them for this shape and uses
+// the fastest from now on; the bits of the results depend on it. See backend_choices in device.h.
 template <class T>
 void linear_tune(int R, int C, int O);
 

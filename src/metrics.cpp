@@ -1,5 +1,6 @@
 #include "metrics.h"
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cmath>
@@ -16,7 +17,7 @@ MetricsFile::MetricsFile(const std::string& directory) : path_(directory + "/met
     if (error)
         throw UserError("--out " + directory + ": cannot make this directory (" + error.message() +
                         "): choose another");
-    if (std::filesystem::exists(path_))
+    if (std::filesystem::exists(path_, error))
         throw UserError(
             "--out " + directory +
             " already holds a run (metrics.csv): choose another directory or move it away");
@@ -45,18 +46,27 @@ void Progress::step(const StepMetrics& m) {
     const long left = std::lround(mean_seconds_ * static_cast<double>(steps_ - m.step));
     char text[200];
     std::snprintf(text, sizeof text,
-                  "step %lld/%lld  loss %.4f  grad norm %.3g  lr %.2e  %.0f ms  %.0f tokens/s  "
+                  "step %lld/%lld  loss %.4f  grad norm %.2g  lr %.1e  %.0f ms  %.0f tokens/s  "
                   "%ld:%02ld left",
                   static_cast<long long>(m.step), static_cast<long long>(steps_), m.loss,
                   m.grad_norm, m.lr, m.seconds * 1e3, m.tokens_per_second, left / 60, left % 60);
-    std::printf(terminal_ ? "\r\033[K%s" : "%s\n", text);
+    if (terminal_) {  // a line that wraps could not be written over
+        winsize window{};
+        const bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 0;
+        const int width = known ? window.ws_col - 1 : 79;
+        std::printf("\r\033[K%.*s", width, text);
+    } else {
+        std::printf("%s\n", text);
+    }
     std::fflush(stdout);
+    line_open_ = terminal_;
 }
 
 void Progress::line(const std::string& text) {
     if (quiet_) return;
-    std::printf(terminal_ ? "\r\033[K%s\n" : "%s\n", text.c_str());
+    std::printf("%s%s\n", line_open_ ? "\n" : "", text.c_str());
     std::fflush(stdout);
+    line_open_ = false;
 }
 
 }  // namespace peri

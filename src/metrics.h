@@ -29,11 +29,11 @@ class Progress {
   public:
     Progress(int64_t steps, bool quiet);
     void step(const StepMetrics& m);
-    void line(const std::string& text);  // a line of its own, below which the progress goes on
+    void line(const std::string& text);  // on a line of its own, after the progress so far
 
   private:
     int64_t steps_;
-    bool quiet_, terminal_;
+    bool quiet_, terminal_, line_open_ = false;  // open: on a terminal, not yet ended
     double mean_seconds_ = 0;
 };
 

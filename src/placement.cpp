@@ -7,6 +7,15 @@
 
 namespace peri {
 
+// Every sub-layer, attention or MLP, of every placement is
+//     x~ = A ? Norm(x) : x
+//     a  = Module(x~)          with norms of q and k, or of all inner matrices' outputs, in some
+//     a~ = B ? Norm(a) : a
+//     o  = alpha x + a~
+//     y  = C ? Norm(o) : o
+// and a row of this table says which norms (x: there is one) and which alpha; then, whether the
+// embedding and the last hidden state are normed, and how its own paper initialises it.
+
 // clang-format off
 const std::vector<Placement>& placements() {
     constexpr bool x = true, o = false;
@@ -18,8 +27,8 @@ const std::vector<Placement>& placements() {
         {"post",       o, o, x, none,  o,    one,      o,       o,   normal, "Peri-LN Eq. 1"},
         {"pre",        x, o, o, none,  o,    one,      o,       x,   normal, "Peri-LN Eq. 2"},
         {"peri",       x, x, o, none,  o,    one,      x,       x,   normal, "Peri-LN Eq. 3"},
-        {"output",     o, x, o, none,  o,    one,      o,       x,   normal, "Peri-LN Table 5, B"},
-        {"input-main", x, o, x, none,  o,    one,      o,       o,   normal, "Peri-LN Table 5, A+C"},
+        {"output",     o, x, o, none,  o,    one,      o,       x,   normal, "Peri-LN Table 5"},
+        {"input-main", x, o, x, none,  o,    one,      o,       o,   normal, "Peri-LN Table 5"},
         {"olmo2",      o, x, o, full,  o,    one,      o,       x,   normal, "Peri-LN Appendix H"},
         {"keel",       x, o, x, none,  o,    S,        o,       o,   normal, "arXiv 2601.19895"},
         {"simple",     o, x, o, full,  x,    one,      o,       x,   simple, "arXiv 2602.01212"},

@@ -16,7 +16,7 @@ enum class Alpha { one, sublayers, deepnorm };  // 1, S = 2L, (2L)^(1/4)
 enum class OwnInit {
     normal,
     deepnorm,  // v, o and the MLP's matrices times (8L)^(-1/4)
-    simple,    // embedding N(0,1); o and down 0.02 / sqrt(2 (l+1)); head d^(-1/2), cut at 3 sigma
+    simple,  // embedding N(0,1); o, up and down 0.02 / sqrt(2 (l+1)); head d^(-1/2), cut at 3 sigma
 };
 
 // One block design. Every sub-layer of every design is

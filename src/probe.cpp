@@ -30,6 +30,7 @@ std::string variance_chart(const std::vector<double>& before, const std::vector<
     for (const auto* profile : {&before, &now})
         for (const double v : *profile)
             if (v > 0 && std::isfinite(v)) low = std::min(low, v), high = std::max(high, v);
+    if (high == 0) low = high = 1;  // nothing to show
     const int first = static_cast<int>(std::floor(std::log10(low)));
     const int last = std::max(first + 1, static_cast<int>(std::ceil(std::log10(high))));
     constexpr int columns = 48;

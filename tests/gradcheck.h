@@ -20,6 +20,7 @@
 
 #include "compare.h"
 #include "device.h"
+#include "helpers.h"
 #include "kernels.h"
 #include "random.h"
 
@@ -249,18 +250,6 @@ class Problem {
     uint64_t seed_;
     std::vector<Slot<T>> slots_;
     std::string projected_, errors_;
-};
-
-// While it lives, kernels run on so many threads.
-class Threads {
-  public:
-    explicit Threads(int n) : before_(get_threads()) { set_threads(n); }
-    ~Threads() { set_threads(before_); }
-    Threads(const Threads&) = delete;
-    Threads& operator=(const Threads&) = delete;
-
-  private:
-    int before_;
 };
 
 // d output / d input_i for every entry of the output: central differences of steps h, h/2, h/4,

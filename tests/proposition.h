@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "device.h"
+#include "helpers.h"
 #include "kernels.h"
 #include "random.h"
 
@@ -77,18 +78,9 @@ inline void forward(Pass& p, const Setting& s) {
     if (norms_o(s)) normalize(p.o_norm, p.rstd_o, p.o, s.gamma_o);
 }
 
-// One row of numbers is no work for two threads, and waking them is, on a busy machine.
-struct OneThread {
-    OneThread() { peri::set_threads(1); }
-    ~OneThread() { peri::set_threads(before); }
-    OneThread(const OneThread&) = delete;
-    OneThread& operator=(const OneThread&) = delete;
-    const int before = peri::get_threads();
-};
-
 // Forward, the loss, and back to W2.
 inline Pass run(const Setting& s) {
-    const OneThread one_thread;
+    const peri::Threads one(1);  // one row of numbers is no work for two
     peri::reserve_workspace<double>(
         std::max(peri::norm_workspace<double>(s.D), peri::head_loss_workspace<double>(1, s.D)));
     Pass p;
@@ -214,7 +206,7 @@ inline Vec kernel_jacobian(const Vec& a, const Vec& gamma, double eps) {
         units[p * D + p] = 1;
         rows.insert(rows.end(), a.begin(), a.end());
     }
-    const OneThread one_thread;
+    const peri::Threads one(1);  // one row of numbers is no work for two
     peri::reserve_workspace<double>(peri::norm_workspace<double>(D));
     peri::rmsnorm_forward<double>(y.data(), rstd.data(), rows.data(), gamma.data(), D, D, eps);
     peri::rmsnorm_backward<double>(J.data(), nullptr, units.data(), rows.data(), gamma.data(),

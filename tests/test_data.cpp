@@ -15,49 +15,12 @@
 #include "catch.h"
 #include "check.h"
 #include "data.h"
+#include "helpers.h"
 #include "stories.h"
 
 using namespace peri;
 
 namespace {
-
-// A new directory that goes away with all that is in it.
-class TemporaryDirectory {
-  public:
-    TemporaryDirectory() {
-        std::string name = (std::filesystem::temp_directory_path() / "peri-data-XXXXXX").string();
-        REQUIRE(mkdtemp(name.data()) != nullptr);
-        path_ = name;
-    }
-    TemporaryDirectory(const TemporaryDirectory&) = delete;
-    TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-    ~TemporaryDirectory() { std::filesystem::remove_all(path_); }
-
-    std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-
-    std::string write(const std::string& name, const std::string& bytes) const {
-        std::ofstream(*this / name, std::ios::binary) << bytes;
-        return *this / name;
-    }
-
-  private:
-    std::string path_;
-};
-
-template <class Token>
-std::string bytes_of(const std::vector<Token>& values) {
-    return std::string(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(Token));
-}
-
-// An llm.c shard as its data scripts write it.
-template <class Token>
-std::string shard(const std::vector<Token>& tokens) {
-    std::vector<int32_t> header(256, 0);
-    header[0] = sizeof(Token) == 2 ? 20240520 : 20240801;
-    header[1] = sizeof(Token) == 2 ? 1 : 7;
-    header[2] = static_cast<int32_t>(tokens.size());
-    return bytes_of(header) + bytes_of(tokens);
-}
 
 std::string with_header(std::string shard, int index, int32_t value) {
     std::memcpy(shard.data() + 4 * index, &value, 4);

@@ -4,6 +4,7 @@
 
 #include "catch.h"
 #include "compare.h"
+#include "helpers.h"
 #include "model.h"
 #include "optimizer.h"
 #include "random.h"
@@ -167,15 +168,6 @@ void check_gradients(const Case& test) {
     CHECK(gradient_errors(test, seed) == "");
 }
 
-class OneThread {  // these models are too small to share
-  public:
-    OneThread() : before_(get_threads()) { set_threads(1); }
-    ~OneThread() { set_threads(before_); }
-
-  private:
-    int before_;
-};
-
 bool has_output_norm(const std::string& norm) {
     return norm == "peri" || norm == "output" || norm == "olmo2" || norm == "simple";
 }
@@ -183,19 +175,19 @@ bool has_output_norm(const std::string& norm) {
 }  // namespace
 
 TEST_CASE("gradient of the whole model, all ten placements", "[model][gradient]") {
-    const OneThread one;
+    const Threads one(1);  // these models are too small to share
     for (const std::string& norm : all_placements) check_gradients({norm});
 }
 
 TEST_CASE("gradient of the whole model, layers of different placements", "[model][gradient]") {
-    const OneThread one;
+    const Threads one(1);  // these models are too small to share
     check_gradients({"post:1,peri:1"});
     check_gradients({"keel:1,simple:1"});
     check_gradients({"olmo2:1,deep:1"});
 }
 
 TEST_CASE("gradient of the whole model, each option with each placement", "[model][gradient]") {
-    const OneThread one;
+    const Threads one(1);  // these models are too small to share
     for (const std::string& norm : all_placements) {
         if (norm != "simple")
             for (const char* qk : {"none", "head", "full"}) check_gradients({norm, qk});
@@ -210,7 +202,7 @@ TEST_CASE("gradient of the whole model, each option with each placement", "[mode
 }
 
 TEST_CASE("gradient of the whole model, the full grid of options", "[.grid]") {
-    const OneThread one;
+    const Threads one(1);  // these models are too small to share
     const std::vector<Choice> on_off = {Choice::on, Choice::off};
     for (const std::string& norm : all_placements)
         for (const std::string qk : {"auto", "none", "head", "full"})
@@ -223,7 +215,7 @@ TEST_CASE("gradient of the whole model, the full grid of options", "[.grid]") {
 }
 
 TEST_CASE("the model's gradient check fails on a wrong gradient", "[model][gradient]") {
-    const OneThread one;
+    const Threads one(1);  // these models are too small to share
     const Case test = {"peri"};
     Model<double> model(test.config(), B, T);
     randomise(model, 1);
@@ -244,7 +236,7 @@ TEST_CASE("the model's gradient check fails on a wrong gradient", "[model][gradi
 // is orthogonal to it: <W, dL/dW> = 0 for eps = 0. An output norm does not see the length of v and
 // up either, in which attention and the MLP are linear.
 TEST_CASE("<W, dL/dW> = 0 for every matrix directly followed by a norm", "[model]") {
-    const OneThread one;
+    const Threads one(1);  // these models are too small to share
     for (const std::string& norm : all_placements)
         for (const bool layernorm : {false, true})
             for (const std::string qk : {"auto", "head", "full"}) {
@@ -303,11 +295,11 @@ Batch batch_of(int B_, int T_, int vocab, uint64_t seed) {
 }
 
 template <class Real>
-double train_step(Model<Real>& model, Optimizer<Real>& optimizer, double lr) {
+double train_step(Model<Real>& model, Optimizer<Real>& optimizer, double lr, int tokens) {
     model.zero_loss();
     model.zero_gradients();
     model.forward();
-    model.backward(model.config().vocab ? double(31) : 0);
+    model.backward(tokens);
     optimizer.step(lr);
     return model.loss();
 }
@@ -331,7 +323,7 @@ TEST_CASE("the first loss is ln V", "[model]") {
 }
 
 TEST_CASE("every placement learns one sequence by heart", "[model]") {
-    const OneThread one;
+    const Threads one(1);  // these models are too small to share
     for (const std::string& norm : all_placements) {
         Model<float> model(sized("tiny", norm, 256), 1, 31);
         model.initialise(1);
@@ -339,7 +331,7 @@ TEST_CASE("every placement learns one sequence by heart", "[model]") {
         Optimizer<float> optimizer(model, {});
         double loss = NAN;
         for (int step = 1; step <= 300; step++)
-            loss = train_step(model, optimizer, 3e-3 * std::min(1.0, step / 50.0));
+            loss = train_step(model, optimizer, 3e-3 * std::min(1.0, step / 50.0), 31);
         CAPTURE(norm, loss);
         CHECK(loss < 0.1);
     }
@@ -357,7 +349,7 @@ TEST_CASE("same seed and threads: identical bits", "[model]") {
                 Optimizer<float> optimizer(model, {});
                 for (int step = 1; step <= 3; step++) {
                     model.load(batch_of(3, 37, 256, step));
-                    train_step(model, optimizer, 1e-2);
+                    train_step(model, optimizer, 1e-2, 3 * 37);
                 }
                 for (size_t id = 0; id < model.table().rows.size(); id++)
                     weights.push_back(model.values(static_cast<int>(id)));

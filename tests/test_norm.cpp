@@ -223,3 +223,16 @@ TEST_CASE("norms: the same bits twice", "[norm]") {
         CHECK(bit_errors([&] { return layernorm<double>(s.R, s.C, 1e-5, 1); }) == "");
     }
 }
+
+// A hidden state that has exploded must not come out as a calm row: in float the squares of 1e20
+// overflow, and 1 / sqrt(inf) would be 0.
+TEST_CASE("norms: a sum of squares that overflows gives NaN", "[norm]") {
+    const std::vector<float> x = {1e20f, 1, -1e20f}, ones(3, 1), zeros(3, 0);
+    std::vector<float> y(3);
+    float mean, rstd;
+    rmsnorm_forward<float>(y.data(), &rstd, x.data(), ones.data(), 1, 3, 1e-5f);
+    for (const float v : y) CHECK(std::isnan(v));
+    layernorm_forward<float>(y.data(), &mean, &rstd, x.data(), ones.data(), zeros.data(), 1, 3,
+                             1e-5f);
+    for (const float v : y) CHECK(std::isnan(v));
+}

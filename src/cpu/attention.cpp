@@ -8,9 +8,10 @@
 #include "device.h"
 #include "kernels.h"
 
-// Queries come in tiles and meet the keys in blocks, so that the scores of a tile and a block stay in
-// cache and no T x T matrix exists. A task is one key/value head of one sequence with all the queries
-// that read it: its keys are transposed once for all of them, and dk and dv have one writer.
+// Queries come in tiles and meet the keys in blocks, so that the scores of a tile and a block stay
+// in cache and no T x T matrix exists. A task is one key/value head of one sequence with all the
+// queries that read it: its keys are transposed once for all of them, and dk and dv have one
+// writer.
 
 namespace peri {
 
@@ -47,7 +48,8 @@ void transpose_blocks(T* y, const T* x, int stride, const AttentionShape& s) {
                 y[size_t(k0) * s.D + d * block + j] = x[size_t(k0 + j) * stride + d];
 }
 
-// Queries q0 .. q0 + queries - 1 of sequence b; together they see some of the keys begin .. end - 1.
+// Queries q0 .. q0 + queries - 1 of sequence b; together they see some of the keys begin .. end -
+// 1.
 struct Tile {
     int b, q0, queries, begin, end;
 };
@@ -160,8 +162,9 @@ void attention_forward(T* out, Accum<T>* lse, const T* q, const T* k, const T* v
 
 namespace {
 
-// The scores in p and the gradients of the probabilities in dp become probabilities and gradients of
-// the scores: p_ij = exp(scale s_ij - lse_i), ds_ij = scale p_ij (dp_ij - delta_i), 0 where unseen.
+// The scores in p and the gradients of the probabilities in dp become probabilities and gradients
+// of the scores: p_ij = exp(scale s_ij - lse_i), ds_ij = scale p_ij (dp_ij - delta_i), 0 where
+// unseen.
 template <class T>
 void softmax_backward_block(T* p, T* dp, const T* delta, const Accum<T>* lse, const Tile& t, int k0,
                             int keys, const int* document, const AttentionShape& s) {

@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 
 #include "check.h"
 #include "cpu/openblas.h"
@@ -53,6 +54,15 @@ void* device_allocate(size_t bytes) {
 }
 
 template <class T>
+size_t device_memory_left() {
+    std::ifstream file("/proc/meminfo");
+    size_t kib = 0;
+    for (std::string name; file >> name; file.ignore(100, '\n'))
+        if (name == "MemAvailable:" && file >> kib) return kib * 1024;
+    return 0;
+}
+
+template <class T>
 void device_free(void* memory) {
     std::free(memory);
 }
@@ -95,6 +105,7 @@ void* workspace(size_t bytes) {
 #define INSTANTIATE(T)                                            \
     template void* device_allocate<T>(size_t);                    \
     template void device_free<T>(void*);                          \
+    template size_t device_memory_left<T>();                      \
     template void device_upload<T>(void*, const void*, size_t);   \
     template void device_download<T>(void*, const void*, size_t); \
     template void device_zero<T>(void*, size_t);                  \

@@ -1,10 +1,23 @@
 #include <cmath>
+#include <limits>
 
 #include "cpu/parallel.h"
 #include "device.h"
 #include "kernels.h"
 
 namespace peri {
+
+namespace {
+
+// 1 / sqrt(mean square), and NaN where the sum of squares has overflowed: 1 / inf = 0 would turn a
+// hidden state that has exploded into a calm row of zeros.
+template <class A>
+A reciprocal_root(A mean_square) {
+    return mean_square <= std::numeric_limits<A>::max() ? 1 / std::sqrt(mean_square)
+                                                        : std::numeric_limits<A>::quiet_NaN();
+}
+
+}  // namespace
 
 // ---- RMSNorm: the norm of the paper -------------------------------------------------------------
 //
@@ -34,7 +47,7 @@ void rmsnorm_forward(T* y, Accum<T>* rstd, const T* x, const Accum<T>* gamma, in
         Accum<T> sum = 0;
 #pragma omp simd reduction(+ : sum)
         for (int c = 0; c < C; c++) sum += a[c] * a[c];
-        const Accum<T> s = 1 / std::sqrt(sum / C + eps);
+        const Accum<T> s = reciprocal_root(sum / C + eps);
         rstd[r] = s;
 #pragma omp simd
         for (int c = 0; c < C; c++) out[c] = gamma[c] * a[c] * s;
@@ -104,7 +117,7 @@ void layernorm_forward(T* y, Accum<T>* mean, Accum<T>* rstd, const T* x, const A
         const Accum<T> m = sum / C;
 #pragma omp simd reduction(+ : squares)
         for (int c = 0; c < C; c++) squares += (a[c] - m) * (a[c] - m);
-        const Accum<T> s = 1 / std::sqrt(squares / C + eps);
+        const Accum<T> s = reciprocal_root(squares / C + eps);
         mean[r] = m;
         rstd[r] = s;
 #pragma omp simd

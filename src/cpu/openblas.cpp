@@ -24,7 +24,9 @@ std::string openblas_description() {
     config >> name >> version;
     const std::string core = openblas_get_corename();
     const bool told = std::getenv("OPENBLAS_CORETYPE") != nullptr;
-    return name + " " + version + ", core " + core + (told ? " (set by OPENBLAS_CORETYPE)" : "");
+    const bool openmp = openblas_get_parallel() == OPENBLAS_OPENMP;
+    return name + " " + version + ", core " + core + (told ? " (set by OPENBLAS_CORETYPE)" : "") +
+           (openmp ? "" : " (slow: not built with OpenMP; install libopenblas-openmp-dev)");
 }
 
 #if defined(__x86_64__) && defined(__linux__)

@@ -17,8 +17,8 @@ void product(double* c, const double* a, Op op_a, const double* b, Op op_b, int 
 
 // Until a shape has been tuned, OpenBLAS computes it.
 //
-// tune_product times both libraries on float products of a shape (of fewer rows where one would take
-// long) and lets the faster compute them from now on. For double it does nothing.
+// tune_product times both libraries on float products of a shape (of fewer rows where one would
+// take long) and lets the faster compute them from now on. For double it does nothing.
 void tune_product(float, Op op_a, Op op_b, int M, int N, int K, bool add);
 inline void tune_product(double, Op, Op, int, int, int, bool) {}
 

@@ -1,5 +1,5 @@
-// Products of tiles that live in cache, for attention: there a call of BLAS would cost as much as the
-// product itself.
+// Products of tiles that live in cache, for attention: there a call of BLAS would cost as much as
+// the product itself.
 #pragma once
 
 namespace peri {

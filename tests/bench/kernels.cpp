@@ -125,8 +125,7 @@ int main(int argc, char** argv) {
     report("swiglu forward", 0, 12 * rf,
            [&] { swiglu_forward<float>(y.at(), x.at(), dy.at(), size_t(R) * F); });
     report("swiglu backward", 0, 20 * rf, [&] {
-        swiglu_backward<float>(dx.at(), dw.bytes() >= y.bytes() ? dw.at() : y.at(), dy.at(), x.at(),
-                               dy.at(), size_t(R) * F);
+        swiglu_backward<float>(dx.at(), y.at(), dy.at(), x.at(), dy.at(), size_t(R) * F);
     });
     report("residual_add", 0, 12 * rc,
            [&] { residual_add<float>(y.at(), x.at(), dy.at(), 1.f, size_t(R) * C); });
@@ -136,10 +135,11 @@ int main(int argc, char** argv) {
         head_loss<float>(&loss, dx.at(), dw.at(), x.at(), w.at(), labels.data(), R, C, V, R);
     });
     const size_t n = size_t(C) * C * 64;
-    const auto p = buffer(n, 1), m = buffer(n, 2), u = buffer(n, 3), g = buffer(n, 4);
+    const auto p = buffer(n, 1), m = buffer(n, 2), g = buffer(n, 4);
     const auto one = buffer(1, 5);
+    const Arena<float> second(n * sizeof(float));  // moments that are not negative
     report("adamw, 64 C^2 numbers", 0, 28.0 * n, [&] {
-        adamw_update<float>(p.at(), m.at(), u.at(), g.at(), one.at(), n,
+        adamw_update<float>(p.at(), m.at(), second.at(), g.at(), one.at(), n,
                             {1e-3, 0.9, 0.95, 1e-8, 0.1, 10});
     });
 }
