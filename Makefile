@@ -2,7 +2,7 @@
 # make         builds ./train
 # make test    builds and runs all tests; make test-grid the slow ones
 # make format  puts every source file into the house style
-# make bench   each kernel's speed; make bench-pytorch a step of ./train and of PyTorch in turn
+# make bench   speed of steps and kernels; make bench-pytorch a step of ./train and of PyTorch in turn
 CXX ?= g++
 MARCH ?= native
 BUILD ?= build
@@ -78,11 +78,15 @@ $(BUILD)/tests/prescott_shim.so: tests/prescott_shim.c
 	@mkdir -p $(@D)
 	$(CC) -shared -fPIC $< -o $@
 
-# each kernel's speed at the shapes of `small`, beside the machine's peaks
-bench: $(BUILD)/tests/bench/kernels
+# the step of each size beside what its products alone would take, and each kernel's speed at the
+# shapes of `small` beside the machine's peaks
+bench: $(BUILD)/tests/bench/step $(BUILD)/tests/bench/kernels
+	$(BUILD)/tests/bench/step small 16 128 256 post pre peri output input-main olmo2 keel simple mix deep
+	$(BUILD)/tests/bench/step 124m 4 256 50304 peri pre
+	$(BUILD)/tests/bench/step 124m 4 1024 50304 peri pre
 	$(BUILD)/tests/bench/kernels
 
-$(BUILD)/tests/bench/kernels: $(BUILD)/tests/bench/kernels.o $(LIBRARY)
+$(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(LIBRARY)
 	@echo "$(CXX) -o $@"
 	@$(CXX) $(FLAGS) $^ $(LIBS) -o $@
 

@@ -67,7 +67,7 @@ void peaks() {
 int main(int argc, char** argv) {
     int s[] = {16, 128, 128, 4, 384, 256};
     for (int i = 1; i < std::min(argc, 7); i++) s[i - 1] = std::atoi(argv[i]);
-    const auto [B, T, C, H, F, V] = s;
+    const int B = s[0], T = s[1], C = s[2], H = s[3], F = s[4], V = s[5];
     const int R = B * T, D = C / H;
     const double rc = double(R) * C, rf = double(R) * F;
     const AttentionShape shape = {B, T, T, 0, H, H, D};
