@@ -14,8 +14,9 @@ constexpr int vector_bytes = 16;
 #endif
 template <class T>
 struct VectorOf {
-    // at any address, and allowed to stand for numbers of type T there
-    typedef T type __attribute__((vector_size(vector_bytes), aligned(alignof(T)), may_alias));
+    typedef T type __attribute__((vector_size(vector_bytes)));
+    // the same in memory: at any address, and allowed to stand for numbers of type T there
+    typedef T stored __attribute__((vector_size(vector_bytes), aligned(alignof(T)), may_alias));
     static constexpr int width = vector_bytes / sizeof(T);
 };
 
@@ -41,6 +42,7 @@ enum class Into { set, add };
 template <Into into, int M, int V, class T>
 inline void register_product(T* c, int ldc, Strided<T> a, const T* b, int ldb, int K) {
     using Vector = typename VectorOf<T>::type;
+    using Stored = typename VectorOf<T>::stored;
     constexpr int width = VectorOf<T>::width;
     Vector sum[M][V];
 #pragma GCC unroll 8
@@ -51,7 +53,7 @@ inline void register_product(T* c, int ldc, Strided<T> a, const T* b, int ldb, i
         Vector row[V];
 #pragma GCC unroll 2
         for (int v = 0; v < V; v++) {
-            row[v] = *reinterpret_cast<const Vector*>(b + k * ldb + v * width);
+            row[v] = *reinterpret_cast<const Stored*>(b + k * ldb + v * width);
             keep_in_register(row[v]);
         }
 #pragma GCC unroll 8
@@ -65,7 +67,7 @@ inline void register_product(T* c, int ldc, Strided<T> a, const T* b, int ldb, i
     for (int m = 0; m < M; m++)
 #pragma GCC unroll 2
         for (int v = 0; v < V; v++) {
-            Vector* const at = reinterpret_cast<Vector*>(c + m * ldc + v * width);
+            Stored* const at = reinterpret_cast<Stored*>(c + m * ldc + v * width);
             *at = into == Into::add ? *at + sum[m][v] : sum[m][v];
         }
 }
