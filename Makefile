@@ -3,6 +3,7 @@
 # make test    builds and runs all tests; make test-grid the slow ones
 # make format  puts every source file into the house style
 # make bench   speed of steps and kernels; make bench-pytorch a step of ./train and of PyTorch in turn
+MAKEFLAGS += -j$(shell nproc 2> /dev/null || echo 2)
 CXX ?= g++
 MARCH ?= native
 BUILD ?= build
