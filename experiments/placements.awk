@@ -20,16 +20,16 @@ function sorted(key, i, k,    a, j, t) {
 function median(key, i) { return sorted(key, i, int((n[key] + 1) / 2)) }
 function short(v) { return v >= 10 ? sprintf("%.0f", v) : sprintf("%.2g", v) }
 function cell(key,    j, sum) {
-    if (!n[key]) return "all diverged | | "
+    if (!n[key]) return (diverged[key] ? "all diverged" : "not run") " | | "
     for (j = 1; j <= n[key]; j++) sum += loss[key, j]
-    return sprintf("%.3f (%.3f to %.3f)%s | %s / %s / %s | %s / %s / %s", sum / n[key],
-                   sorted(key, 0, 1), sorted(key, 0, n[key]),
+    return sprintf("%.3f (%.3f to %.3f, n = %d)%s | %s / %s / %s | %s / %s / %s", sum / n[key],
+                   sorted(key, 0, 1), sorted(key, 0, n[key]), n[key],
                    diverged[key] ? ", " diverged[key] " diverged" : "",
                    short(median(key, 6)), short(median(key, 7)), short(median(key, 8)),
                    short(median(key, 9)), short(median(key, 10)), short(median(key, 11)))
 }
 END {
-    print "| placement | learning rate | validation loss: mean (range) | variance at the start | variance after training |"
+    print "| placement | learning rate | validation loss: mean (range, seeds) | variance at the start | variance after training |"
     print "|---|---|---|---|---|"
     for (p = 1; p <= count; p++)
         for (r = 1; r <= rate_count; r++)
