@@ -27,6 +27,15 @@ const Size& find_size(const std::string& name) {
     throw UserError("--size " + name + " is no size; choose one of " + names);
 }
 
+ModelConfig model_of(const Size& size) {
+    ModelConfig c;
+    c.layers = size.layers;
+    c.width = size.width;
+    c.heads = c.kv_heads = size.heads;
+    c.ffn = size.ffn;
+    return c;
+}
+
 namespace {
 
 void require_positive(const char* flag, int value) {

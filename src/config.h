@@ -38,6 +38,7 @@ struct Size {
 };
 const std::vector<Size>& sizes();
 const Size& find_size(const std::string& name);  // throws UserError
+ModelConfig model_of(const Size& size);          // the rest at its defaults; not yet resolved
 
 // Fills placement, embedding_norm and final_norm from norm and the three choices, and checks the
 // shape. Throws UserError naming the flag, the value and the remedy.

@@ -130,11 +130,12 @@ Value one_of(const Flags& flags, const std::string& flag,
 void read_model(RunConfig& run, const Flags& flags) {
     const Size& size = find_size(flags["size"].as<std::string>());
     ModelConfig& m = run.model;
-    m.layers = integer_or(flags, "layers", size.layers, 10'000);
-    m.width = integer_or(flags, "width", size.width, 1 << 20);
-    m.heads = integer_or(flags, "heads", size.heads, 1 << 20);
+    m = model_of(size);
+    m.layers = integer_or(flags, "layers", m.layers, 10'000);
+    m.width = integer_or(flags, "width", m.width, 1 << 20);
+    m.heads = integer_or(flags, "heads", m.heads, 1 << 20);
     m.kv_heads = integer_or(flags, "kv-heads", m.heads, 1 << 20);
-    m.ffn = integer_or(flags, "ffn", size.ffn, 1 << 20);
+    m.ffn = integer_or(flags, "ffn", m.ffn, 1 << 20);
     run.vocab = integer_or(flags, "vocab", 0, 1 << 24);
     run.seq = integer_or(flags, "seq", size.seq, 1 << 24);
     m.norm = flags["norm"].as<std::string>();

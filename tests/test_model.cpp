@@ -271,13 +271,8 @@ TEST_CASE("<W, dL/dW> = 0 for every matrix directly followed by a norm", "[model
 namespace {
 
 ModelConfig sized(const std::string& size_name, const std::string& norm, int vocab) {
-    const Size& size = find_size(size_name);
-    ModelConfig c;
+    ModelConfig c = model_of(find_size(size_name));
     c.norm = norm;
-    c.layers = size.layers;
-    c.width = size.width;
-    c.heads = c.kv_heads = size.heads;
-    c.ffn = size.ffn;
     c.vocab = vocab;
     resolve(c, "auto", Choice::automatic, Choice::automatic);
     return c;

@@ -156,13 +156,8 @@ Measured measure(const ModelConfig& config, int B, int T) {
 }
 
 ModelConfig config_of(const std::string& size_name, int vocab, const std::string& norm) {
-    const Size& size = find_size(size_name);
-    ModelConfig c;
+    ModelConfig c = model_of(find_size(size_name));
     c.norm = norm;
-    c.layers = size.layers;
-    c.width = size.width;
-    c.heads = c.kv_heads = size.heads;
-    c.ffn = size.ffn;
     c.vocab = vocab;
     resolve(c, "auto", Choice::automatic, Choice::automatic);
     return c;
