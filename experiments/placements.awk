@@ -17,7 +17,7 @@ function sorted(key, i, k,    a, j, t) {
             if (pick[t] + 0 < pick[j] + 0) { a = pick[j]; pick[j] = pick[t]; pick[t] = a }
     return pick[k]
 }
-function median(key, i) { return sorted(key, i, int((n[key] + 1) / 2)) }
+function median(key, i) { return (sorted(key, i, int((n[key] + 1) / 2)) + sorted(key, i, int(n[key] / 2) + 1)) / 2 }
 function short(v) { return v >= 10 ? sprintf("%.0f", v) : sprintf("%.2g", v) }
 function cell(key,    j, sum) {
     if (!n[key]) return (diverged[key] ? "all diverged" : "not run") " | | "
