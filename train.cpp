@@ -66,12 +66,13 @@ void print_settings(const RunConfig& run) {
         std::printf("            SGD, momentum %g", o.momentum);
     else
         std::printf("            AdamW, betas %g %g", o.beta1, o.beta2);
-    std::printf(", weight decay %g, clip %g\n", o.weight_decay, o.clip);
+    std::printf(", weight decay %g, clip %g, %s\n", o.weight_decay, o.clip,
+                run.bf16 ? "bf16 with fp32 master weights" : "fp32");
 }
 
+template <class T>
 void print_memory(const RunConfig& run) {
-    const MemoryPlan plan =
-        plan_memory<float>(run.model, run.batch, run.seq, run.optimizer.moments());
+    const MemoryPlan plan = plan_memory<T>(run.model, run.batch, run.seq, run.optimizer.moments());
     const auto mib = [](size_t bytes) { return static_cast<double>(bytes) / (1 << 20); };
     std::printf(
         "memory      %.1f MiB: weights %.1f, gradients %.1f, optimizer %.1f, activations %.1f, "
@@ -80,10 +81,11 @@ void print_memory(const RunConfig& run) {
         mib(plan.activations), mib(plan.workspace));
 }
 
+template <class T>
 void check_memory(const RunConfig& run) {
     const size_t needed =
-        plan_memory<float>(run.model, run.batch, run.seq, run.optimizer.moments()).total();
-    const size_t left = device_memory_left<float>();
+        plan_memory<T>(run.model, run.batch, run.seq, run.optimizer.moments()).total();
+    const size_t left = device_memory_left<T>();
     if (left && needed > left)
         throw UserError("this run needs " + std::to_string(needed >> 20) + " MiB and there are " +
                         std::to_string(left >> 20) +
@@ -92,7 +94,8 @@ void check_memory(const RunConfig& run) {
 
 // ---- one run ------------------------------------------------------------------------------------
 
-double validation_loss(Model<float>& model, const Data& data, const RunConfig& run) {
+template <class T>
+double validation_loss(Model<T>& model, const Data& data, const RunConfig& run) {
     model.zero_loss();
     for (int i = 0; i < run.val_batches; i++) {
         model.load(data.validation(i, run.batch, run.seq));
@@ -102,7 +105,8 @@ double validation_loss(Model<float>& model, const Data& data, const RunConfig& r
     return model.loss();
 }
 
-std::vector<double> held_out_variance(Model<float>& model, const Data& data, const RunConfig& run) {
+template <class T>
+std::vector<double> held_out_variance(Model<T>& model, const Data& data, const RunConfig& run) {
     model.load(data.validation(0, run.batch, run.seq));
     model.forward();
     return hidden_variance(model);
@@ -135,7 +139,8 @@ std::string readable(const std::vector<int>& tokens, int vocab) {
     return text;
 }
 
-void print_summary(Model<float>& model, const Data& data, const RunConfig& run,
+template <class T>
+void print_summary(Model<T>& model, const Data& data, const RunConfig& run,
                    const std::vector<double>& start, const std::string& directory) {
     const std::vector<double> now = held_out_variance(model, data, run);
     save(directory + "/hidden_variance.csv", variance_table(start, now));
@@ -151,7 +156,8 @@ struct Outcome {
     double train_loss = NAN;  // mean of the last 10 steps
 };
 
-Outcome training_loop(Model<float>& model, Optimizer<float>& optimizer, const Data& data,
+template <class T>
+Outcome training_loop(Model<T>& model, Optimizer<T>& optimizer, const Data& data,
                       const RunConfig& run, MetricsFile& metrics, Progress& progress) {
     std::deque<double> last;
     Outcome outcome;
@@ -205,7 +211,8 @@ std::unique_ptr<Data> open_data(RunConfig& run) {
 }
 
 // The fastest libraries for the products, saved with the run.
-void tune(Model<float>& model, const RunConfig& run, const std::string& directory) {
+template <class T>
+void tune(Model<T>& model, const RunConfig& run, const std::string& directory) {
     model.tune();
     save(directory + "/products.txt", backend_choices());
     if (run.verbose)
@@ -213,18 +220,20 @@ void tune(Model<float>& model, const RunConfig& run, const std::string& director
                     backend_choices().c_str());
 }
 
+template <class T>
 int train(RunConfig run) {
     if (run.threads) set_threads(run.threads);
     std::printf("backend     %s\n", backend_description().c_str());
     const std::unique_ptr<Data> data = open_data(run);
     print_settings(run);
-    print_memory(run);
+    print_memory<T>(run);
     std::printf("data        %s\n", data->describe().c_str());
     if (run.dry_run) return exit_done;
-    check_memory(run);
+    check_memory<T>(run);
 
-    Model<float> model(run.model, run.batch, run.seq);
-    Optimizer<float> optimizer(model, run.optimizer);
+    Model<T> model(run.model, run.batch, run.seq);
+    model.initialise(run.seed);
+    Optimizer<T> optimizer(model, run.optimizer);
     const double floor = data->floor(run.val_batches, run.batch, run.seq);
     if (std::isfinite(floor))
         std::printf("floor       %.4f nats a token: no model can do better\n", floor);
@@ -234,7 +243,6 @@ int train(RunConfig run) {
     std::printf("out         %s\n\n", directory.c_str());
 
     if (run.tune) tune(model, run, directory);
-    model.initialise(run.seed);
     const std::vector<double> start = held_out_variance(model, *data, run);
     const Outcome outcome = training_loop(model, optimizer, *data, run, metrics, progress);
     const double val_loss = validation_loss(model, *data, run);
@@ -251,7 +259,8 @@ int train(RunConfig run) {
 int main(int argc, char** argv) {
     try {
         const std::optional<RunConfig> run = parse_flags(argc, argv);
-        return run ? train(*run) : exit_done;
+        if (!run) return exit_done;
+        return run->bf16 ? train<bf16>(*run) : train<float>(*run);
     } catch (const UserError& e) {
         std::fprintf(stderr, "train: %s\n", e.what());
         return exit_user;

@@ -2,38 +2,19 @@
 
 #include <algorithm>
 
+#include "device.h"
+
 namespace peri {
 
 namespace {
 
-// Hands out consecutive pieces of an arena, each on a 64-byte boundary.
-class Slicer {
-  public:
-    explicit Slicer(void* base) : base_(static_cast<char*>(base)) {}
-
-    template <class U>
-    U* take(size_t numbers) {
-        U* const piece = base_ ? reinterpret_cast<U*>(base_ + used_) : nullptr;
-        used_ += (numbers * sizeof(U) + 63) / 64 * 64;
-        return piece;
-    }
-    template <class U>
-    U* take_if(bool wanted, size_t numbers) {
-        return wanted ? take<U>(numbers) : nullptr;
-    }
-    template <class T>
-    NormStats<T> stats(bool wanted, bool layernorm, size_t rows) {
-        NormStats<T> s;
-        s.rstd = take_if<Accum<T>>(wanted, rows);
-        s.mean = take_if<Accum<T>>(wanted && layernorm, rows);
-        return s;
-    }
-    size_t used() const { return used_; }
-
-  private:
-    char* base_;
-    size_t used_ = 0;
-};
+template <class T>
+NormStats<T> take_stats(Slicer& slice, bool wanted, bool layernorm, size_t rows) {
+    NormStats<T> s;
+    s.rstd = slice.take_if<Accum<T>>(wanted, rows);
+    s.mean = slice.take_if<Accum<T>>(wanted && layernorm, rows);
+    return s;
+}
 
 template <class T>
 void lay_out_attention(SubLayerActivations<T>& v, Slicer& slice, const ModelConfig& c,
@@ -43,9 +24,9 @@ void lay_out_attention(SubLayerActivations<T>& v, Slicer& slice, const ModelConf
     v.q_in = slice.take_if<T>(qk, R * C);
     v.k_in = slice.take_if<T>(qk, R * KVD);
     v.v_in = slice.take_if<T>(s.inner, R * KVD);
-    v.q_norm = slice.stats<T>(qk, c.layernorm, R * (per_head ? c.heads : 1));
-    v.k_norm = slice.stats<T>(qk, c.layernorm, R * (per_head ? c.kv_heads : 1));
-    v.v_norm = slice.stats<T>(s.inner, c.layernorm, R);
+    v.q_norm = take_stats<T>(slice, qk, c.layernorm, R * (per_head ? c.heads : 1));
+    v.k_norm = take_stats<T>(slice, qk, c.layernorm, R * (per_head ? c.kv_heads : 1));
+    v.v_norm = take_stats<T>(slice, s.inner, c.layernorm, R);
     v.q = slice.take<T>(R * C);
     v.k = slice.take<T>(R * KVD);
     v.v = slice.take<T>(R * KVD);
@@ -59,8 +40,8 @@ void lay_out_mlp(SubLayerActivations<T>& v, Slicer& slice, const ModelConfig& c,
     const size_t F = c.ffn;
     v.gate_in = slice.take_if<T>(s.inner, R * F);
     v.up_in = slice.take_if<T>(s.inner, R * F);
-    v.gate_norm = slice.stats<T>(s.inner, c.layernorm, R);
-    v.up_norm = slice.stats<T>(s.inner, c.layernorm, R);
+    v.gate_norm = take_stats<T>(slice, s.inner, c.layernorm, R);
+    v.up_norm = take_stats<T>(slice, s.inner, c.layernorm, R);
     v.gate = slice.take<T>(R * F);
     v.up = slice.take<T>(R * F);
     v.h = slice.take<T>(R * F);
@@ -78,7 +59,7 @@ size_t lay_out(Activations<T>& views, const ModelConfig& c, int B, int T_, void*
     views.rope = slice.take<Accum<T>>(size_t(T_) * c.head_size());
     views.embedded = slice.take<T>(R * C);
     views.x0 = c.embedding_norm ? slice.take<T>(R * C) : views.embedded;
-    views.embedding_norm = slice.stats<T>(c.embedding_norm, c.layernorm, R);
+    views.embedding_norm = take_stats<T>(slice, c.embedding_norm, c.layernorm, R);
     views.branch = slice.take<T>(R * C);
 
     const std::vector<SubLayer> list = sublayers(c.placement);
@@ -87,19 +68,19 @@ size_t lay_out(Activations<T>& views, const ModelConfig& c, int B, int T_, void*
         const SubLayer& s = list[i];
         SubLayerActivations<T>& v = views.sublayers[i];
         v.x_tilde = slice.take_if<T>(s.A, R * C);
-        v.A = slice.stats<T>(s.A, c.layernorm, R);
+        v.A = take_stats<T>(slice, s.A, c.layernorm, R);
         if (s.attention)
             lay_out_attention(v, slice, c, s, R);
         else
             lay_out_mlp(v, slice, c, s, R);
         v.a = slice.take_if<T>(s.B, R * C);
-        v.B = slice.stats<T>(s.B, c.layernorm, R);
+        v.B = take_stats<T>(slice, s.B, c.layernorm, R);
         v.o = slice.take_if<T>(s.C, R * C);
-        v.C = slice.stats<T>(s.C, c.layernorm, R);
+        v.C = take_stats<T>(slice, s.C, c.layernorm, R);
         v.y = slice.take<T>(R * C);
     }
     views.last = c.final_norm ? slice.take<T>(R * C) : views.sublayers.back().y;
-    views.final_norm = slice.stats<T>(c.final_norm, c.layernorm, R);
+    views.final_norm = take_stats<T>(slice, c.final_norm, c.layernorm, R);
 
     const bool any_C = std::any_of(list.begin(), list.end(), [](const SubLayer& s) { return s.C; });
     views.d_stream = slice.take<T>(R * C);
@@ -117,5 +98,6 @@ size_t lay_out(Activations<T>& views, const ModelConfig& c, int B, int T_, void*
 
 template size_t lay_out(Activations<double>&, const ModelConfig&, int, int, void*);
 template size_t lay_out(Activations<float>&, const ModelConfig&, int, int, void*);
+template size_t lay_out(Activations<bf16>&, const ModelConfig&, int, int, void*);
 
 }  // namespace peri

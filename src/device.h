@@ -49,6 +49,29 @@ void reserve_workspace(size_t bytes);
 template <class T>
 void* workspace(size_t bytes);
 
+// Hands out consecutive pieces of one allocation, each on a 64-byte boundary; with base null it only
+// counts.
+class Slicer {
+  public:
+    explicit Slicer(void* base) : base_(static_cast<char*>(base)) {}
+
+    template <class U>
+    U* take(size_t numbers) {
+        U* const piece = base_ ? reinterpret_cast<U*>(base_ + used_) : nullptr;
+        used_ += (numbers * sizeof(U) + 63) / 64 * 64;
+        return piece;
+    }
+    template <class U>
+    U* take_if(bool wanted, size_t numbers) {
+        return wanted ? take<U>(numbers) : nullptr;
+    }
+    size_t used() const { return used_; }  // bytes
+
+  private:
+    char* base_;
+    size_t used_ = 0;
+};
+
 // One allocation on the device where T lives; views into it are taken by offset.
 template <class T>
 class Arena {

@@ -49,6 +49,7 @@ const Flag table[] = {
     {"training", "beta1", "0.9", "AdamW"},
     {"training", "beta2", "0.95", "AdamW"},
     {"training", "momentum", "0.9", "SGD"},
+    {"training", "precision", "fp32", "fp32, bf16 (matrices and activations; sums, gradients, moments and master weights stay fp32)"},
     {"training", "threads", "0", "CPU threads; 0: all"},
     {"training", "tune", "on", "on, off: time the libraries for the matrix products, use the faster (its choice changes the last bits)"},
     {"run", "out", "", "directory for metrics.csv (default: runs/<date>-<norm>)"},
@@ -168,6 +169,7 @@ void read_training(RunConfig& run, const Flags& flags) {
     s.beta1 = number(flags, "beta1", 0, 0.999999);
     s.beta2 = number(flags, "beta2", 0, 0.999999);
     s.momentum = number(flags, "momentum", 0, 0.999999);
+    run.bf16 = one_of<bool>(flags, "precision", {{"fp32", false}, {"bf16", true}});
     run.tune = one_of<bool>(flags, "tune", {{"on", true}, {"off", false}});
     run.threads = static_cast<int>(integer(flags, "threads", 0, 4096));
 }

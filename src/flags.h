@@ -23,8 +23,9 @@ struct RunConfig {
     Schedule schedule;
     std::string decay, init;  // as the user wrote them
     OptimizerSettings optimizer;
-    int threads = 0;   // 0: all
-    bool tune = true;  // choose the fastest products by measuring
+    bool bf16 = false;  // matrices and activations; otherwise float
+    int threads = 0;    // 0: all
+    bool tune = true;   // choose the fastest products by measuring
 
     std::string out;  // "": runs/<date>-<norm>
     int val_every = 100, val_batches = 8;

@@ -41,5 +41,6 @@ std::vector<int> generate(Model<T>& model, std::vector<int> tokens, int n, doubl
 
 template std::vector<int> generate(Model<double>&, std::vector<int>, int, double, int, Rng);
 template std::vector<int> generate(Model<float>&, std::vector<int>, int, double, int, Rng);
+template std::vector<int> generate(Model<bf16>&, std::vector<int>, int, double, int, Rng);
 
 }  // namespace peri

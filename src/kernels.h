@@ -9,7 +9,8 @@
 //   comment allows it.
 // - Same inputs, same build, same machine, same number of threads: same bits.
 //
-// T is the storage type of matrices and activations, Accum<T> that of everything else (real.h).
+// T is the storage type of matrices and activations, Accum<T> that of everything else (real.h):
+// double, the oracle; float; bf16.
 // B batch, T tokens in a sequence, R = B T rows, C width, H heads, KV key/value heads, D head size,
 // V vocabulary.
 #pragma once
@@ -67,6 +68,10 @@ enum class Dx { overwrite, add };
 template <class T>
 void linear_backward(T* dx, Accum<T>* dw, Accum<T>* dbias, const T* dy, const T* x, const T* w,
                      int R, int C, int O, Dx mode);
+
+// bytes forward and backward need
+template <class T>
+size_t linear_workspace();
 
 // Where a backend has several ways to compute these products, times them for this shape and uses
 // the fastest from now on; the bits of the results depend on it. See backend_choices in device.h.
@@ -171,7 +176,7 @@ template <class T>
 void head_loss(double* loss, T* dx, Accum<T>* dw, const T* x, const T* w, const int* labels, int R,
                int C, int V, double divisor);
 
-// bytes: at most 64 MiB of logits, or one row of them where that is more
+// bytes: those of at most 64 MiB of logits, or one row of them where that is more
 template <class T>
 size_t head_loss_workspace(int R, int V);
 
@@ -202,17 +207,19 @@ struct AdamW {
     int step;
 };
 //   w, m, v (n) in and out   g (n)   scale (1)
+//   master (n) in and out: the weights that w is the rounding of, so that small updates add up;
+//   null where T is as wide as Accum<T>
 template <class T>
-void adamw_update(T* w, Accum<T>* m, Accum<T>* v, const Accum<T>* g, const Accum<T>* scale,
-                  size_t n, AdamW settings);
+void adamw_update(T* w, Accum<T>* master, Accum<T>* m, Accum<T>* v, const Accum<T>* g,
+                  const Accum<T>* scale, size_t n, AdamW settings);
 
 // SGD with momentum:   m = momentum m + *scale g + weight_decay w,   w -= lr m
 struct Sgd {
     double lr, momentum, weight_decay;
 };
-//   w, m (n) in and out   g (n)   scale (1)
+//   w, m (n) in and out   g (n)   scale (1)   master (n): as above
 template <class T>
-void sgd_update(T* w, Accum<T>* m, const Accum<T>* g, const Accum<T>* scale, size_t n,
-                Sgd settings);
+void sgd_update(T* w, Accum<T>* master, Accum<T>* m, const Accum<T>* g, const Accum<T>* scale,
+                size_t n, Sgd settings);
 
 }  // namespace peri

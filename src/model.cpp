@@ -252,7 +252,7 @@ template <class T>
 size_t workspace_bytes(const ModelConfig& c, const TensorTable& table, int B, int T_) {
     const AttentionShape attention = {B, T_, T_, 0, c.heads, c.kv_heads, c.head_size()};
     return std::max({norm_workspace<T>(std::max(c.width, c.ffn)), attention_workspace<T>(attention),
-                     head_loss_workspace<T>(B * T_, c.vocab),
+                     head_loss_workspace<T>(B * T_, c.vocab), linear_workspace<T>(),
                      sum_of_squares_workspace<T>(table.gradient_numbers())});
 }
 
@@ -265,7 +265,7 @@ MemoryPlan plan_memory(const ModelConfig& config, int B, int T_, int moments) {
     MemoryPlan plan;
     plan.weights = lay_out_weights<T>(table).back();
     plan.gradients = table.gradient_numbers() * sizeof(Accum<T>);
-    plan.optimizer = moments * plan.gradients;
+    plan.optimizer = (moments + has_masters<T>) * plan.gradients;
     plan.activations = lay_out(unused, config, B, T_, nullptr);
     plan.workspace = workspace_bytes<T>(config, table, B, T_);
     return plan;
@@ -281,6 +281,7 @@ Model<T>::Model(const ModelConfig& config, int B, int T_)
       gradients_(table_.gradient_numbers() * sizeof(Accum<T>)),
       activations_(lay_out(act_, config, B, T_, nullptr)),
       scalars_(sizeof(double)),
+      logits_(config.vocab * sizeof(T)),
       B_max_(B),
       T_max_(T_),
       B_(B),
@@ -394,7 +395,7 @@ std::vector<double> Model<T>::hidden_state(int s) const {
 template <class T>
 std::vector<double> Model<T>::next_token_logits() {
     const int C = config_.width, V = config_.vocab;
-    T* const logits = static_cast<T*>(workspace<T>(V * sizeof(T)));
+    T* const logits = logits_.template at<T>();
     linear_forward<T>(logits, act_.last + size_t(T_ - 1) * C, matrix(table_.head), nullptr, 1, C,
                       V);
     return download_as_double<T>(logits, V);
@@ -402,7 +403,9 @@ std::vector<double> Model<T>::next_token_logits() {
 
 template class Model<double>;
 template class Model<float>;
+template class Model<bf16>;
 template MemoryPlan plan_memory<double>(const ModelConfig&, int, int, int);
 template MemoryPlan plan_memory<float>(const ModelConfig&, int, int, int);
+template MemoryPlan plan_memory<bf16>(const ModelConfig&, int, int, int);
 
 }  // namespace peri

@@ -98,7 +98,7 @@ class Model {
     std::vector<SubLayer> sublayers_;
     std::vector<size_t> weight_offsets_;  // bytes
     Activations<T> act_;                  // views into activations_
-    Arena<T> weights_, gradients_, activations_, scalars_;
+    Arena<T> weights_, gradients_, activations_, scalars_, logits_;
     int B_max_, T_max_, B_, T_;
 };
 

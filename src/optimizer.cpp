@@ -9,8 +9,19 @@ Optimizer<T>::Optimizer(Model<T>& model, const OptimizerSettings& settings)
     : model_(model),
       settings_(settings),
       m_(model.table().gradient_numbers() * sizeof(Accum<T>)),
-      v_(settings.sgd ? 0 : model.table().gradient_numbers() * sizeof(Accum<T>)),
-      scalars_(3 * sizeof(double)) {}
+      v_(settings.sgd ? 0 : m_.bytes()),
+      masters_(has_masters<T> ? m_.bytes() : 0),
+      scalars_(3 * sizeof(double)) {
+    if (!has_masters<T>) return;
+    for (int id = 0; id < static_cast<int>(model.table().rows.size()); id++) {
+        const Tensor& tensor = model.table().rows[id];
+        if (!tensor.trained || !tensor.is_matrix()) continue;
+        const std::vector<double> values = model.values(id);
+        const std::vector<Accum<T>> copy(values.begin(), values.end());
+        device_upload<T>(masters_.template at<Accum<T>>() + tensor.offset, copy.data(),
+                         copy.size() * sizeof(Accum<T>));
+    }
+}
 
 template <class T>
 void Optimizer<T>::step(double lr) {
@@ -25,17 +36,18 @@ void Optimizer<T>::step(double lr) {
         const Tensor& tensor = model_.table().rows[id];
         if (!tensor.trained) continue;
         const double decay = tensor.decayed ? settings_.weight_decay : 0;
+        const auto part = [&](const Arena<T>& arena) {
+            return arena.template at<Accum<T>>() + tensor.offset;
+        };
         const auto update = [&]<class Weight>(Weight* w) {
-            Accum<T>* const m = m_.template at<Accum<T>>() + tensor.offset;
-            Accum<T>* const g = model_.gradient(id);
-            if (settings_.sgd) {
-                sgd_update<Weight>(w, m, g, scale, tensor.size(), {lr, settings_.momentum, decay});
-            } else {
-                Accum<T>* const v = v_.template at<Accum<T>>() + tensor.offset;
+            Accum<T>* const master = has_masters<Weight> ? part(masters_) : nullptr;
+            if (settings_.sgd)
+                sgd_update<Weight>(w, master, part(m_), model_.gradient(id), scale, tensor.size(),
+                                   {lr, settings_.momentum, decay});
+            else
                 adamw_update<Weight>(
-                    w, m, v, g, scale, tensor.size(),
+                    w, master, part(m_), part(v_), model_.gradient(id), scale, tensor.size(),
                     {lr, settings_.beta1, settings_.beta2, settings_.eps, decay, steps_});
-            }
         };
         if (tensor.is_matrix())
             update(model_.matrix(id));
@@ -53,5 +65,6 @@ double Optimizer<T>::gradient_norm() const {
 
 template class Optimizer<double>;
 template class Optimizer<float>;
+template class Optimizer<bf16>;
 
 }  // namespace peri

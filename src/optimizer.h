@@ -17,6 +17,7 @@ struct OptimizerSettings {
 template <class T>
 class Optimizer {
   public:
+    // Master weights (real.h) start as copies of the model's: initialise or load the model first.
     Optimizer(Model<T>& model, const OptimizerSettings& settings);
 
     // One update of every trained tensor from the gradients in the model, at learning rate lr.
@@ -28,7 +29,8 @@ class Optimizer {
   private:
     Model<T>& model_;
     OptimizerSettings settings_;
-    Arena<T> m_, v_, scalars_;  // moments lie as the gradients do; scalars: sum, norm, scale
+    Arena<T> m_, v_, masters_;  // lie as the gradients do
+    Arena<T> scalars_;          // sum, norm, scale
     int steps_ = 0;
 };
 

@@ -57,5 +57,6 @@ std::string variance_chart(const std::vector<double>& before, const std::vector<
 
 template std::vector<double> hidden_variance(const Model<double>&);
 template std::vector<double> hidden_variance(const Model<float>&);
+template std::vector<double> hidden_variance(const Model<bf16>&);
 
 }  // namespace peri

@@ -1,7 +1,27 @@
 // The number types of the project, and the type each one is summed in.
 #pragma once
 
+#include <bit>
+#include <cstdint>
+
 namespace peri {
+
+// bfloat16: the upper half of a float, so 8 bits of exponent and 7 of fraction. It is a way to
+// store numbers: it turns into float to be computed with, and back by rounding to nearest even.
+struct bf16 {
+    uint16_t bits;
+
+    bf16() = default;
+    constexpr bf16(float x) : bits(rounded(std::bit_cast<uint32_t>(x))) {}
+    constexpr operator float() const { return std::bit_cast<float>(uint32_t(bits) << 16); }
+
+  private:
+    static constexpr uint16_t rounded(uint32_t x) {
+        const uint32_t even = (x + 0x7fff + (x >> 16 & 1)) >> 16;
+        const uint32_t quiet_nan = x >> 16 | 0x40;  // rounding up could make a NaN infinity
+        return static_cast<uint16_t>((x & 0x7fffffff) > 0x7f800000 ? quiet_nan : even);
+    }
+};
 
 // T is how matrices and activations are stored; Accum<T> is how gradients, vectors (gammas,
 // biases), statistics and moments are: double for double (the oracle), float for everything else.
@@ -15,5 +35,10 @@ struct AccumOf<double> {
 };
 template <class T>
 using Accum = typename AccumOf<T>::type;
+
+// Where T is narrower than Accum<T>, updates are too small for T to add them up: the optimizer keeps
+// master weights in Accum<T>, and T's are their rounding.
+template <class T>
+constexpr bool has_masters = sizeof(T) < sizeof(Accum<T>);
 
 }  // namespace peri

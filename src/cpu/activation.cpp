@@ -43,6 +43,7 @@ void relu_backward(T* dx, const T* dh, const T* x, size_t n) {
     template void relu_backward(T*, const T*, const T*, size_t);
 INSTANTIATE(double)
 INSTANTIATE(float)
+INSTANTIATE(bf16)
 #undef INSTANTIATE
 
 }  // namespace peri

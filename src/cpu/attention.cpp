@@ -10,8 +10,8 @@
 
 // Queries come in tiles and meet the keys in blocks, so that the scores of a tile and a block stay
 // in cache and no T x T matrix exists. A task is one key/value head of one sequence with all the
-// queries that read it: its keys are transposed once for all of them, and dk and dv have one
-// writer.
+// queries that read it: it copies the head's keys and values once for all of them, as rows without
+// gaps and transposed, and dk and dv have one writer. All numbers are computed with as Accum<T>.
 
 namespace peri {
 
@@ -20,32 +20,54 @@ namespace {
 constexpr int tile = 32;    // queries
 constexpr int block = 128;  // keys
 
-// One thread's scratch: keys and values of a head, each block transposed to (D,block); scores and
-// their gradients (tile,block).
-template <class T>
+// One thread's copies and results of the head and the tile that it works on.
+template <class A>
 struct Scratch {
-    T *k_transposed, *v_transposed, *p, *dp;
+    A *k, *v, *dk, *dv;             // (Tk,D)
+    A *k_transposed, *v_transposed;  // (D,block) for each block
+    A *q, *out, *dout, *dq;         // (tile,D)
+    A *p, *ds;                      // (tile,block)
+    size_t bytes;
 
-    static size_t numbers(const AttentionShape& s) {
-        const size_t padded_keys = (size_t(s.Tk) + block - 1) / block * block;
-        return 2 * padded_keys * s.D + 2 * tile * block;
-    }
-    Scratch(void* memory, int thread, const AttentionShape& s) {
-        const size_t keys = (numbers(s) - 2 * tile * block) / 2;
-        k_transposed = static_cast<T*>(memory) + thread * numbers(s);
-        v_transposed = k_transposed + keys;
-        p = v_transposed + keys;
-        dp = p + tile * block;
+    Scratch(void* memory, const AttentionShape& s) {
+        Slicer slice(memory);
+        const size_t keys = size_t(s.Tk) * s.D, queries = size_t(tile) * s.D;
+        const size_t padded_keys = (size_t(s.Tk) + block - 1) / block * block * s.D;
+        for (A** const x : {&k, &v, &dk, &dv}) *x = slice.take<A>(keys);
+        for (A** const x : {&k_transposed, &v_transposed}) *x = slice.take<A>(padded_keys);
+        for (A** const x : {&q, &out, &dout, &dq}) *x = slice.take<A>(queries);
+        for (A** const x : {&p, &ds}) *x = slice.take<A>(tile * block);
+        bytes = slice.used();
     }
 };
 
-// x (Tk,D), rows `stride` apart, to blocks of (D,block)
-template <class T>
-void transpose_blocks(T* y, const T* x, int stride, const AttentionShape& s) {
+template <class A>
+Scratch<A> scratch_of_thread(void* memory, const AttentionShape& s) {
+    const size_t bytes = Scratch<A>(nullptr, s).bytes;
+    return {static_cast<char*>(memory) + omp_get_thread_num() * bytes, s};
+}
+
+// y (rows,D) = the rows of x, which lie `stride` apart
+template <class A, class T>
+void gather(A* y, const T* x, int stride, int rows, int D) {
+    for (int i = 0; i < rows; i++)
+        for (int d = 0; d < D; d++) y[size_t(i) * D + d] = x[size_t(i) * stride + d];
+}
+
+// the rows of y, which lie `stride` apart, = x (rows,D)
+template <class A, class T>
+void scatter(T* y, int stride, const A* x, int rows, int D) {
+    for (int i = 0; i < rows; i++)
+        for (int d = 0; d < D; d++) y[size_t(i) * stride + d] = x[size_t(i) * D + d];
+}
+
+// x (Tk,D) to blocks of (D,block)
+template <class A>
+void transpose_blocks(A* y, const A* x, const AttentionShape& s) {
     for (int k0 = 0; k0 < s.Tk; k0 += block)
         for (int d = 0; d < s.D; d++)
             for (int j = 0; j < std::min(block, s.Tk - k0); j++)
-                y[size_t(k0) * s.D + d * block + j] = x[size_t(k0 + j) * stride + d];
+                y[size_t(k0) * s.D + d * block + j] = x[size_t(k0 + j) * s.D + d];
 }
 
 // Queries q0 .. q0 + queries - 1 of sequence b; together they see some of the keys begin .. end -
@@ -77,18 +99,18 @@ Seen seen_in_block(const Tile& t, int i, int k0, const int* document, const Atte
 
 // One tile against one block of keys, with the softmax kept up to date (online): for each query the
 // largest score so far, `most`, and the sum of exp(score - most) so far.
-template <class T>
-void softmax_block(T* p, T* out, int out_stride, T* most, T* sum, const Tile& t, int k0, int keys,
+template <class A>
+void softmax_block(A* p, A* out, A* most, A* sum, const Tile& t, int k0, int keys,
                    const int* document, const AttentionShape& s) {
-    const T scale = 1 / std::sqrt(T(s.D));
+    const A scale = 1 / std::sqrt(A(s.D));
     for (int i = 0; i < t.queries; i++) {
-        T* const row = p + i * block;
+        A* const row = p + i * block;
         const Seen seen = seen_in_block(t, i, k0, document, s);
         if (seen.end <= seen.begin) {
-            std::fill(row, row + keys, T(0));
+            std::fill(row, row + keys, A(0));
             continue;
         }
-        T largest = row[seen.begin] * scale, added = 0;
+        A largest = row[seen.begin] * scale, added = 0;
 #pragma omp simd reduction(max : largest)
         for (int j = seen.begin; j < seen.end; j++)
             largest = row[j] * scale > largest ? row[j] * scale : largest;
@@ -98,91 +120,93 @@ void softmax_block(T* p, T* out, int out_stride, T* most, T* sum, const Tile& t,
             row[j] = exp_of(row[j] * scale - largest);
             added += row[j];
         }
-        std::fill(row, row + seen.begin, T(0));
-        if (seen.end < keys) std::fill(row + seen.end, row + keys, T(0));
-        const T shrink = exp_of(most[i] - largest);  // of what was summed under the old maximum
+        std::fill(row, row + seen.begin, A(0));
+        if (seen.end < keys) std::fill(row + seen.end, row + keys, A(0));
+        const A shrink = exp_of(most[i] - largest);  // of what was summed under the old maximum
         sum[i] = sum[i] * shrink + added;
         most[i] = largest;
-        for (int d = 0; d < s.D; d++) out[size_t(i) * out_stride + d] *= shrink;
+        for (int d = 0; d < s.D; d++) out[i * s.D + d] *= shrink;
     }
 }
 
-// All pointers are to the tile's first query of the head, and to the head's first key.
+// out and q are those of the tile's first query in the head.
 template <class T>
-void tile_forward(T* out, Accum<T>* lse, const T* q, const T* v, const int* document, const Tile& t,
-                  const Scratch<T>& scratch, const AttentionShape& s) {
-    const int qs = s.H * s.D, ks = s.KV * s.D;  // from one token to the next
-    T most[tile], sum[tile];
-    for (int i = 0; i < t.queries; i++) {
-        most[i] = -std::numeric_limits<T>::infinity();
-        sum[i] = 0;
-        std::fill(out + size_t(i) * qs, out + size_t(i) * qs + s.D, T(0));
-    }
+void tile_forward(T* out, Accum<T>* lse, const T* q, const int* document, const Tile& t,
+                  const Scratch<Accum<T>>& here, const AttentionShape& s) {
+    using A = Accum<T>;
+    const int stride = s.H * s.D, D = s.D, n = t.queries;
+    A most[tile], sum[tile];
+    std::fill(most, most + n, -std::numeric_limits<A>::infinity());
+    std::fill(sum, sum + n, A(0));
+    std::fill(here.out, here.out + n * D, A(0));
+    gather(here.q, q, stride, n, D);
     for (int k0 = t.begin; k0 < t.end; k0 += block) {
         const int keys = std::min(block, t.end - k0);
-        tile_product<Into::set, T>(scratch.p, block, {q, qs, 1},
-                                   scratch.k_transposed + size_t(k0) * s.D, block, t.queries, keys,
-                                   s.D);
-        softmax_block(scratch.p, out, qs, most, sum, t, k0, keys, document, s);
-        tile_product<Into::add, T>(out, qs, {scratch.p, block, 1}, v + size_t(k0) * ks, ks,
-                                   t.queries, s.D, keys);
+        const size_t key = size_t(k0) * D;
+        tile_product<Into::set, A>(here.p, block, {here.q, D, 1}, here.k_transposed + key, block, n,
+                                   keys, D);
+        softmax_block(here.p, here.out, most, sum, t, k0, keys, document, s);
+        tile_product<Into::add, A>(here.out, D, {here.p, block, 1}, here.v + key, D, n, D, keys);
     }
-    for (int i = 0; i < t.queries; i++) {
-        for (int d = 0; d < s.D; d++) out[size_t(i) * qs + d] /= sum[i];
+    for (int i = 0; i < n; i++) {
+        for (int d = 0; d < D; d++) here.out[i * D + d] /= sum[i];
         lse[i] = most[i] + std::log(sum[i]);
     }
+    scatter(out, stride, here.out, n, D);
 }
 
 }  // namespace
 
 template <class T>
 size_t attention_workspace(AttentionShape s) {
-    return get_threads() * Scratch<T>::numbers(s) * sizeof(T);
+    return get_threads() * Scratch<Accum<T>>(nullptr, s).bytes;
 }
 
 template <class T>
 void attention_forward(T* out, Accum<T>* lse, const T* q, const T* k, const T* v,
                        const int* document, AttentionShape s) {
     void* const memory = workspace<T>(attention_workspace<T>(s));
-    const int group = s.H / s.KV;
+    const int group = s.H / s.KV, kv_stride = s.KV * s.D;
 #pragma omp parallel for collapse(2) schedule(dynamic)
     for (int b = 0; b < s.B; b++)
         for (int kv = 0; kv < s.KV; kv++) {
-            const Scratch<T> scratch(memory, omp_get_thread_num(), s);
+            const Scratch<Accum<T>> here = scratch_of_thread<Accum<T>>(memory, s);
             const size_t key = (size_t(b) * s.Tk * s.KV + kv) * s.D;
-            transpose_blocks(scratch.k_transposed, k + key, s.KV * s.D, s);
+            gather(here.k, k + key, kv_stride, s.Tk, s.D);
+            gather(here.v, v + key, kv_stride, s.Tk, s.D);
+            transpose_blocks(here.k_transposed, here.k, s);
             for (int h = kv * group; h < (kv + 1) * group; h++)
                 for (int q0 = 0; q0 < s.Tq; q0 += tile) {
                     const size_t query = ((size_t(b) * s.Tq + q0) * s.H + h) * s.D;
                     tile_forward(out + query, lse + (size_t(b) * s.H + h) * s.Tq + q0, q + query,
-                                 v + key, document, make_tile(b, q0, document, s), scratch, s);
+                                 document, make_tile(b, q0, document, s), here, s);
                 }
         }
 }
 
 namespace {
 
-// The scores in p and the gradients of the probabilities in dp become probabilities and gradients
+// The scores in p and the gradients of the probabilities in ds become probabilities and gradients
 // of the scores: p_ij = exp(scale s_ij - lse_i), ds_ij = scale p_ij (dp_ij - delta_i), 0 where
 // unseen.
-template <class T>
-void softmax_backward_block(T* p, T* dp, const T* delta, const Accum<T>* lse, const Tile& t, int k0,
+template <class A>
+void softmax_backward_block(A* p, A* ds, const A* delta, const A* lse, const Tile& t, int k0,
                             int keys, const int* document, const AttentionShape& s) {
-    const T scale = 1 / std::sqrt(T(s.D));
+    const A scale = 1 / std::sqrt(A(s.D));
     for (int i = 0; i < t.queries; i++) {
-        T *const p_row = p + i * block, *const ds_row = dp + i * block;
+        A *const p_row = p + i * block, *const ds_row = ds + i * block;
         const Seen seen = seen_in_block(t, i, k0, document, s);
         const int begin = std::min(seen.begin, keys), end = std::max(seen.end, begin);
-        std::fill(p_row, p_row + begin, T(0));
-        std::fill(ds_row, ds_row + begin, T(0));
+        std::fill(p_row, p_row + begin, A(0));
+        std::fill(ds_row, ds_row + begin, A(0));
 #pragma omp simd
         for (int j = begin; j < end; j++) {
             p_row[j] = exp_of(p_row[j] * scale - lse[i]);
             ds_row[j] = scale * p_row[j] * (ds_row[j] - delta[i]);
         }
         if (end < keys) {
-            std::fill(p_row + end, p_row + keys, T(0));
-            std::fill(ds_row + end, ds_row + keys, T(0));
+            std::fill(p_row + end, p_row + keys, A(0));
+            std::fill(ds_row + end, ds_row + keys, A(0));
         }
     }
 }
@@ -191,30 +215,33 @@ void softmax_backward_block(T* p, T* dp, const T* delta, const Accum<T>* lse, co
 //   dv_j += sum_i p_ij dout_i,   dp_ij = dout_i . v_j
 //   dq_i  = sum_j ds_ij k_j,     dk_j += sum_i ds_ij q_i
 template <class T>
-void tile_backward(T* dq, T* dk, T* dv, const T* dout, const T* out, const T* q, const T* k,
-                   const Accum<T>* lse, const int* document, const Tile& t,
-                   const Scratch<T>& scratch, const AttentionShape& s) {
-    const int qs = s.H * s.D, ks = s.KV * s.D;  // from one token to the next
-    T *const p = scratch.p, *const ds = scratch.dp;
-    T delta[tile];
-    for (int i = 0; i < t.queries; i++) {
+void tile_backward(T* dq, const T* dout, const T* out, const T* q, const Accum<T>* lse,
+                   const int* document, const Tile& t, const Scratch<Accum<T>>& here,
+                   const AttentionShape& s) {
+    using A = Accum<T>;
+    const int stride = s.H * s.D, D = s.D, n = t.queries;
+    gather(here.q, q, stride, n, D);
+    gather(here.dout, dout, stride, n, D);
+    gather(here.out, out, stride, n, D);
+    A delta[tile];
+    for (int i = 0; i < n; i++) {
         delta[i] = 0;
-        for (int d = 0; d < s.D; d++)
-            delta[i] += dout[size_t(i) * qs + d] * out[size_t(i) * qs + d];
-        std::fill(dq + size_t(i) * qs, dq + size_t(i) * qs + s.D, T(0));
+        for (int d = 0; d < D; d++) delta[i] += here.dout[i * D + d] * here.out[i * D + d];
     }
+    std::fill(here.dq, here.dq + n * D, A(0));
     for (int k0 = t.begin; k0 < t.end; k0 += block) {
-        const int keys = std::min(block, t.end - k0), n = t.queries;
-        const size_t key = size_t(k0) * ks, transposed = size_t(k0) * s.D;
-        tile_product<Into::set, T>(p, block, {q, qs, 1}, scratch.k_transposed + transposed, block,
-                                   n, keys, s.D);
-        tile_product<Into::set, T>(ds, block, {dout, qs, 1}, scratch.v_transposed + transposed,
-                                   block, n, keys, s.D);
-        softmax_backward_block(p, ds, delta, lse, t, k0, keys, document, s);
-        tile_product<Into::add, T>(dv + key, ks, {p, 1, block}, dout, qs, keys, s.D, n);
-        tile_product<Into::add, T>(dk + key, ks, {ds, 1, block}, q, qs, keys, s.D, n);
-        tile_product<Into::add, T>(dq, qs, {ds, block, 1}, k + key, ks, n, s.D, keys);
+        const int keys = std::min(block, t.end - k0);
+        const size_t key = size_t(k0) * D;
+        tile_product<Into::set, A>(here.p, block, {here.q, D, 1}, here.k_transposed + key, block, n,
+                                   keys, D);
+        tile_product<Into::set, A>(here.ds, block, {here.dout, D, 1}, here.v_transposed + key,
+                                   block, n, keys, D);
+        softmax_backward_block(here.p, here.ds, delta, lse, t, k0, keys, document, s);
+        tile_product<Into::add, A>(here.dv + key, D, {here.p, 1, block}, here.dout, D, keys, D, n);
+        tile_product<Into::add, A>(here.dk + key, D, {here.ds, 1, block}, here.q, D, keys, D, n);
+        tile_product<Into::add, A>(here.dq, D, {here.ds, block, 1}, here.k + key, D, n, D, keys);
     }
+    scatter(dq, stride, here.dq, n, D);
 }
 
 }  // namespace
@@ -223,26 +250,27 @@ template <class T>
 void attention_backward(T* dq, T* dk, T* dv, const T* dout, const T* out, const T* q, const T* k,
                         const T* v, const Accum<T>* lse, const int* document, AttentionShape s) {
     void* const memory = workspace<T>(attention_workspace<T>(s));
-    const int group = s.H / s.KV;
+    const int group = s.H / s.KV, kv_stride = s.KV * s.D;
 #pragma omp parallel for collapse(2) schedule(dynamic)
     for (int b = 0; b < s.B; b++)
         for (int kv = 0; kv < s.KV; kv++) {
-            const Scratch<T> scratch(memory, omp_get_thread_num(), s);
+            const Scratch<Accum<T>> here = scratch_of_thread<Accum<T>>(memory, s);
             const size_t key = (size_t(b) * s.Tk * s.KV + kv) * s.D;
-            transpose_blocks(scratch.k_transposed, k + key, s.KV * s.D, s);
-            transpose_blocks(scratch.v_transposed, v + key, s.KV * s.D, s);
-            for (int j = 0; j < s.Tk; j++) {
-                const size_t row = key + size_t(j) * s.KV * s.D;
-                std::fill(dk + row, dk + row + s.D, T(0));
-                std::fill(dv + row, dv + row + s.D, T(0));
-            }
+            gather(here.k, k + key, kv_stride, s.Tk, s.D);
+            gather(here.v, v + key, kv_stride, s.Tk, s.D);
+            transpose_blocks(here.k_transposed, here.k, s);
+            transpose_blocks(here.v_transposed, here.v, s);
+            std::fill(here.dk, here.dk + size_t(s.Tk) * s.D, Accum<T>(0));
+            std::fill(here.dv, here.dv + size_t(s.Tk) * s.D, Accum<T>(0));
             for (int h = kv * group; h < (kv + 1) * group; h++)
                 for (int q0 = 0; q0 < s.Tq; q0 += tile) {
                     const size_t query = ((size_t(b) * s.Tq + q0) * s.H + h) * s.D;
-                    tile_backward(dq + query, dk + key, dv + key, dout + query, out + query,
-                                  q + query, k + key, lse + (size_t(b) * s.H + h) * s.Tq + q0,
-                                  document, make_tile(b, q0, document, s), scratch, s);
+                    tile_backward(dq + query, dout + query, out + query, q + query,
+                                  lse + (size_t(b) * s.H + h) * s.Tq + q0, document,
+                                  make_tile(b, q0, document, s), here, s);
                 }
+            scatter(dk + key, kv_stride, here.dk, s.Tk, s.D);
+            scatter(dv + key, kv_stride, here.dv, s.Tk, s.D);
         }
 }
 
@@ -254,6 +282,7 @@ void attention_backward(T* dq, T* dk, T* dv, const T* dout, const T* out, const 
                                      const Accum<T>*, const int*, AttentionShape);
 INSTANTIATE(double)
 INSTANTIATE(float)
+INSTANTIATE(bf16)
 #undef INSTANTIATE
 
 }  // namespace peri

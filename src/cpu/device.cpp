@@ -114,6 +114,7 @@ void* workspace(size_t bytes) {
     template void* workspace<T>(size_t);
 INSTANTIATE(double)
 INSTANTIATE(float)
+INSTANTIATE(bf16)
 #undef INSTANTIATE
 
 }  // namespace peri

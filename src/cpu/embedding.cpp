@@ -34,6 +34,7 @@ void embedding_backward(Accum<T>* dtable, const T* dy, const int* tokens, const 
     template void embedding_backward(Accum<T>*, const T*, const int*, const int*, int, int);
 INSTANTIATE(double)
 INSTANTIATE(float)
+INSTANTIATE(bf16)
 #undef INSTANTIATE
 
 }  // namespace peri

@@ -1,6 +1,6 @@
 #include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <type_traits>
 
 #include "cpu/math.h"
 #include "cpu/product.h"
@@ -17,22 +17,46 @@ constexpr size_t logits_bytes = size_t(64) << 20;
 // needs R V numbers.
 template <class T>
 int rows_at_once(int R, int V) {
-    const size_t rows = logits_bytes / (size_t(V) * sizeof(T));
+    const size_t rows = logits_bytes / (size_t(V) * sizeof(Accum<T>));
     return static_cast<int>(std::clamp<size_t>(rows, 1, R));
 }
 
-// A row of logits z becomes (p - onehot(label)) scale in place; returns the row's loss,
-//   -log p[label] = log sum_v exp(z_v - max) + max - z_label
+// The workspace's parts. Logits are kept as they were summed; their gradients, which products read,
+// as T: in the same place where that is the same type.
 template <class T>
-double softmax_cross_entropy_row(T* z, int label, int V, Accum<T> scale) {
+struct Parts {
+    void* scratch;      // of the products
+    double* row_loss;   // (R)
+    Accum<T>* logits;   // (rows at once, V)
+    T* d_logits;        // (rows at once, V)
+    size_t bytes;
+
+    Parts(void* memory, int R, int V) {
+        Slicer slice(memory);
+        const size_t numbers = rows_at_once<T>(R, V) * size_t(V);
+        scratch = slice.take<char>(linear_workspace<T>());
+        row_loss = slice.take<double>(R);
+        logits = slice.take<Accum<T>>(numbers);
+        if constexpr (std::is_same_v<T, Accum<T>>)
+            d_logits = logits;
+        else
+            d_logits = slice.take<T>(numbers);
+        bytes = slice.used();
+    }
+};
+
+// From a row of logits z, dz = (p - onehot(label)) scale, where z may lie; z is lost. Returns the
+// row's loss,   -log p[label] = log sum_v exp(z_v - max) + max - z_label
+template <class T>
+double softmax_cross_entropy_row(T* dz, Accum<T>* z, int label, int V, Accum<T> scale) {
     using A = Accum<T>;
     if (label < 0) {
-        std::fill(z, z + V, T(0));
+        std::fill(dz, dz + V, T(0));
         return 0;
     }
     A most = z[0];
 #pragma omp simd reduction(max : most)
-    for (int v = 0; v < V; v++) most = z[v] > most ? A(z[v]) : most;
+    for (int v = 0; v < V; v++) most = z[v] > most ? z[v] : most;
     const A at_label = z[label];
     A sum = 0;
 #pragma omp simd reduction(+ : sum)
@@ -42,9 +66,10 @@ double softmax_cross_entropy_row(T* z, int label, int V, Accum<T> scale) {
         sum += e;
     }
     const A factor = scale / sum;
+    const A d_label = z[label] * factor - scale;
 #pragma omp simd
-    for (int v = 0; v < V; v++) z[v] *= factor;
-    z[label] -= scale;
+    for (int v = 0; v < V; v++) dz[v] = z[v] * factor;
+    dz[label] = d_label;
     return std::log(double(sum)) + double(most - at_label);
 }
 
@@ -52,36 +77,42 @@ double softmax_cross_entropy_row(T* z, int label, int V, Accum<T> scale) {
 
 template <class T>
 size_t head_loss_workspace(int R, int V) {
-    return R * sizeof(double) + rows_at_once<T>(R, V) * size_t(V) * sizeof(T);
+    return Parts<T>(nullptr, R, V).bytes;
 }
 
 // With z = x w^T and p = softmax(z): dL/dz = p - onehot(label) (Eq. 13), then a linear layer's
-// backward. A chunk of rows at a time, its logits turned into their gradient in place.
+// backward. A chunk of rows at a time.
 template <class T>
 void head_loss(double* loss, T* dx, Accum<T>* dw, const T* x, const T* w, const int* labels, int R,
                int C, int V, double divisor) {
-    double* const row_loss = static_cast<double*>(workspace<T>(head_loss_workspace<T>(R, V)));
-    T* const logits = reinterpret_cast<T*>(row_loss + R);
+    const Parts<T> p(workspace<T>(head_loss_workspace<T>(R, V)), R, V);
     const int chunk = rows_at_once<T>(R, V);
     for (int start = 0; start < R; start += chunk) {
         const int rows = std::min(chunk, R - start);
         const T* const x_chunk = x + size_t(start) * C;
-        product(logits, x_chunk, Op::none, w, Op::transpose, rows, V, C, false);
+        product(p.logits, x_chunk, Op::none, w, Op::transpose, rows, V, C, false, p.scratch);
 #pragma omp parallel for schedule(static)
         for (int r = 0; r < rows; r++)
-            row_loss[start + r] = softmax_cross_entropy_row(
-                logits + size_t(r) * V, labels[start + r], V, static_cast<Accum<T>>(1 / divisor));
-        if (dx) product(dx + size_t(start) * C, logits, Op::none, w, Op::none, rows, C, V, false);
-        if (dw) product(dw, logits, Op::transpose, x_chunk, Op::none, V, C, rows, true);
+            p.row_loss[start + r] = softmax_cross_entropy_row<T>(
+                p.d_logits + size_t(r) * V, p.logits + size_t(r) * V, labels[start + r], V,
+                static_cast<Accum<T>>(1 / divisor));
+        if (dx)
+            product(dx + size_t(start) * C, p.d_logits, Op::none, w, Op::none, rows, C, V, false,
+                    p.scratch);
+        if (dw)
+            product(dw, p.d_logits, Op::transpose, x_chunk, Op::none, V, C, rows, true, p.scratch);
     }
     double sum = 0;
-    for (int r = 0; r < R; r++) sum += row_loss[r];
+    for (int r = 0; r < R; r++) sum += p.row_loss[r];
     *loss += sum / divisor;
 }
 
 template <class T>
 void head_loss_tune(int R, int C, int V) {
-    linear_tune<T>(rows_at_once<T>(R, V), C, V);
+    const int rows = rows_at_once<T>(R, V);
+    tune_product<Accum<T>, T>(Op::none, Op::transpose, rows, V, C, false);
+    tune_product<T, T>(Op::none, Op::none, rows, C, V, false);
+    tune_product<Accum<T>, T>(Op::transpose, Op::none, V, C, rows, true);
 }
 
 #define INSTANTIATE(T)                                                                             \
@@ -91,6 +122,7 @@ void head_loss_tune(int R, int C, int V) {
     template void head_loss_tune<T>(int, int, int);
 INSTANTIATE(double)
 INSTANTIATE(float)
+INSTANTIATE(bf16)
 #undef INSTANTIATE
 
 }  // namespace peri

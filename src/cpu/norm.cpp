@@ -170,6 +170,7 @@ void layernorm_backward(T* dx, Accum<T>* dgamma, Accum<T>* dbeta, const T* dy, c
     template size_t norm_workspace<T>(int);
 INSTANTIATE(double)
 INSTANTIATE(float)
+INSTANTIATE(bf16)
 #undef INSTANTIATE
 
 }  // namespace peri

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 #include "device.h"
 #include "kernels.h"
@@ -41,10 +42,24 @@ void clip_scale(double* norm, Accum<T>* scale, const double* sum, double max_nor
         *scale = max_norm > 0 && *norm > max_norm ? static_cast<Accum<T>>(max_norm / *norm) : 1;
 }
 
+namespace {
+
+// Where the weights are that updates add up in.
 template <class T>
-void adamw_update(T* w, Accum<T>* m, Accum<T>* v, const Accum<T>* g, const Accum<T>* scale,
-                  size_t n, AdamW settings) {
+Accum<T>* exact_weights([[maybe_unused]] T* w, [[maybe_unused]] Accum<T>* master) {
+    if constexpr (std::is_same_v<T, Accum<T>>)
+        return w;
+    else
+        return master;
+}
+
+}  // namespace
+
+template <class T>
+void adamw_update(T* w, Accum<T>* master, Accum<T>* m, Accum<T>* v, const Accum<T>* g,
+                  const Accum<T>* scale, size_t n, AdamW settings) {
     using A = Accum<T>;
+    A* const exact = exact_weights(w, master);
     const A beta1 = A(settings.beta1), beta2 = A(settings.beta2), eps = A(settings.eps);
     const A lr = A(settings.lr), decay = A(settings.weight_decay), s = *scale;
     const A unbias1 = A(1 / (1 - std::pow(settings.beta1, settings.step)));
@@ -55,20 +70,23 @@ void adamw_update(T* w, Accum<T>* m, Accum<T>* v, const Accum<T>* g, const Accum
         m[i] = beta1 * m[i] + (1 - beta1) * grad;
         v[i] = beta2 * v[i] + (1 - beta2) * grad * grad;
         const A direction = m[i] * unbias1 / (std::sqrt(v[i] * unbias2) + eps);
-        w[i] -= lr * (direction + decay * w[i]);
+        exact[i] -= lr * (direction + decay * exact[i]);
+        w[i] = exact[i];
     }
 }
 
 template <class T>
-void sgd_update(T* w, Accum<T>* m, const Accum<T>* g, const Accum<T>* scale, size_t n,
-                Sgd settings) {
+void sgd_update(T* w, Accum<T>* master, Accum<T>* m, const Accum<T>* g, const Accum<T>* scale,
+                size_t n, Sgd settings) {
     using A = Accum<T>;
+    A* const exact = exact_weights(w, master);
     const A lr = A(settings.lr), momentum = A(settings.momentum), s = *scale;
     const A decay = A(settings.weight_decay);
 #pragma omp parallel for simd schedule(static)
     for (size_t i = 0; i < n; i++) {
-        m[i] = momentum * m[i] + s * g[i] + decay * w[i];
-        w[i] -= lr * m[i];
+        m[i] = momentum * m[i] + s * g[i] + decay * exact[i];
+        exact[i] -= lr * m[i];
+        w[i] = exact[i];
     }
 }
 
@@ -76,11 +94,13 @@ void sgd_update(T* w, Accum<T>* m, const Accum<T>* g, const Accum<T>* scale, siz
     template size_t sum_of_squares_workspace<T>(size_t);                                           \
     template void sum_of_squares<T>(double*, const Accum<T>*, size_t);                             \
     template void clip_scale<T>(double*, Accum<T>*, const double*, double);                        \
-    template void adamw_update(T*, Accum<T>*, Accum<T>*, const Accum<T>*, const Accum<T>*, size_t, \
-                               AdamW);                                                             \
-    template void sgd_update(T*, Accum<T>*, const Accum<T>*, const Accum<T>*, size_t, Sgd);
+    template void adamw_update(T*, Accum<T>*, Accum<T>*, Accum<T>*, const Accum<T>*,               \
+                               const Accum<T>*, size_t, AdamW);                                    \
+    template void sgd_update(T*, Accum<T>*, Accum<T>*, const Accum<T>*, const Accum<T>*, size_t,   \
+                             Sgd);
 INSTANTIATE(double)
 INSTANTIATE(float)
+INSTANTIATE(bf16)
 #undef INSTANTIATE
 
 }  // namespace peri

@@ -60,6 +60,7 @@ void rope_backward(T* dx, const T* dy, const Accum<T>* table, int B, int T_, int
     template void rope_backward(T*, const T*, const Accum<T>*, int, int, int, int, int);
 INSTANTIATE(double)
 INSTANTIATE(float)
+INSTANTIATE(bf16)
 #undef INSTANTIATE
 
 }  // namespace peri

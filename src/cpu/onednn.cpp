@@ -1,0 +1,101 @@
+#include "cpu/onednn.h"
+
+#if __has_include(<dnnl.hpp>)
+#include <dnnl.hpp>
+#include <map>
+#include <optional>
+#include <tuple>
+#define HAVE_ONEDNN
+#endif
+
+namespace peri {
+
+#ifdef HAVE_ONEDNN
+
+namespace {
+
+using dnnl::memory;
+
+template <class T>
+constexpr memory::data_type type_of = memory::data_type::f32;
+template <>
+constexpr memory::data_type type_of<bf16> = memory::data_type::bf16;
+
+// op(x) (rows,cols) of an x stored without gaps
+template <class T>
+memory::desc describe(Op op, memory::dim rows, memory::dim cols) {
+    const memory::dims strides = op == Op::none ? memory::dims{cols, 1} : memory::dims{1, rows};
+    return {{rows, cols}, type_of<T>, strides};
+}
+
+const dnnl::engine& engine() {
+    static const dnnl::engine cpu(dnnl::engine::kind::cpu, 0);
+    return cpu;
+}
+
+// A product made ready for one shape.
+struct Ready {
+    dnnl::matmul matmul;
+    memory a, b, c;
+};
+
+// Nothing where this processor has no such product.
+template <class C, class T>
+std::optional<Ready> prepare(Op op_a, Op op_b, int M, int N, int K, bool add) {
+    const memory::desc a = describe<T>(op_a, M, K), b = describe<T>(op_b, K, N);
+    const memory::desc c = describe<C>(Op::none, M, N);
+    dnnl::primitive_attr attributes;
+    if (add) {
+        dnnl::post_ops sum;
+        sum.append_sum(1);
+        attributes.set_post_ops(sum);
+    }
+    try {
+#if DNNL_VERSION_MAJOR >= 3
+        const dnnl::matmul::primitive_desc d(engine(), a, b, c, attributes);
+#else
+        const dnnl::matmul::primitive_desc d(dnnl::matmul::desc(a, b, c), attributes, engine());
+#endif
+        return Ready{dnnl::matmul(d), memory(a, engine(), nullptr), memory(b, engine(), nullptr),
+                     memory(c, engine(), nullptr)};
+    } catch (const dnnl::error&) {
+        return {};
+    }
+}
+
+}  // namespace
+
+template <class C, class T>
+bool onednn_product(C* c, const T* a, Op op_a, const T* b, Op op_b, int M, int N, int K, bool add) {
+    static dnnl::stream stream(engine());
+    static std::map<std::tuple<Op, Op, int, int, int, bool>, std::optional<Ready>> all;
+    const auto [entry, is_new] = all.try_emplace({op_a, op_b, M, N, K, add});
+    std::optional<Ready>& ready = entry->second;
+    if (is_new) ready = prepare<C, T>(op_a, op_b, M, N, K, add);
+    if (!ready) return false;
+    ready->a.set_data_handle(const_cast<T*>(a));
+    ready->b.set_data_handle(const_cast<T*>(b));
+    ready->c.set_data_handle(c);
+    ready->matmul.execute(
+        stream, {{DNNL_ARG_SRC, ready->a}, {DNNL_ARG_WEIGHTS, ready->b}, {DNNL_ARG_DST, ready->c}});
+    stream.wait();
+    return true;
+}
+
+#else
+
+template <class C, class T>
+bool onednn_product(C*, const T*, Op, const T*, Op, int, int, int, bool) {
+    return false;
+}
+
+#endif
+
+#define INSTANTIATE(C, T) \
+    template bool onednn_product(C*, const T*, Op, const T*, Op, int, int, int, bool);
+INSTANTIATE(float, float)
+INSTANTIATE(bf16, bf16)
+INSTANTIATE(float, bf16)
+#undef INSTANTIATE
+
+}  // namespace peri

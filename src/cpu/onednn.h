@@ -1,0 +1,14 @@
+// Matrix products by oneDNN, where it was there at build time.
+#pragma once
+
+#include "cpu/product.h"
+
+namespace peri {
+
+// c = op(a) op(b), or c += op(a) op(b), as product() says; (C, T): (float, float), (bf16, bf16),
+// (float, bf16). False, and c as it was, where this build has no oneDNN or oneDNN has no such
+// product for this processor (bf16 needs AVX-512).
+template <class C, class T>
+bool onednn_product(C* c, const T* a, Op op_a, const T* b, Op op_b, int M, int N, int K, bool add);
+
+}  // namespace peri
