@@ -2,7 +2,7 @@
 # make         builds ./train
 # make test    builds and runs all tests; make test-grid the slow ones
 # make format  puts every source file into the house style
-# make bench   speed of steps and kernels; make bench-pytorch a step of ./train and of PyTorch in turn
+# make bench   speed of steps and kernels; make bench-compare a step of ./train and of PyTorch in turn
 MAKEFLAGS += -j$(shell nproc 2> /dev/null || echo 2)
 CXX ?= g++
 MARCH ?= native
@@ -79,21 +79,29 @@ $(BUILD)/tests/prescott_shim.so: tests/prescott_shim.c
 	@mkdir -p $(@D)
 	$(CC) -shared -fPIC $< -o $@
 
-# the step of each size beside what its products alone would take, and each kernel's speed at the
-# shapes of `small` beside the machine's peaks
-bench: $(BUILD)/tests/bench/step $(BUILD)/tests/bench/kernels
-	$(BUILD)/tests/bench/step small 16 128 256 post pre peri output input-main olmo2 keel simple mix deep
-	$(BUILD)/tests/bench/step 124m 4 256 50304 peri pre
-	$(BUILD)/tests/bench/step 124m 4 1024 50304 peri pre
+# The step of each size beside what its products alone would take, each kernel's speed at the shapes
+# of `small` and of 124m beside the machine's peaks, and how steps scale: half an hour.
+PLACEMENTS := peri post pre output input-main olmo2 keel simple mix deep
+bench: $(BUILD)/tests/bench/step $(BUILD)/tests/bench/kernels $(BUILD)/tests/bench/scaling
+	$(BUILD)/tests/bench/step fp32 small 16 128 256 $(PLACEMENTS)
+	$(BUILD)/tests/bench/step bf16 small 16 128 256
+	$(BUILD)/tests/bench/step fp32 124m 4 256 50304 $(PLACEMENTS)
+	$(BUILD)/tests/bench/step fp32 124m 4 1024 50304 peri pre
+	$(BUILD)/tests/bench/step fp32 124m 1 4096 50304
+	$(BUILD)/tests/bench/step bf16 124m 4 1024 50304
 	$(BUILD)/tests/bench/kernels
+	$(BUILD)/tests/bench/kernels 4 1024 768 12 2048 50304
+	$(BUILD)/tests/bench/scaling
 
 $(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(LIBRARY)
 	@echo "$(CXX) -o $@"
 	@$(CXX) $(FLAGS) $^ $(LIBS) -o $@
 
-# seconds a step beside PyTorch's
-bench-pytorch: train
-	tests/bench/compare.sh
+# Seconds a step beside PyTorch's, in turn: PYTHON=... names a Python that has another PyTorch.
+bench-compare: train
+	tests/bench/compare.sh small 16 128 256 10 3
+	tests/bench/compare.sh 124m 4 256 50304 2 3
+	tests/bench/compare.sh 124m 4 1024 50304 1 3
 
 format:
 	clang-format -i train.cpp $$(find src tests -name '*.cpp' -o -name '*.h')
@@ -107,4 +115,4 @@ deps:
 	@dpkg -s $(PACKAGES) > /dev/null 2>&1 || \
 	    { $(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends $(PACKAGES); }
 
-.PHONY: test test-grid bench bench-pytorch format clean deps
+.PHONY: test test-grid bench bench-compare format clean deps

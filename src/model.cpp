@@ -265,7 +265,7 @@ MemoryPlan plan_memory(const ModelConfig& config, int B, int T_, int moments) {
     MemoryPlan plan;
     plan.weights = lay_out_weights<T>(table).back();
     plan.gradients = table.gradient_numbers() * sizeof(Accum<T>);
-    plan.optimizer = (moments + has_masters<T>) * plan.gradients;
+    plan.optimizer = (moments + has_masters<T>)*plan.gradients;
     plan.activations = lay_out(unused, config, B, T_, nullptr);
     plan.workspace = workspace_bytes<T>(config, table, B, T_);
     return plan;

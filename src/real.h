@@ -13,6 +13,11 @@ struct bf16 {
 
     bf16() = default;
     constexpr bf16(float x) : bits(rounded(std::bit_cast<uint32_t>(x))) {}
+    // Without a temporary: with one, compilers leave loops over bf16 scalar.
+    constexpr bf16& operator=(float x) {
+        bits = rounded(std::bit_cast<uint32_t>(x));
+        return *this;
+    }
     constexpr operator float() const { return std::bit_cast<float>(uint32_t(bits) << 16); }
 
   private:

@@ -32,7 +32,7 @@ inline std::string describe(size_t index, double got, double expected, double to
 
 // |got - expected| <= tolerance in every entry; reports the first failure and how many there are
 inline std::string difference(const std::vector<double>& got, const std::vector<double>& expected,
-                              double tolerance) {
+                              const std::vector<double>& tolerance) {
     if (got.size() != expected.size())
         return "got " + std::to_string(got.size()) + " entries, expected " +
                std::to_string(expected.size());
@@ -40,11 +40,22 @@ inline std::string difference(const std::vector<double>& got, const std::vector<
     size_t failures = 0;
     for (size_t i = 0; i < got.size(); i++) {
         const double error = std::abs(got[i] - expected[i]);
-        if (!(error <= tolerance) && failures++ == 0)
-            first = describe(i, got[i], expected[i], tolerance);
+        if (!(error <= tolerance[i]) && failures++ == 0)
+            first = describe(i, got[i], expected[i], tolerance[i]);
     }
     if (failures == 0) return "";
     return first + " (" + std::to_string(failures) + " of " + std::to_string(got.size()) + " fail)";
+}
+
+inline std::string difference(const std::vector<double>& got, const std::vector<double>& expected,
+                              double tolerance) {
+    return difference(got, expected, std::vector<double>(expected.size(), tolerance));
+}
+
+// Half of the distance between the neighbours of x in bf16, whose numbers have 8 bits: the largest
+// error of rounding x to nearest, and at most 2^-8 |x|.
+inline double bf16_rounding(double x) {
+    return x != 0 && std::isfinite(x) ? std::ldexp(1, std::ilogb(x) - 8) : 0;
 }
 
 // every entry is 0, exactly

@@ -2,6 +2,7 @@
 // the checks all kernels share:
 //   gradient_errors   backward against central differences of forward, in double
 //   float_errors      float against double on the same inputs
+//   bf16_errors       bf16 against double on the same inputs
 //   bit_errors        the same inputs give the same bits, on one thread and on two
 // and, in every run, that inputs stay as they were, that nothing is written outside an array, that
 // what a kernel overwrites may hold NaN and that what it accumulates is added to. All return what
@@ -16,6 +17,7 @@
 #include <map>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "compare.h"
@@ -23,6 +25,7 @@
 #include "helpers.h"
 #include "kernels.h"
 #include "random.h"
+#include "real.h"
 
 namespace peri {
 
@@ -37,6 +40,7 @@ struct Slot {
     std::string gradient_of;  // the input whose gradient it is, "" for all others
     Stage stage;
     bool accumulated;              // on entry it holds random values, not NaN
+    bool rounded;                  // its entries are bf16
     size_t n, terms;               // its length; how many terms are summed into one entry
     Arena<T> memory;               // guard, entries, guard
     std::vector<std::byte> image;  // what the memory held when last looked at
@@ -74,7 +78,7 @@ class Problem {
     std::string title;
     std::function<void()> forward, backward;
     double offset = 1;       // magnitude of what accumulated arrays hold on entry
-    double least_scale = 1;  // of an output, for the tolerance of float_errors
+    double least_scale = 1;  // of an output, for the tolerance of float_errors and bf16_errors
 
     Problem(const std::string& kernel, std::initializer_list<long> sizes, uint64_t seed)
         : title(kernel + "("), seed_(seed) {
@@ -195,21 +199,21 @@ class Problem {
     E* add(const std::string& name, Stage stage, bool accumulated, size_t n, size_t terms,
            const std::string& gradient_of = "") {
         const size_t bytes = n * sizeof(E) + 2 * guard;
-        slots_.push_back({name, gradient_of, stage, accumulated, n, terms, Arena<T>(bytes),
-                          std::vector<std::byte>(bytes, guard_byte), std::vector<double>(n),
-                          encode_as<E>, decode_as<E>});
+        slots_.push_back({name, gradient_of, stage, accumulated, std::is_same_v<E, bf16>, n, terms,
+                          Arena<T>(bytes), std::vector<std::byte>(bytes, guard_byte),
+                          std::vector<double>(n), encode_as<E>, decode_as<E>});
         load(slots_.back(), std::vector<double>(n, 0.0));
         return at<E>(name);
     }
 
-    // Either sign, magnitude in [0.5, 1.5): far from relu's kink and from norms that vanish.
-    // Rounded to float, so that float and double see the same numbers.
+    // Either sign, magnitude in [0.5, 1.5]: far from relu's kink and from norms that vanish.
+    // Rounded to bf16, so that double, float and bf16 see the same numbers.
     std::vector<double> random(size_t n, size_t stream, double magnitude) const {
         Rng rng(seed_, stream);
         std::vector<double> result(n);
         for (double& value : result) {
             const double sign = rng.below(2) ? 1 : -1;
-            value = static_cast<float>(magnitude * sign * (0.5 + rng.uniform()));
+            value = bf16(static_cast<float>(magnitude * sign * (0.5 + rng.uniform())));
         }
         return result;
     }
@@ -243,7 +247,8 @@ class Problem {
 
     // A kernel must not count on what its workspace held.
     static void poison_workspace() {
-        static const std::vector<std::byte> ones(size_t(1) << 20, guard_byte);
+        static const std::vector<std::byte> ones(std::max(size_t(1) << 20, linear_workspace<T>()),
+                                                 guard_byte);
         device_upload<T>(workspace<T>(ones.size()), ones.data(), ones.size());
     }
 
@@ -316,9 +321,17 @@ inline std::string gradient_errors(Problem<double> p, size_t most_entries = 64) 
     return errors + p.errors();
 }
 
-// |float - double| <= k epsilon sqrt(terms) scale, scale being the largest entry of the tensor (or
-// of what it held on entry): rounding errors of a sum grow like the root of its length.
-inline std::string float_errors(Problem<float> narrow, Problem<double> wide, double k) {
+// By array: how many bf16 roundings lie on the way from the inputs to it, its own included. Arrays
+// that are not named have their own alone: one where they are stored as bf16, none elsewhere.
+using Roundings = std::map<std::string, int>;
+
+// |narrow - double| <= k epsilon sqrt(terms) scale, scale being the largest entry of the tensor (or
+// of what it held on entry): rounding errors of a sum grow like the root of its length. On top of
+// it an array's own rounding to bf16, which depends on the entry alone, and 2^-8 scale for each
+// rounding before.
+template <class T>
+std::string errors_against_double(Problem<T> narrow, Problem<double> wide, double k,
+                                  const Roundings& roundings) {
     narrow.run();
     wide.run();
     std::string errors = narrow.errors() + wide.errors();
@@ -327,12 +340,30 @@ inline std::string float_errors(Problem<float> narrow, Problem<double> wide, dou
         const std::vector<double> expected = wide.values(s.name);
         double scale = std::max(largest(expected), wide.least_scale);
         if (s.accumulated) scale = std::max(scale, largest(s.before));
+        const bool rounded = narrow.slot(s.name).rounded;
+        const auto named = roundings.find(s.name);
+        const int all = named == roundings.end() ? rounded : named->second;
+        const int own = rounded && all > 0;
         const double epsilon = std::numeric_limits<float>::epsilon();
-        const double tolerance = k * epsilon * std::sqrt(static_cast<double>(s.terms)) * scale;
+        const double before_own = k * epsilon * std::sqrt(static_cast<double>(s.terms)) * scale +
+                                  (all - own) * 0x1p-8 * scale;
+        std::vector<double> tolerance(s.n, before_own);
+        if (own)
+            for (size_t i = 0; i < s.n; i++)
+                tolerance[i] += bf16_rounding(expected[i] + (s.accumulated ? s.before[i] : 0));
         const std::string wrong = difference(narrow.values(s.name), expected, tolerance);
-        if (wrong != "") errors += wide.title + " float " + s.name + " " + wrong + "\n";
+        if (wrong != "") errors += narrow.title + " against double " + s.name + " " + wrong + "\n";
     }
     return errors;
+}
+
+inline std::string float_errors(Problem<float> narrow, Problem<double> wide, double k) {
+    return errors_against_double(std::move(narrow), std::move(wide), k, {});
+}
+
+inline std::string bf16_errors(Problem<bf16> narrow, Problem<double> wide, double k,
+                               const Roundings& roundings = {}) {
+    return errors_against_double(std::move(narrow), std::move(wide), k, roundings);
 }
 
 // Two problems made alike give the same bits; make() returns a fresh one.

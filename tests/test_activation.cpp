@@ -33,11 +33,21 @@ Problem<T> relu(size_t n, uint64_t seed) {
 
 const size_t sizes[] = {1, 2, 7, 8, 33, 129};
 
-// |x| up to 30 in steps that are exact in float: silu's tails and its minimum
+// |x| up to 30, all exact in bf16: silu's tails and its minimum
 std::vector<double> wide_range(size_t n) {
     std::vector<double> result(n);
-    for (size_t i = 0; i < n; i++) result[i] = -30 + 60.0 * static_cast<double>(i) / 128;
+    for (size_t i = 0; i < n; i++) result[i] = bf16(-30 + 60.0f * static_cast<float>(i) / 128);
     return result;
+}
+
+template <class T>
+void check_that_nan_stays() {
+    auto p = swiglu<T>(3, 1);
+    auto q = relu<T>(3, 1);
+    p.set("gate", {1, NAN, 1});
+    q.set("x", {1, NAN, 1});
+    CHECK(std::isnan(p.run().values("h")[1]));
+    CHECK(std::isnan(q.run().values("h")[1]));
 }
 
 }  // namespace
@@ -93,6 +103,21 @@ TEST_CASE("activations: float against double", "[activation]") {
     CHECK(float_errors(std::move(narrow), std::move(wide), 8) == "");
 }
 
+TEST_CASE("activations: bf16 against double", "[activation]") {
+    // One rounding, of the result; k as above. relu rounds nothing.
+    for (const uint64_t seed : seeds)
+        for (const size_t n : sizes) {
+            CHECK(bf16_errors(swiglu<bf16>(n, seed), swiglu<double>(n, seed), 8) == "");
+            CHECK(bf16_errors(relu<bf16>(n, seed), relu<double>(n, seed), 0,
+                              {{"h", 0}, {"dx", 0}}) == "");
+        }
+    auto narrow = swiglu<bf16>(129, 1);
+    auto wide = swiglu<double>(129, 1);
+    narrow.set("gate", wide_range(129));
+    wide.set("gate", wide_range(129));
+    CHECK(bf16_errors(std::move(narrow), std::move(wide), 8) == "");
+}
+
 TEST_CASE("activations: a gradient may overwrite dh", "[activation]") {
     const size_t n = 33;
     for (const std::string which : {"gate", "up"}) {
@@ -113,16 +138,14 @@ TEST_CASE("activations: a gradient may overwrite dh", "[activation]") {
 }
 
 TEST_CASE("activations: NaN stays NaN, so that divergence is seen", "[activation]") {
-    auto p = swiglu<float>(3, 1);
-    auto q = relu<float>(3, 1);
-    p.set("gate", {1, NAN, 1});
-    q.set("x", {1, NAN, 1});
-    CHECK(std::isnan(p.run().values("h")[1]));
-    CHECK(std::isnan(q.run().values("h")[1]));
+    check_that_nan_stays<float>();
+    check_that_nan_stays<bf16>();
 }
 
 TEST_CASE("activations: the same bits twice", "[activation]") {
     CHECK(bit_errors([] { return swiglu<float>(1001, 1); }) == "");
     CHECK(bit_errors([] { return swiglu<double>(1001, 1); }) == "");
+    CHECK(bit_errors([] { return swiglu<bf16>(1001, 1); }) == "");
     CHECK(bit_errors([] { return relu<float>(1001, 1); }) == "");
+    CHECK(bit_errors([] { return relu<bf16>(1001, 1); }) == "");
 }

@@ -11,7 +11,9 @@ enum class Fault {
     none,
     sign,
     dropped_term,
+    truncated,
     not_a_number,
+    not_a_number_rounded,
     input_changed,
     overrun,
     underrun,
@@ -21,10 +23,16 @@ enum class Fault {
     differs_each_time
 };
 
+// To bf16 by leaving bits out, as no kernel may.
+bf16 truncated(float value) {
+    return std::bit_cast<float>(std::bit_cast<uint32_t>(value) & 0xffff0000);
+}
+
 // y_i = x_i^2 w_i + x_i,   dx_i = (2 x_i w_i + 1) dy_i,   dw_i += x_i^2 dy_i: a kernel small enough
 // to be seen right, with one fault in its backward at wish.
 template <class T>
 Problem<T> toy(Fault fault, int n = 7) {
+    using A = Accum<T>;
     Problem<T> p("toy", {n}, 1);
     T* const x = p.input("x", n);
     T* const w = p.input("w", n);
@@ -39,17 +47,19 @@ Problem<T> toy(Fault fault, int n = 7) {
         static int calls = 0;
         calls++;
         for (int i = 0; i < n; i++) {
-            const T slope = 2 * x[i] * w[i] + (fault == Fault::dropped_term && i == n - 1 ? 0 : 1);
-            const T next = fault == Fault::read_outside ? 0 * x[i + 1] : 0;
-            dx[i] = (fault == Fault::added_to_output ? dx[i] : 0) + slope * dy[i] + next;
+            const A slope = 2 * x[i] * w[i] + (fault == Fault::dropped_term && i == n - 1 ? 0 : 1);
+            const A next = fault == Fault::read_outside ? 0 * x[i + 1] : 0;
+            const A sum = (fault == Fault::added_to_output ? A(dx[i]) : 0) + slope * dy[i] + next;
+            dx[i] = fault == Fault::truncated ? T(truncated(sum)) : T(sum);
             dw[i] = (fault == Fault::overwrote_sum ? 0 : dw[i]) + x[i] * x[i] * dy[i];
         }
         if (fault == Fault::sign) dx[n / 2] = -dx[n / 2];
-        if (fault == Fault::not_a_number) dw[0] = static_cast<T>(NAN);
-        if (fault == Fault::input_changed) w[2] += 1;
+        if (fault == Fault::not_a_number) dw[0] = static_cast<A>(NAN);
+        if (fault == Fault::not_a_number_rounded) dx[0] = static_cast<A>(NAN);
+        if (fault == Fault::input_changed) w[2] = w[2] + 1;
         if (fault == Fault::overrun) dx[n] = 0;
         if (fault == Fault::underrun) dx[-1] = 0;
-        if (fault == Fault::differs_each_time) dx[1] *= T(calls);
+        if (fault == Fault::differs_each_time) dx[1] = dx[1] * A(calls);
     };
     return p;
 }
@@ -58,6 +68,10 @@ std::string toy_gradient_errors(Fault fault) { return gradient_errors(toy<double
 
 std::string toy_float_errors(Fault fault) {
     return float_errors(toy<float>(fault), toy<double>(Fault::none), 4);
+}
+
+std::string toy_bf16_errors(Fault fault, const Roundings& roundings = {}) {
+    return bf16_errors(toy<bf16>(fault), toy<double>(Fault::none), 4, roundings);
 }
 
 }  // namespace
@@ -114,6 +128,34 @@ TEST_CASE("the comparison of float with double accepts the right result and no o
     CHECK_THAT(toy_float_errors(Fault::sign), contains("dx entry 3"));
     CHECK_THAT(toy_float_errors(Fault::dropped_term), contains("dx entry 6"));
     CHECK_THAT(toy_float_errors(Fault::not_a_number), contains("dw entry 0"));
+}
+
+TEST_CASE("the comparison of bf16 with double accepts the right result and no other", "[compare]") {
+    CHECK(toy_bf16_errors(Fault::none) == "");
+    CHECK_THAT(toy_bf16_errors(Fault::sign), contains("dx entry 3"));
+    CHECK_THAT(toy_bf16_errors(Fault::dropped_term), contains("dx entry 6"));
+    CHECK_THAT(toy_bf16_errors(Fault::truncated), contains("dx entry"));
+    CHECK_THAT(toy_bf16_errors(Fault::not_a_number), contains("dw entry 0"));
+    CHECK_THAT(toy_bf16_errors(Fault::not_a_number_rounded), contains("dx entry 0"));
+}
+
+TEST_CASE("the comparison of bf16 with double allows an array its own roundings, no more",
+          "[compare]") {
+    CHECK_THAT(toy_bf16_errors(Fault::none, {{"y", 0}}), contains("against double y entry"));
+    CHECK_THAT(toy_bf16_errors(Fault::none, {{"dx", 0}}), contains("against double dx entry"));
+    CHECK_THAT(toy_bf16_errors(Fault::sign, {{"dx", 2}}), contains("dx entry 3"));
+    CHECK_THAT(toy_bf16_errors(Fault::dropped_term, {{"dx", 2}}), contains("dx entry 6"));
+    CHECK_THAT(toy_bf16_errors(Fault::not_a_number, {{"dw", 1}}), contains("dw entry 0"));
+}
+
+TEST_CASE("bf16_rounding is half of the distance between neighbours in bf16", "[compare]") {
+    CHECK(bf16_rounding(1) == 0x1p-8);
+    CHECK(bf16_rounding(-1.999) == 0x1p-8);
+    CHECK(bf16_rounding(2) == 0x1p-7);
+    CHECK(bf16_rounding(0.75) == 0x1p-9);
+    CHECK(bf16_rounding(0) == 0);
+    CHECK(bf16_rounding(NAN) == 0);
+    CHECK(bf16_rounding(INFINITY) == 0);
 }
 
 TEST_CASE("the harness fails on a kernel that breaks the contract of memory", "[compare]") {

@@ -104,7 +104,16 @@ TEST_CASE("embedding: float against double", "[embedding]") {
             CHECK(float_errors(embedding<float>(s, seed), embedding<double>(s, seed), 2) == "");
 }
 
+TEST_CASE("embedding: bf16 against double", "[embedding]") {
+    // No rounding: y is copied, dtable summed in float. k as above.
+    for (const uint64_t seed : seeds)
+        for (const Shape& s : shapes)
+            CHECK(bf16_errors(embedding<bf16>(s, seed), embedding<double>(s, seed), 2,
+                              {{"y", 0}}) == "");
+}
+
 TEST_CASE("embedding: the same bits twice", "[embedding]") {
     CHECK(bit_errors([] { return embedding<float>({200, 5, 11}, 1); }) == "");
     CHECK(bit_errors([] { return embedding<double>({200, 5, 11}, 1); }) == "");
+    CHECK(bit_errors([] { return embedding<bf16>({200, 5, 11}, 1); }) == "");
 }

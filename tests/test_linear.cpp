@@ -61,6 +61,18 @@ TEST_CASE("linear: float against double", "[linear]") {
                                    linear<double>(shape, true, mode, seed), 4) == "");
 }
 
+TEST_CASE("linear: bf16 against double", "[linear]") {
+    // One rounding, of y and of dx, also where dx is added to: the sum is rounded with what was
+    // there. A bias is added to a y that is stored already: two. k as above.
+    for (const uint64_t seed : seeds)
+        for (const Shape& shape : {shapes[0], shapes[1], shapes[5], shapes[6], Shape{33, 257, 65}})
+            for (const Dx mode : {Dx::overwrite, Dx::add})
+                for (const bool bias : {false, true})
+                    CHECK(bf16_errors(linear<bf16>(shape, bias, mode, seed),
+                                      linear<double>(shape, bias, mode, seed), 4,
+                                      {{"y", bias ? 2 : 1}}) == "");
+}
+
 TEST_CASE("linear: any gradient may be left out", "[linear]") {
     const int R = 5, C = 9, O = 3;
     auto p = linear<double>({R, C, O}, true, Dx::overwrite, 1);
@@ -90,5 +102,6 @@ TEST_CASE("linear: the same bits twice", "[linear]") {
     for (const Shape& shape : {Shape{13, 17, 11}, Shape{130, 64, 96}}) {
         CHECK(bit_errors([&] { return linear<float>(shape, true, Dx::add, 1); }) == "");
         CHECK(bit_errors([&] { return linear<double>(shape, true, Dx::add, 1); }) == "");
+        CHECK(bit_errors([&] { return linear<bf16>(shape, true, Dx::add, 1); }) == "");
     }
 }

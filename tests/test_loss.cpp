@@ -49,6 +49,11 @@ Problem<T> head(Shape s, uint64_t seed) {
     return head<T>(s, labels_of(s, seed), 0.7 * s.R, seed);
 }
 
+// Logits and loss are kept in float. Their gradients are rounded to bf16 before they meet x and w.
+// In dw that is one rounding of each term; in dx two before its own: the label's, and those of all
+// others, which together are as large.
+const Roundings bf16_roundings = {{"dx", 3}, {"dw", 1}};
+
 struct Reference {
     double loss = 0;
     std::vector<double> dx, dw;
@@ -127,7 +132,10 @@ TEST_CASE("head_loss: more logits than are held at once", "[loss]") {
     REQUIRE(head_loss_workspace<double>(s.R, s.V) < sizeof(double) * s.R * s.V);
     REQUIRE(head_loss_workspace<float>(s.R, s.V) < sizeof(float) * s.R * s.V);
     CHECK(reference_errors(s, labels_of(s, 1), 100, 1, 1) == "");
+    REQUIRE(head_loss_workspace<bf16>(s.R, s.V) - linear_workspace<bf16>() <
+            (sizeof(float) + sizeof(bf16)) * s.R * s.V);
     CHECK(float_errors(head<float>(s, 1), head<double>(s, 1), 4) == "");
+    CHECK(bf16_errors(head<bf16>(s, 1), head<double>(s, 1), 4, bf16_roundings) == "");
 }
 
 TEST_CASE("head_loss: rows without a label count for nothing", "[loss]") {
@@ -170,7 +178,15 @@ TEST_CASE("head_loss: float against double", "[loss]") {
             CHECK(float_errors(head<float>(s, seed), head<double>(s, seed), 4) == "");
 }
 
+TEST_CASE("head_loss: bf16 against double", "[loss]") {
+    // k as above
+    for (const uint64_t seed : seeds)
+        for (const Shape& s : shapes)
+            CHECK(bf16_errors(head<bf16>(s, seed), head<double>(s, seed), 4, bf16_roundings) == "");
+}
+
 TEST_CASE("head_loss: the same bits twice", "[loss]") {
     CHECK(bit_errors([] { return head<float>({70, 4, 257}, 1); }) == "");
     CHECK(bit_errors([] { return head<double>({70, 4, 257}, 1); }) == "");
+    CHECK(bit_errors([] { return head<bf16>({70, 4, 257}, 1); }) == "");
 }

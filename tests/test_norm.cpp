@@ -121,6 +121,20 @@ void check_jacobian(Norm norm, Jacobian jacobian) {
             }
 }
 
+// A hidden state that has exploded must not come out as a calm row: in float the squares of 1e20
+// overflow, and 1 / sqrt(inf) would be 0.
+template <class T>
+void check_overflow() {
+    const std::vector<T> x = {1e20f, 1, -1e20f};
+    const std::vector<float> ones(3, 1), zeros(3, 0);
+    std::vector<T> y(3);
+    float mean, rstd;
+    rmsnorm_forward<T>(y.data(), &rstd, x.data(), ones.data(), 1, 3, 1e-5f);
+    for (const float v : y) CHECK(std::isnan(v));
+    layernorm_forward<T>(y.data(), &mean, &rstd, x.data(), ones.data(), zeros.data(), 1, 3, 1e-5f);
+    for (const float v : y) CHECK(std::isnan(v));
+}
+
 }  // namespace
 
 TEST_CASE("rmsnorm: gradients", "[norm]") {
@@ -156,6 +170,17 @@ TEST_CASE("norms: float against double", "[norm]") {
             // eps 0.1: with a vanishing variance rounding is amplified by its inverse
             CHECK(float_errors(layernorm<float>(R, C, 0.1, seed),
                                layernorm<double>(R, C, 0.1, seed), 8) == "");
+        }
+}
+
+TEST_CASE("norms: bf16 against double", "[norm]") {
+    // One rounding, of y and of dx: statistics and sums are kept in float. k and eps as above.
+    for (const uint64_t seed : seeds)
+        for (const auto [R, C] : shapes) {
+            CHECK(bf16_errors(rmsnorm<bf16>(R, C, 1e-5, seed), rmsnorm<double>(R, C, 1e-5, seed),
+                              8) == "");
+            CHECK(bf16_errors(layernorm<bf16>(R, C, 0.1, seed), layernorm<double>(R, C, 0.1, seed),
+                              8) == "");
         }
 }
 
@@ -221,18 +246,12 @@ TEST_CASE("norms: the same bits twice", "[norm]") {
         CHECK(bit_errors([&] { return layernorm<float>(s.R, s.C, 1e-5, 1); }) == "");
         CHECK(bit_errors([&] { return rmsnorm<double>(s.R, s.C, 1e-5, 1); }) == "");
         CHECK(bit_errors([&] { return layernorm<double>(s.R, s.C, 1e-5, 1); }) == "");
+        CHECK(bit_errors([&] { return rmsnorm<bf16>(s.R, s.C, 1e-5, 1); }) == "");
+        CHECK(bit_errors([&] { return layernorm<bf16>(s.R, s.C, 1e-5, 1); }) == "");
     }
 }
 
-// A hidden state that has exploded must not come out as a calm row: in float the squares of 1e20
-// overflow, and 1 / sqrt(inf) would be 0.
 TEST_CASE("norms: a sum of squares that overflows gives NaN", "[norm]") {
-    const std::vector<float> x = {1e20f, 1, -1e20f}, ones(3, 1), zeros(3, 0);
-    std::vector<float> y(3);
-    float mean, rstd;
-    rmsnorm_forward<float>(y.data(), &rstd, x.data(), ones.data(), 1, 3, 1e-5f);
-    for (const float v : y) CHECK(std::isnan(v));
-    layernorm_forward<float>(y.data(), &mean, &rstd, x.data(), ones.data(), zeros.data(), 1, 3,
-                             1e-5f);
-    for (const float v : y) CHECK(std::isnan(v));
+    check_overflow<float>();
+    check_overflow<bf16>();
 }

@@ -1,6 +1,9 @@
 // The two libraries behind matrix products, and the choice between them.
+#include <set>
+
 #include "catch.h"
 #include "compare.h"
+#include "cpu/onednn.h"
 #include "cpu/product.h"
 #include "random.h"
 
@@ -8,10 +11,12 @@ using namespace peri;
 
 namespace {
 
-std::vector<float> numbers(size_t n, uint64_t seed) {
+// Between -1 and 1, rounded to bf16, so that all types see the same numbers.
+template <class T>
+std::vector<T> numbers(size_t n, uint64_t seed) {
     Rng rng(seed);
-    std::vector<float> values(n);
-    for (float& v : values) v = static_cast<float>(rng.normal());
+    std::vector<T> values(n);
+    for (T& v : values) v = bf16(static_cast<float>(2 * rng.uniform() - 1));
     return values;
 }
 
@@ -21,69 +26,154 @@ class Restore {
     ~Restore() { set_product_choices(""); }
 };
 
-std::string line(Op a, Op b, int M, int N, int K, bool add, const char* library) {
-    return std::string(a == Op::none ? "n" : "t") + (b == Op::none ? "n " : "t ") +
-           std::to_string(M) + " " + std::to_string(N) + " " + std::to_string(K) +
-           (add ? " add " : " set ") + library + " 1.00\n";
+template <class C, class T>
+const char* const types_name = "fp32";
+template <>
+const char* const types_name<bf16, bf16> = "bf16";
+template <>
+const char* const types_name<float, bf16> = "bf16>fp32";
+
+struct Shape {
+    Op op_a, op_b;
+    int M, N, K;
+    bool add;
+
+    std::string line(const std::string& types, const char* library) const {
+        return types + (op_a == Op::none ? " n" : " t") + (op_b == Op::none ? "n " : "t ") +
+               std::to_string(M) + " " + std::to_string(N) + " " + std::to_string(K) +
+               (add ? " add " : " set ") + library + " 1.00\n";
+    }
+};
+
+// The definition, at `most` entries of c drawn at random (all, if there are fewer).
+template <class C, class T>
+std::string product_errors(const Shape& s, int most) {
+    const auto [op_a, op_b, M, N, K, add] = s;
+    const std::vector<T> a = numbers<T>(size_t(M) * K, 1), b = numbers<T>(size_t(K) * N, 2);
+    const std::vector<C> before = numbers<C>(size_t(M) * N, 3);
+    std::vector<C> c = before;
+    if (!add) std::fill(c.begin(), c.end(), static_cast<C>(NAN));
+    std::vector<char> scratch(product_scratch<T>(), char(0xff));  // NaN
+    product(c.data(), a.data(), op_a, b.data(), op_b, M, N, K, add,
+            scratch.empty() ? nullptr : scratch.data());
+    std::vector<double> got, expected, tolerance;
+    Rng rng(4);
+    const size_t all = size_t(M) * N;
+    for (size_t e = 0; e < std::min<size_t>(all, most); e++) {
+        const size_t i = all <= size_t(most) ? e : rng.below(all), m = i / N, n = i % N;
+        double sum = add ? double(before[i]) : 0;
+        for (size_t k = 0; k < size_t(K); k++)
+            sum += double(op_a == Op::none ? a[m * K + k] : a[k * M + m]) *
+                   double(op_b == Op::none ? b[k * N + n] : b[n * K + k]);
+        got.push_back(c[i]);
+        expected.push_back(sum);
+    }
+    // 4 roundings of sums of K terms of order 1, and that of the result to bf16
+    for (const double sum : expected)
+        tolerance.push_back(4 * 1.2e-7 * std::sqrt(K) * largest(expected) +
+                            (sizeof(C) == sizeof(bf16) ? bf16_rounding(sum) : 0));
+    return difference(got, expected, tolerance);
+}
+
+void warn_once(const std::string& text) {
+    static std::set<std::string> said;
+    if (said.insert(text).second) WARN(text);
+}
+
+template <class C, class T>
+void check_products(int M, int N, int K, int most) {
+    const std::string types = types_name<C, T>;
+    for (const char* library : {"openblas", "onednn"})
+        for (const Op op_a : {Op::none, Op::transpose})
+            for (const Op op_b : {Op::none, Op::transpose})
+                for (const bool add : {false, true}) {
+                    const Shape shape = {op_a, op_b, M, N, K, add};
+                    const std::string choice = shape.line(types, library);
+                    if (set_product_choices(choice) != "") {
+                        warn_once("skipped: " + std::string(library) + " has no " + types +
+                                  " here");
+                        continue;
+                    }
+                    CAPTURE(choice);
+                    CHECK(product_errors<C, T>(shape, most) == "");
+                }
+}
+
+template <class C, class T>
+bool onednn_has() {
+    const T one = 1;
+    C c = 0;
+    return onednn_product(&c, &one, Op::none, &one, Op::none, 1, 1, 1, false);
 }
 
 }  // namespace
 
 TEST_CASE("products of both libraries against the definition", "[product]") {
     const Restore restore;
-    const int M = 13, N = 7, K = 37;
-    for (const char* library : {"openblas", "onednn"})
-        for (const Op op_a : {Op::none, Op::transpose})
-            for (const Op op_b : {Op::none, Op::transpose})
-                for (const bool add : {false, true}) {
-                    const std::string choice = line(op_a, op_b, M, N, K, add, library);
-                    if (set_product_choices(choice) != "") {
-                        WARN("skipped: " << library << " was not there at build time");
-                        continue;
-                    }
-                    CAPTURE(choice);
-                    const std::vector<float> a = numbers(M * K, 1), b = numbers(K * N, 2);
-                    std::vector<float> c = numbers(M * N, 3);
-                    std::vector<double> expected(M * N);
-                    for (int m = 0; m < M; m++)
-                        for (int n = 0; n < N; n++) {
-                            double sum = add ? c[m * N + n] : 0;
-                            for (int k = 0; k < K; k++)
-                                sum += double(op_a == Op::none ? a[m * K + k] : a[k * M + m]) *
-                                       (op_b == Op::none ? b[k * N + n] : b[n * K + k]);
-                            expected[m * N + n] = sum;
-                        }
-                    if (!add) std::fill(c.begin(), c.end(), NAN);
-                    product(c.data(), a.data(), op_a, b.data(), op_b, M, N, K, add);
-                    // 4 roundings of sums of K terms of order 1
-                    const double tolerance = 4 * 1.2e-7 * std::sqrt(K) * largest(expected);
-                    CHECK(difference({c.begin(), c.end()}, expected, tolerance) == "");
-                }
+    check_products<float, float>(13, 7, 37, 1000);
+    check_products<bf16, bf16>(13, 7, 37, 1000);
+    check_products<float, bf16>(13, 7, 37, 1000);
+}
+
+// On a processor without bf16 they go through float in blocks of 1024 x 1024.
+TEST_CASE("bf16 products larger than a block, in each dimension", "[product]") {
+    const Restore restore;
+    const int large = 1030;
+    for (const auto& [M, N, K] : {std::array{large, 3, 5}, std::array{3, large, 5},
+                                  std::array{3, 5, large}, std::array{large, large, large}}) {
+        CAPTURE(M, N, K);
+        check_products<bf16, bf16>(M, N, K, 4000);
+        check_products<float, bf16>(M, N, K, 4000);
+    }
 }
 
 TEST_CASE("choices are made once, saved and set again", "[product]") {
     const Restore restore;
     CHECK(product_choices() == "");
-    tune_product(0.0, Op::none, Op::none, 3, 4, 5, false);  // double has one library
+    tune_product<double, double>(Op::none, Op::none, 3, 4, 5, false);  // double has one library
     CHECK(product_choices() == "");
-    tune_product(0.0f, Op::none, Op::transpose, 30, 40, 50, false);
-    tune_product(0.0f, Op::transpose, Op::none, 30, 40, 50, true);
+    tune_product<float, float>(Op::none, Op::transpose, 30, 40, 50, false);
+    tune_product<float, float>(Op::transpose, Op::none, 30, 40, 50, true);
+    tune_product<bf16, bf16>(Op::none, Op::none, 30, 40, 50, false);
+    tune_product<float, bf16>(Op::transpose, Op::none, 30, 40, 50, true);
     const std::string saved = product_choices();
     if (saved == "") {
         WARN("skipped: oneDNN was not there at build time, nothing to choose");
         return;
     }
-    CHECK_THAT(saved, contains("nt 30 40 50 set "));
-    CHECK_THAT(saved, contains("tn 30 40 50 add "));
-    tune_product(0.0f, Op::none, Op::transpose, 30, 40, 50, false);
+    CHECK_THAT(saved, contains("fp32 nt 30 40 50 set "));
+    CHECK_THAT(saved, contains("fp32 tn 30 40 50 add "));
+    // where oneDNN has no such product there is nothing to choose
+    const auto has_line = [&](const char* start) { return saved.find(start) != saved.npos; };
+    CHECK(has_line("bf16 nn 30 40 50 set ") == onednn_has<bf16, bf16>());
+    CHECK(has_line("bf16>fp32 tn 30 40 50 add ") == onednn_has<float, bf16>());
+    tune_product<float, float>(Op::none, Op::transpose, 30, 40, 50, false);
     CHECK(product_choices() == saved);
     CHECK(set_product_choices("") == "");
     CHECK(product_choices() == "");
     CHECK(set_product_choices(saved) == "");
     CHECK(product_choices() == saved);
     for (const char* wrong :
-         {"nt 30 40 50 set", "nx 30 40 50 set onednn 1", "nt 3 4 x set onednn 1",
-          "nt 30 40 50 put onednn 1", "nt 30 40 50 set mkl 1"})
+         {"fp32 nt 30 40 50 set", "fp32 nx 30 40 50 set onednn 1", "fp32 nt 3 4 x set onednn 1",
+          "fp32 nt 30 40 50 put onednn 1", "fp32 nt 30 40 50 set mkl 1",
+          "fp16 nt 30 40 50 set openblas 1", "fp32>bf16 nt 30 40 50 set openblas 1",
+          "nt 30 40 50 set onednn 1", "nt 30 40 50 set openblas 1.17"})
         CHECK(set_product_choices(wrong) == wrong);
     CHECK(product_choices() == saved);  // what could not be read has changed nothing
+}
+
+TEST_CASE("choices for bf16: OpenBLAS always, oneDNN where it can", "[product]") {
+    const Restore restore;
+    const std::string openblas =
+        "bf16 nt 3 4 5 set openblas 1.50\n"
+        "bf16>fp32 nt 3 4 5 set openblas 2.00\n";
+    CHECK(set_product_choices(openblas) == "");
+    CHECK(product_choices() == openblas);
+    for (const auto& [line, has] :
+         {std::pair("bf16 nt 3 4 5 set onednn 1", onednn_has<bf16, bf16>()),
+          std::pair("bf16>fp32 nt 3 4 5 set onednn 1", onednn_has<float, bf16>())}) {
+        CAPTURE(line, has);
+        CHECK(set_product_choices(line) == (has ? "" : line));
+        if (!has) CHECK(product_choices() == openblas);
+    }
 }

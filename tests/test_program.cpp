@@ -2,6 +2,7 @@
 // The program's path is in the environment variable TRAIN (default ./train).
 #include <sys/wait.h>
 
+#include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -36,6 +37,13 @@ Result train(const TemporaryDirectory& folder, const std::string& flags,
             read(folder / "err")};
 }
 
+// NAN where none was printed
+double final_loss(const Result& r) {
+    const std::string title = "final val loss ";
+    const size_t last = r.out.rfind(title);
+    return last == std::string::npos ? NAN : std::stod(r.out.substr(last + title.size()));
+}
+
 const std::string quick = " --size tiny --batch 3 --steps 4 --val-batches 2 --threads 1 ";
 
 }  // namespace
@@ -54,10 +62,8 @@ TEST_CASE("a run on a text file: summary, metrics, hidden state", "[program]") {
     CHECK_THAT(r.out, contains("y = x + Module(Norm(x))"));
     CHECK_THAT(r.out, contains("step 4/4  loss "));
     CHECK_THAT(r.out, contains("\nfinal train loss "));
-    const size_t last = r.out.rfind("final val loss ");
-    REQUIRE(last != std::string::npos);
-    CHECK(r.out[last - 1] == '\n');
-    const double loss = std::stod(r.out.substr(last + 15));
+    CHECK_THAT(r.out, contains("\nfinal val loss "));
+    const double loss = final_loss(r);
     CHECK((loss > 3 && loss < 6));  // about ln 256 = 5.5 after four steps
 
     std::istringstream metrics(read(folder / "run/metrics.csv"));
@@ -77,6 +83,17 @@ TEST_CASE("a run on the stories prints its floor", "[program]") {
     REQUIRE(r.code == 0);
     CHECK_THAT(r.out, contains("floor "));
     CHECK_THAT(r.out, contains("y = x + Norm(Module(Norm(x)))"));
+}
+
+TEST_CASE("--precision bf16 trains", "[program]") {
+    const TemporaryDirectory folder;
+    const std::string flags = quick + "--steps 40 --precision bf16 --out " + folder / "run";
+    const Result r = train(folder, flags);
+    CAPTURE(r.out, r.err);
+    REQUIRE(r.code == 0);
+    CHECK(r.err == "");
+    CHECK_THAT(r.out, contains("bf16 with fp32 master weights"));
+    CHECK(final_loss(r) < std::log(256));
 }
 
 TEST_CASE("--dry-run allocates nothing", "[program]") {
@@ -147,6 +164,7 @@ TEST_CASE("mistakes are answered in one sentence with cause and remedy, exit cod
         {"peri", "peri", "--help"},
         {"--norm pre --freeze-output-gamma", "no output norm", "choose peri"},
         {"--seed 1.5", "--seed 1.5", "whole number"},
+        {"--precision fp16", "--precision fp16", "choose one of fp32, bf16"},
         {"--layers 1000000000", "--layers", "must be"},
         {"--batch 1048576 --seq 8192", "2^24", "choose less"},
         {"--layers 1000 --width 65536 --ffn 262144", "MiB", "choose a smaller"},

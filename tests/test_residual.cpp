@@ -62,7 +62,16 @@ TEST_CASE("residual: float against double", "[residual]") {
             CHECK(float_errors(block<float>(n, 2.5, seed), block<double>(n, 2.5, seed), 2) == "");
 }
 
+TEST_CASE("residual: bf16 against double", "[residual]") {
+    // One rounding, of y and of dx: a is stored in bf16 too, but relu rounds nothing. k as above.
+    for (const uint64_t seed : seeds)
+        for (const size_t n : sizes)
+            CHECK(bf16_errors(block<bf16>(n, 2.5, seed), block<double>(n, 2.5, seed), 2,
+                              {{"a", 0}}) == "");
+}
+
 TEST_CASE("residual: the same bits twice", "[residual]") {
     CHECK(bit_errors([] { return block<float>(1001, 2.5, 1); }) == "");
     CHECK(bit_errors([] { return block<double>(1001, 2.5, 1); }) == "");
+    CHECK(bit_errors([] { return block<bf16>(1001, 2.5, 1); }) == "");
 }

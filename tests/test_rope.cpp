@@ -91,6 +91,13 @@ TEST_CASE("rope: float against double", "[rope]") {
             CHECK(float_errors(rope<float>(s, seed), rope<double>(s, seed), 4) == "");
 }
 
+TEST_CASE("rope: bf16 against double", "[rope]") {
+    // One rounding, of y and of dx; the table is in float. k as above.
+    for (const uint64_t seed : seeds)
+        for (const Shape& s : shapes)
+            CHECK(bf16_errors(rope<bf16>(s, seed), rope<double>(s, seed), 4) == "");
+}
+
 TEST_CASE("rope: a rotation keeps norms, and scores depend on distance alone", "[rope]") {
     const int T = 12, D = 8;
     auto u = rope<double>({1, T, 1, D, 0}, 1);
@@ -147,4 +154,5 @@ TEST_CASE("rope: y may be x, dx may be dy, and backward undoes forward", "[rope]
 TEST_CASE("rope: the same bits twice", "[rope]") {
     CHECK(bit_errors([] { return rope<float>({2, 33, 3, 10, 4}, 1); }) == "");
     CHECK(bit_errors([] { return rope<double>({2, 33, 3, 10, 4}, 1); }) == "");
+    CHECK(bit_errors([] { return rope<bf16>({2, 33, 3, 10, 4}, 1); }) == "");
 }

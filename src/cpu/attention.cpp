@@ -23,10 +23,10 @@ constexpr int block = 128;  // keys
 // One thread's copies and results of the head and the tile that it works on.
 template <class A>
 struct Scratch {
-    A *k, *v, *dk, *dv;             // (Tk,D)
+    A *k, *v, *dk, *dv;              // (Tk,D)
     A *k_transposed, *v_transposed;  // (D,block) for each block
-    A *q, *out, *dout, *dq;         // (tile,D)
-    A *p, *ds;                      // (tile,block)
+    A *q, *out, *dout, *dq;          // (tile,D)
+    A *p, *ds;                       // (tile,block)
     size_t bytes;
 
     Scratch(void* memory, const AttentionShape& s) {

@@ -25,10 +25,10 @@ int rows_at_once(int R, int V) {
 // as T: in the same place where that is the same type.
 template <class T>
 struct Parts {
-    void* scratch;      // of the products
-    double* row_loss;   // (R)
-    Accum<T>* logits;   // (rows at once, V)
-    T* d_logits;        // (rows at once, V)
+    void* scratch;     // of the products
+    double* row_loss;  // (R)
+    Accum<T>* logits;  // (rows at once, V)
+    T* d_logits;       // (rows at once, V)
     size_t bytes;
 
     Parts(void* memory, int R, int V) {

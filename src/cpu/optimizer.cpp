@@ -90,13 +90,13 @@ void sgd_update(T* w, Accum<T>* master, Accum<T>* m, const Accum<T>* g, const Ac
     }
 }
 
-#define INSTANTIATE(T)                                                                             \
-    template size_t sum_of_squares_workspace<T>(size_t);                                           \
-    template void sum_of_squares<T>(double*, const Accum<T>*, size_t);                             \
-    template void clip_scale<T>(double*, Accum<T>*, const double*, double);                        \
-    template void adamw_update(T*, Accum<T>*, Accum<T>*, Accum<T>*, const Accum<T>*,               \
-                               const Accum<T>*, size_t, AdamW);                                    \
-    template void sgd_update(T*, Accum<T>*, Accum<T>*, const Accum<T>*, const Accum<T>*, size_t,   \
+#define INSTANTIATE(T)                                                                           \
+    template size_t sum_of_squares_workspace<T>(size_t);                                         \
+    template void sum_of_squares<T>(double*, const Accum<T>*, size_t);                           \
+    template void clip_scale<T>(double*, Accum<T>*, const double*, double);                      \
+    template void adamw_update(T*, Accum<T>*, Accum<T>*, Accum<T>*, const Accum<T>*,             \
+                               const Accum<T>*, size_t, AdamW);                                  \
+    template void sgd_update(T*, Accum<T>*, Accum<T>*, const Accum<T>*, const Accum<T>*, size_t, \
                              Sgd);
 INSTANTIATE(double)
 INSTANTIATE(float)

@@ -134,8 +134,7 @@ std::map<Shape, Choice> choices;
 template <class C, class T>
 bool compute(Library library, C* c, const T* a, Op op_a, const T* b, Op op_b, int M, int N, int K,
              bool add, void* scratch) {
-    if (library == Library::onednn)
-        return onednn_product(c, a, op_a, b, op_b, M, N, K, add);
+    if (library == Library::onednn) return onednn_product(c, a, op_a, b, op_b, M, N, K, add);
     openblas_product(c, a, op_a, b, op_b, M, N, K, add, scratch);
     return true;
 }
@@ -207,10 +206,10 @@ std::string product_choices() {
     std::string lines;
     for (const auto& [s, choice] : choices) {
         char line[120];
-        std::snprintf(line, sizeof line, "%s %c%c %d %d %d %s %s %.2f\n", types_names[static_cast<int>(s.types)],
-                      s.op_a == Op::none ? 'n' : 't', s.op_b == Op::none ? 'n' : 't', s.M, s.N, s.K,
-                      s.add ? "add" : "set", library_names[static_cast<int>(choice.library)],
-                      choice.times_as_fast);
+        std::snprintf(line, sizeof line, "%s %c%c %d %d %d %s %s %.2f\n",
+                      types_names[static_cast<int>(s.types)], s.op_a == Op::none ? 'n' : 't',
+                      s.op_b == Op::none ? 'n' : 't', s.M, s.N, s.K, s.add ? "add" : "set",
+                      library_names[static_cast<int>(choice.library)], choice.times_as_fast);
         lines += line;
     }
     return lines;
@@ -271,8 +270,8 @@ std::string set_product_choices(const std::string& text) {
     return "";
 }
 
-#define INSTANTIATE(C, T)                                                                   \
-    template void product(C*, const T*, Op, const T*, Op, int, int, int, bool, void*);      \
+#define INSTANTIATE(C, T)                                                              \
+    template void product(C*, const T*, Op, const T*, Op, int, int, int, bool, void*); \
     template void tune_product<C, T>(Op, Op, int, int, int, bool);
 INSTANTIATE(double, double)
 INSTANTIATE(float, float)

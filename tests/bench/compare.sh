@@ -1,10 +1,21 @@
 #!/usr/bin/env bash
-# Seconds a step of `small` (16 x 128 tokens, Peri-LN, fp32): ./train and PyTorch eager in turn,
-# medians over all steps of all rounds, and their ratio. Skipped by name where PyTorch is missing.
+# Seconds a step of Peri-LN: ./train and PyTorch's modes (pytorch.py) in turn, medians over all steps
+# of all rounds, and how many times as fast ./train is as each. Modes that this PyTorch or this
+# machine lacks are skipped by name.
+#
+#   compare.sh [SIZE BATCH SEQ VOCAB [STEPS ROUNDS [MODE/PRECISION ...]]]
+#   e.g. compare.sh 124m 4 1024 50304 2 3 eager/fp32 compiled/fp32
+#
+# PYTHON names a Python that has PyTorch (default: python3-torch's). THREADS: of both. LIMIT: seconds
+# after which a mode is given up (default 900).
 set -eu
 cd "$(dirname "$0")/../.."
-rounds=${1:-3}
+size=${1:-small} batch=${2:-16} seq=${3:-128} vocab=${4:-256} steps=${5:-10} rounds=${6:-3}
+modes=${*:7}
+modes=${modes:-eager/fp32 fused/fp32 compiled/fp32 eager/autocast fused/autocast compiled/autocast
+    eager/bf16 fused/bf16 compiled/bf16}
 python=${PYTHON:-/usr/bin/python3}
+threads=${THREADS:-$(nproc)}
 here=$(mktemp -d)
 trap 'rm -rf "$here"' EXIT
 
@@ -12,18 +23,56 @@ if ! "$python" -c 'import torch' 2> /dev/null; then
     echo "skipped: PyTorch (install python3-torch, or name a Python that has it in PYTHON)"
     exit 0
 fi
+read -r layers width heads ffn <<< "$(./train --dry-run --size "$size" --vocab "$vocab" | sed -n \
+    's/^model *\([0-9]*\) layers, width \([0-9]*\), \([0-9]*\) heads.* MLP \([0-9]*\).*/\1 \2 \3 \4/p')"
 # PyTorch gets the BLAS core that ./train gives itself.
 core=$(./train --dry-run | sed -n 's/.*core \([A-Za-z0-9]*\).*/\1/p' | tr '[:lower:]' '[:upper:]')
 
+ours() {  # precision, file
+    ./train --norm peri --size "$size" --batch "$batch" --seq "$seq" --vocab "$vocab" \
+        --precision "$1" --threads "$threads" --steps $((steps + 1)) --val-every 0 --val-batches 1 \
+        --quiet --out "$here/run" > /dev/null
+    tail -n +3 "$here/run/metrics.csv" | cut -d, -f6 | awk '{ print $1 / 1000 }' >> "$here/$2"
+    rm -rf "$here/run"
+}
+theirs() {  # mode, precision, file
+    OPENBLAS_CORETYPE=$core timeout "${LIMIT:-900}" "$python" tests/bench/pytorch.py --layers "$layers" \
+        --width "$width" --heads "$heads" --ffn "$ffn" --vocab "$vocab" \
+        --batch "$batch" --seq "$seq" --threads "$threads" --steps "$steps" --warmup 1 \
+        --mode "$1" --precision "$2" >> "$here/$3" 2> "$here/error" ||
+        case $? in
+            124) echo "skipped: a round took more than ${LIMIT:-900} s" > "$here/$3" ;;
+            *) echo "skipped: $(tail -n 1 "$here/error")" > "$here/$3" ;;
+        esac
+}
 for round in $(seq "$rounds"); do
-    ./train --norm peri --size small --steps 12 --val-every 0 --val-batches 1 --quiet \
-        --out "$here/$round" > /dev/null
-    tail -n +4 "$here/$round/metrics.csv" | cut -d, -f6 | awk '{ print $1 / 1000 }' >> "$here/train"
-    OPENBLAS_CORETYPE=$core "$python" tests/bench/pytorch.py --steps 10 >> "$here/pytorch"
+    ours fp32 train-fp32
+    case $modes in *bf16* | *autocast*) ours bf16 train-bf16 ;; esac
+    for mode in $modes; do
+        grep -q skipped "$here/${mode/\//-}" 2> /dev/null ||
+            theirs "${mode%/*}" "${mode#*/}" "${mode/\//-}"
+    done
 done
+
 median() { sort -n "$1" | awk '{ v[NR] = $1 } END { print (v[int((NR+1)/2)] + v[int(NR/2)+1]) / 2 }'; }
-ours=$(median "$here/train") theirs=$(median "$here/pytorch")
 version=$("$python" -c 'import torch; print(torch.__version__)')
-awk -v a="$ours" -v b="$theirs" -v v="$version" -v core="$core" 'BEGIN {
-    printf "./train %.3f s a step, PyTorch %s eager fp32 (OpenBLAS core %s) %.3f s: ratio %.2f\n",
-        a, v, core, b, b / a }'
+echo "$size, $batch x $seq tokens, vocabulary $vocab, $threads threads, medians of $rounds rounds of $steps steps"
+echo "PyTorch $version (OpenBLAS core $core)"
+for file in train-fp32 train-bf16; do
+    [ -s "$here/$file" ] && printf '%-22s %8.3f s a step %9.0f tokens/s\n' "./train ${file#train-}" \
+        "$(median "$here/$file")" "$(awk -v s="$(median "$here/$file")" -v n=$((batch * seq)) \
+        'BEGIN { print n / s }')"
+done
+for mode in $modes; do
+    file=$here/${mode/\//-}
+    if grep -q skipped "$file"; then
+        printf '%-22s %s\n' "PyTorch $mode" "$(grep skipped "$file")"
+    else
+        precision=bf16
+        [ "${mode#*/}" = fp32 ] && precision=fp32
+        awk -v name="PyTorch $mode" -v a="$(median "$here/train-$precision")" \
+            -v b="$(median "$file")" -v n=$((batch * seq)) -v p="$precision" 'BEGIN {
+            printf "%-22s %8.3f s a step %9.0f tokens/s   ./train %s is %.2f x as fast\n",
+                name, b, n / b, p, b / a }'
+    fi
+done

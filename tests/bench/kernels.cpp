@@ -55,7 +55,7 @@ void peaks() {
     const auto a = buffer(size_t(n) * n, 1), b = buffer(size_t(n) * n, 2),
                c = buffer(size_t(n) * n, 3);
     report("peak: product 1536^3", 2.0 * n * n * n, 0,
-           [&] { product(c.at(), a.at(), Op::none, b.at(), Op::none, n, n, n, false); });
+           [&] { product(c.at(), a.at(), Op::none, b.at(), Op::none, n, n, n, false, nullptr); });
     const size_t m = size_t(1) << 25;
     const auto x = buffer(m, 1), y = buffer(m, 2), z = buffer(m, 3);
     report("peak: stream triad 3 x 128 MiB", 2.0 * m, 12.0 * m,
@@ -75,7 +75,7 @@ int main(int argc, char** argv) {
                 H, F, V);
     reserve_workspace<float>(
         std::max({attention_workspace<float>(shape), head_loss_workspace<float>(R, V),
-                  norm_workspace<float>(C)}));
+                  norm_workspace<float>(C), linear_workspace<float>()}));
     peaks();
     const size_t most = std::max(R, V) * size_t(std::max(C, F));
     const auto x = buffer(most, 1), y = buffer(most, 2), dy = buffer(most, 3), dx = buffer(most, 4);
@@ -139,7 +139,7 @@ int main(int argc, char** argv) {
     const auto one = buffer(1, 5);
     const Arena<float> second(n * sizeof(float));  // moments that are not negative
     report("adamw, 64 C^2 numbers", 0, 28.0 * n, [&] {
-        adamw_update<float>(p.at(), m.at(), second.at(), g.at(), one.at(), n,
+        adamw_update<float>(p.at(), nullptr, m.at(), second.at(), g.at(), one.at(), n,
                             {1e-3, 0.9, 0.95, 1e-8, 0.1, 10});
     });
 }

@@ -4,75 +4,59 @@
 //                (cold buffers, the same threads) + causal attention's operations at the rate of the
 //                largest product;   distance = limit time / step time, 1 being out of reach
 //
-// Usage: step SIZE B T V [placement ...]        e.g. step small 16 128 256 peri pre
-#include <omp.h>
-#include <sys/resource.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <chrono>
-#include <cstdio>
-#include <cstdlib>
+// The limit and the steps are measured in turn, a round each: machines do not keep their speed.
+//
+// Usage: step PRECISION SIZE B T V [placement ...]        e.g. step fp32 small 16 128 256 peri pre
+#include <deque>
 #include <map>
-#include <string>
-#include <vector>
 
-#include "check.h"
-#include "cpu/product.h"
-#include "optimizer.h"
-#include "random.h"
+#include "measure.h"
 
 using namespace peri;
 
 namespace {
-
-double now() {
-    const auto time = std::chrono::steady_clock::now().time_since_epoch();
-    return std::chrono::duration<double>(time).count();
-}
-
-double median(std::vector<double> values) {
-    std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
-    return values[values.size() / 2];
-}
 
 // ---- the limit ----------------------------------------------------------------------------------
 
 struct Product {
     Op op_a, op_b;
     int M, N, K;
-    bool add;
+    bool add, into_accum;  // the result is Accum<T>, not T
 
-    std::string with(const char* library) const {
-        return std::string(op_a == Op::none ? "n" : "t") + (op_b == Op::none ? "n " : "t ") +
+    std::string with(const std::string& types, const char* library) const {
+        return types + " " + (op_a == Op::none ? "n" : "t") + (op_b == Op::none ? "n " : "t ") +
                std::to_string(M) + " " + std::to_string(N) + " " + std::to_string(K) +
                (add ? " add " : " set ") + library + " 1\n";
     }
     double operations() const { return 2.0 * M * N * K; }
-    bool operator<(const Product& o) const { return with("") < o.with(""); }
+    bool operator<(const Product& o) const { return with("", "") < o.with("", ""); }
 };
 
-// Median seconds of the faster library; every call works on other buffers, of 256 MiB in all, so that
-// none finds its operands in cache.
+// Median seconds of the faster library; every call works on other buffers, of 256 MiB
+// in all, so that none finds its operands in cache.
+template <class C, class T>
 double best_seconds(const Product& p) {
+    const std::string types = sizeof(T) == 4 ? "fp32" : sizeof(C) == 4 ? "bf16>fp32" : "bf16";
     const size_t a = size_t(p.M) * p.K, b = size_t(p.K) * p.N, c = size_t(p.M) * p.N;
     const size_t copies = std::max<size_t>(2, (size_t(64) << 20) / (a + b + c));
-    std::vector<float> numbers(copies * (a + b + c), 0.5f);
+    const std::vector<T> inputs(copies * (a + b), T(0.5f));
+    std::vector<C> outputs(copies * c, C(0.5f));
+    std::vector<char> scratch(product_scratch<T>());
     double best = INFINITY;
     for (const char* library : {"openblas", "onednn"}) {
-        if (set_product_choices(p.with(library)) != "") continue;  // not there
+        if (set_product_choices(p.with(types, library)) != "") continue;  // not there
         std::vector<double> times;
         const double start = now();
-        for (size_t i = 0; times.size() < 6 || (now() - start < 0.1 && times.size() < 50); i++) {
-            float* const at = numbers.data() + i % copies * (a + b + c);
+        for (size_t i = 0; times.size() < 3 || now() - start < 0.05; i++) {
+            const T* const at = inputs.data() + i % copies * (a + b);
             const double before = now();
-            product(at, at + c, p.op_a, at + c + a, p.op_b, p.M, p.N, p.K, p.add);
+            product(outputs.data() + i % copies * c, at, p.op_a, at + a, p.op_b, p.M, p.N, p.K,
+                    p.add, scratch.data());
             times.push_back(now() - before);
         }
         times.erase(times.begin());
         best = std::min(best, median(times));
     }
-    set_product_choices("");
     return best;
 }
 
@@ -81,120 +65,81 @@ struct Limit {
     double total() const { return linear + attention; }
 };
 
-Limit limit_of(const ModelConfig& config, int B, int T) {
+template <class T>
+Limit limit_of(const ModelConfig& config, int B, int T_) {
     const TensorTable table = tensor_table(config);
-    const int R = B * T;
+    const int R = B * T_;
+    const std::string choices = product_choices();
     std::map<Product, int> products;  // and how often a step computes each
     for (int id = 0; id < static_cast<int>(table.rows.size()); id++) {
         const Tensor& w = table.rows[id];
         if (!w.is_matrix() || id == table.embedding) continue;
-        const int O = id == table.head ? config.vocab : w.rows, C = w.cols;
-        products[{Op::none, Op::transpose, R, O, C, false}]++;
-        products[{Op::none, Op::none, R, C, O, false}]++;
-        products[{Op::transpose, Op::none, O, C, R, true}]++;
+        const bool head = id == table.head;
+        const int O = head ? config.vocab : w.rows, C = w.cols;
+        products[{Op::none, Op::transpose, R, O, C, false, head}]++;
+        products[{Op::none, Op::none, R, C, O, false, false}]++;
+        products[{Op::transpose, Op::none, O, C, R, true, true}]++;
     }
     Limit limit = {0, 0, 0};
     for (const auto& [p, count] : products) {
-        const double seconds = best_seconds(p);
+        const double seconds = p.into_accum ? best_seconds<Accum<T>, T>(p) : best_seconds<T, T>(p);
         limit.linear += count * seconds;
         limit.peak = std::max(limit.peak, p.operations() / seconds);
     }
-    const Product large = {Op::none, Op::none, 2048, 2048, 2048, false};
-    limit.peak = std::max(limit.peak, large.operations() / best_seconds(large));
+    const Product large = {Op::none, Op::none, 2048, 2048, 2048, false, false};
+    limit.peak = std::max(limit.peak, large.operations() / best_seconds<T, T>(large));
+    set_product_choices(choices);
     // forward 2 products, backward 5, over the T (T + 1) / 2 pairs that see each other
-    const double pairs = double(B) * T * (T + 1) / 2;
+    const double pairs = double(B) * T_ * (T_ + 1) / 2;
     limit.attention = config.layers * 7 * 2 * pairs * config.width / limit.peak;
     return limit;
 }
 
-// ---- the step -----------------------------------------------------------------------------------
-
-struct Measured {
-    double seconds, page_faults, idle;
-};
-
-Measured measure(const ModelConfig& config, int B, int T) {
-    Model<float> model(config, B, T);
-    Optimizer<float> optimizer(model, {});
-    model.tune();
-    model.initialise(1);
-    Rng rng(1);
-    Batch batch{B, T, {}, {}};
-    for (int i = 0; i < B * T; i++) {
-        batch.tokens.push_back(static_cast<int>(rng.below(config.vocab)));
-        batch.labels.push_back(static_cast<int>(rng.below(config.vocab)));
-    }
-    std::vector<double> times;
-    rusage before{}, after{};
-    const double start = now();
-    double first_counted = 0;
-    while (times.size() < 4 || (now() - start < 20 && times.size() < 40)) {
-        if (times.size() == 1) {  // the first step touches memory for the first time
-            getrusage(RUSAGE_SELF, &before);
-            first_counted = now();
+template <class T>
+void report(const std::string& precision, const std::string& size, int B, int T_, int V,
+            const std::vector<std::string>& norms) {
+    constexpr int rounds = 3;
+    std::deque<Steps<T>> models;
+    std::vector<std::vector<double>> distances(norms.size());
+    for (const std::string& norm : norms) models.emplace_back(config_of(size, V, norm), B, T_);
+    Limit limit;
+    for (int round = 0; round < rounds; round++) {
+        limit = limit_of<T>(config_of(size, V, norms[0]), B, T_);
+        for (size_t i = 0; i < norms.size(); i++) {
+            models[i].run(2, 2);
+            distances[i].push_back(limit.total() / models[i].seconds_of_latest_run());
         }
-        const double step = now();
-        model.load(batch);
-        model.zero_loss();
-        model.zero_gradients();
-        model.forward();
-        model.backward(B * T);
-        optimizer.step(1e-4);
-        if (!(model.loss() > 0)) std::exit(1);
-        times.push_back(now() - step);
     }
-    getrusage(RUSAGE_SELF, &after);
-    const double wall = now() - first_counted, steps = static_cast<double>(times.size() - 1);
-    const auto cpu = [](const rusage& r) {
-        return r.ru_utime.tv_sec + r.ru_stime.tv_sec +
-               1e-6 * (r.ru_utime.tv_usec + r.ru_stime.tv_usec);
-    };
-    times.erase(times.begin());
-    set_product_choices("");
-    return {median(times), (after.ru_minflt - before.ru_minflt) / steps,
-            1 - (cpu(after) - cpu(before)) / (wall * get_threads())};
-}
-
-ModelConfig config_of(const std::string& size_name, int vocab, const std::string& norm) {
-    ModelConfig c = model_of(find_size(size_name));
-    c.norm = norm;
-    c.vocab = vocab;
-    resolve(c, "auto", Choice::automatic, Choice::automatic);
-    return c;
-}
-
-// Threads that wait must sleep, or their idle time would count as work: libgomp reads this when it is
-// loaded, so the program starts once more.
-void let_idle_threads_sleep(char** argv) {
-    if (std::getenv("OMP_WAIT_POLICY")) return;
-    setenv("OMP_WAIT_POLICY", "passive", 1);
-    execv("/proc/self/exe", argv);
+    std::printf(
+        "%s\n%s, %d x %d tokens, vocabulary %d, %s: limit %.3f s (linear %.3f, attention %.3f at "
+        "%.0f GFLOP/s)\n",
+        backend_description().c_str(), size.c_str(), B, T_, V, precision.c_str(), limit.total(),
+        limit.linear, limit.attention, limit.peak * 1e-9);
+    const auto mib = [](size_t bytes) { return static_cast<double>(bytes) / (1 << 20); };
+    for (size_t i = 0; i < norms.size(); i++) {
+        const Steps<T>& m = models[i];
+        std::printf(
+            "%-10s %7.3f s a step (%.3f of %s) %7.0f tokens/s  %.2f of the limit  "
+            "%3.0f page faults a step  %2.0f %% idle  %5.0f MiB (planned %5.0f)\n",
+            norms[i].c_str(), m.seconds(), m.seconds() / models[0].seconds(), norms[0].c_str(),
+            B * T_ / m.seconds(), median(distances[i]), m.page_faults(), 100 * m.idle(),
+            mib(m.peak_memory()), mib(m.planned_memory()));
+    }
+    std::fflush(stdout);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
     let_idle_threads_sleep(argv);
-    if (argc < 5) {
-        std::fprintf(stderr, "usage: step SIZE B T V [placement ...]\n");
+    const std::string precision = argc > 1 ? argv[1] : "";
+    if (argc < 6 || (precision != "fp32" && precision != "bf16")) {
+        std::fprintf(stderr, "usage: step fp32|bf16 SIZE B T V [placement ...]\n");
         return 2;
     }
-    const int B = std::atoi(argv[2]), T = std::atoi(argv[3]), V = std::atoi(argv[4]);
-    std::vector<std::string> norms(argv + 5, argv + argc);
+    std::vector<std::string> norms(argv + 6, argv + argc);
     if (norms.empty()) norms = {"peri"};
-    const Limit limit = limit_of(config_of(argv[1], V, norms[0]), B, T);
-    std::printf(
-        "%s\n%s, %d x %d tokens, vocabulary %d, fp32: limit %.3f s (linear %.3f, attention %.3f "
-        "at %.0f GFLOP/s)\n",
-        backend_description().c_str(), argv[1], B, T, V, limit.total(), limit.linear,
-        limit.attention, limit.peak * 1e-9);
-    for (const std::string& norm : norms) {
-        const Measured m = measure(config_of(argv[1], V, norm), B, T);
-        std::printf(
-            "%-12s %8.3f s a step %8.0f tokens/s   %.2f of the limit   %5.0f page faults a "
-            "step   %3.0f %% idle\n",
-            norm.c_str(), m.seconds, B * T / m.seconds, limit.total() / m.seconds, m.page_faults,
-            100 * m.idle);
-        std::fflush(stdout);
-    }
+    (precision == "fp32" ? report<float> : report<bf16>)(precision, argv[2], std::atoi(argv[3]),
+                                                         std::atoi(argv[4]), std::atoi(argv[5]),
+                                                         norms);
 }

@@ -1,0 +1,121 @@
+// bf16: conversions from and to float.
+#include <cmath>
+#include <limits>
+
+#include "catch.h"
+#include "random.h"
+#include "real.h"
+
+using namespace peri;
+
+namespace {
+
+constexpr uint32_t patterns = 1 << 16;
+
+bf16 of_bits(uint32_t bits) {
+    bf16 x;
+    x.bits = static_cast<uint16_t>(bits);
+    return x;
+}
+
+// What a bf16 with these bits is worth, from its parts: a sign, 8 bits of exponent, 7 of fraction.
+double value_of(uint32_t bits) {
+    const double sign = bits & 0x8000 ? -1 : 1;
+    const int exponent = bits >> 7 & 0xff, fraction = bits & 0x7f;
+    if (exponent == 0xff) return fraction ? NAN : sign * INFINITY;
+    if (exponent == 0) return sign * std::ldexp(fraction, -126 - 7);
+    return sign * std::ldexp(128 + fraction, exponent - 127 - 7);
+}
+
+// The nearest bf16, of two that are equally near the even one, by arithmetic alone: bf16 have 8 bits
+// down to 2^-126, and below it multiples of 2^-133. nearbyint rounds to nearest even.
+double nearest(double x) {
+    if (x == 0 || !std::isfinite(x)) return x;
+    const int last_bit = std::max(std::ilogb(x), -126) - 7;
+    const double result = std::ldexp(std::nearbyint(std::ldexp(x, -last_bit)), last_bit);
+    return std::abs(result) < 0x1p128 ? result : std::copysign(INFINITY, x);
+}
+
+// the same number, sign of zero included, or both NaN
+bool same(double a, double b) {
+    return std::isnan(a) ? std::isnan(b) : a == b && std::signbit(a) == std::signbit(b);
+}
+
+// How many of the floats of these bits are rounded wrongly.
+template <class Bits>
+int wrongly_rounded(uint32_t count, Bits bits) {
+    int wrong = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const float x = std::bit_cast<float>(static_cast<uint32_t>(bits(i)));
+        if (!same(bf16(x), nearest(x))) wrong++;
+    }
+    return wrong;
+}
+
+}  // namespace
+
+TEST_CASE("bf16: every bit pattern has its value and comes back from float", "[real]") {
+    int wrong_values = 0, wrong_bits = 0;
+    for (uint32_t bits = 0; bits < patterns; bits++) {
+        const bf16 x = of_bits(bits);
+        const bf16 back(static_cast<float>(x));
+        if (!same(x, value_of(bits))) wrong_values++;
+        const bool quieted = std::isnan(value_of(bits)) && back.bits == (bits | 0x40);
+        if (back.bits != bits && !quieted) wrong_bits++;
+    }
+    CHECK(wrong_values == 0);
+    CHECK(wrong_bits == 0);
+}
+
+TEST_CASE("bf16: floats are rounded to nearest, halfway to even", "[real]") {
+    // around every bf16: itself, a bit more, just below half, half, just above, and the last float
+    for (const uint32_t low : {0x0000, 0x0001, 0x7fff, 0x8000, 0x8001, 0xffff}) {
+        CAPTURE(low);
+        CHECK(wrongly_rounded(patterns, [&](uint32_t i) { return i << 16 | low; }) == 0);
+    }
+    Rng rng(1);
+    CHECK(wrongly_rounded(1'000'000, [&](uint32_t) { return rng.next(); }) == 0);
+    CHECK(bf16(1 + 0x1p-8f) == 1);                       // halfway: 1 is even
+    CHECK(bf16(1 + 0x3p-8f) == 1 + 0x1p-6f);             // halfway: 1 + 2^-7 is odd
+    CHECK(bf16(1 + 0x1p-8f + 0x1p-23f) == 1 + 0x1p-7f);  // a bit above
+    CHECK(bf16(-1 - 0x1p-8f - 0x1p-23f) == -1 - 0x1p-7f);
+    CHECK(bf16(2 - 0x1p-23f) == 2);  // up to the next power of two
+}
+
+TEST_CASE("bf16: zeros, infinities and the ends of the range", "[real]") {
+    constexpr float infinity = std::numeric_limits<float>::infinity();
+    constexpr float most = std::numeric_limits<float>::max();
+    CHECK(bf16(0.0f).bits == 0);
+    CHECK(bf16(-0.0f).bits == 0x8000);
+    CHECK(bf16(infinity).bits == 0x7f80);
+    CHECK(bf16(-infinity).bits == 0xff80);
+    CHECK(bf16(0x1.fep127f).bits == 0x7f7f);  // the largest bf16
+    CHECK(bf16(0x1.fefffep127f).bits == 0x7f7f);
+    CHECK(bf16(0x1.ffp127f) == infinity);  // halfway to 2^128
+    CHECK(bf16(most) == infinity);
+    CHECK(bf16(-most) == -infinity);
+    CHECK(bf16(0x1p-133f).bits == 1);  // the least
+    CHECK(bf16(0x1p-134f).bits == 0);  // half of it
+    CHECK(bf16(0x1.0002p-134f).bits == 1);
+    CHECK(bf16(std::numeric_limits<float>::denorm_min()).bits == 0);
+    CHECK(bf16(-std::numeric_limits<float>::denorm_min()).bits == 0x8000);
+}
+
+TEST_CASE("bf16: NaN stays NaN and keeps its sign, also with low bits alone", "[real]") {
+    for (const uint32_t sign : {0u, 0x80000000u})
+        for (const uint32_t payload : {0x000001u, 0x007fffu, 0x008000u, 0x00ffffu, 0x010000u,
+                                       0x3fffffu, 0x400000u, 0x7f8000u, 0x7fffffu}) {
+            CAPTURE(sign, payload);
+            const bf16 x(std::bit_cast<float>(sign | 0x7f800000 | payload));
+            CHECK(std::isnan(float(x)));
+            CHECK((x.bits >> 15) == (sign >> 31));
+        }
+}
+
+TEST_CASE("bf16: what is summed in what", "[real]") {
+    CHECK(std::is_same_v<Accum<bf16>, float>);
+    CHECK(std::is_same_v<Accum<float>, float>);
+    CHECK(std::is_same_v<Accum<double>, double>);
+    CHECK((has_masters<bf16> && !has_masters<float> && !has_masters<double>));
+    CHECK(sizeof(bf16) == 2);
+}
