@@ -2,7 +2,7 @@
 # make         builds ./train
 # make test    builds and runs all tests; make test-grid the slow ones
 # make format  puts every source file into the house style
-# make bench   speed of steps and kernels; make bench-compare a step of ./train and of PyTorch in turn
+# make bench   speed of steps and kernels; make bench-compare a step beside one of PyTorch
 MAKEFLAGS += -j$(shell nproc 2> /dev/null || echo 2)
 CXX ?= g++
 MARCH ?= native
@@ -98,7 +98,7 @@ $(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(LIBRARY)
 	@$(CXX) $(FLAGS) $^ $(LIBS) -o $@
 
 # Seconds a step beside PyTorch's, in turn: PYTHON=... names a Python that has another PyTorch.
-bench-compare: train
+bench-compare: train $(BUILD)/tests/bench/timed_steps
 	tests/bench/compare.sh small 16 128 256 10 3
 	tests/bench/compare.sh 124m 4 256 50304 2 3
 	tests/bench/compare.sh 124m 4 1024 50304 1 3

@@ -1,5 +1,5 @@
 // Memory of the compute device. double, the oracle, always lives in host memory and is computed by
-// src/cpu; float lives where the backend that was linked keeps it.
+// src/cpu; float and bf16 live where the backend that was linked keeps them.
 #pragma once
 
 #include <cstddef>
@@ -7,7 +7,7 @@
 
 namespace peri {
 
-// The backend that computes float: "cpu" here.
+// The backend that computes float and bf16: "cpu" here.
 const char* backend_name();
 
 // One line for the user: which library and core compute the products, on how many threads.
@@ -49,8 +49,8 @@ void reserve_workspace(size_t bytes);
 template <class T>
 void* workspace(size_t bytes);
 
-// Hands out consecutive pieces of one allocation, each on a 64-byte boundary; with base null it only
-// counts.
+// Hands out consecutive pieces of one allocation, each on a 64-byte boundary; with base null it
+// only counts.
 class Slicer {
   public:
     explicit Slicer(void* base) : base_(static_cast<char*>(base)) {}

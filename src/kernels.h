@@ -176,7 +176,8 @@ template <class T>
 void head_loss(double* loss, T* dx, Accum<T>* dw, const T* x, const T* w, const int* labels, int R,
                int C, int V, double divisor);
 
-// bytes: those of at most 64 MiB of logits, or one row of them where that is more
+// bytes: at most 64 MiB of logits in Accum<T>, or one row of them where that is more, and what T's
+// products need
 template <class T>
 size_t head_loss_workspace(int R, int V);
 

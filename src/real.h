@@ -41,8 +41,8 @@ struct AccumOf<double> {
 template <class T>
 using Accum = typename AccumOf<T>::type;
 
-// Where T is narrower than Accum<T>, updates are too small for T to add them up: the optimizer keeps
-// master weights in Accum<T>, and T's are their rounding.
+// Where T is narrower than Accum<T>, updates are too small for T to add them up: the optimizer
+// keeps master weights in Accum<T>, and T's are their rounding.
 template <class T>
 constexpr bool has_masters = sizeof(T) < sizeof(Accum<T>);
 

@@ -1,4 +1,5 @@
 // The two libraries behind matrix products, and the choice between them.
+#include <array>
 #include <set>
 
 #include "catch.h"
@@ -69,9 +70,9 @@ std::string product_errors(const Shape& s, int most) {
         expected.push_back(sum);
     }
     // 4 roundings of sums of K terms of order 1, and that of the result to bf16
+    const double of_sums = 4 * 1.2e-7 * std::sqrt(K) * largest(expected);
     for (const double sum : expected)
-        tolerance.push_back(4 * 1.2e-7 * std::sqrt(K) * largest(expected) +
-                            (sizeof(C) == sizeof(bf16) ? bf16_rounding(sum) : 0));
+        tolerance.push_back(of_sums + (std::is_same_v<C, bf16> ? bf16_rounding(sum) : 0));
     return difference(got, expected, tolerance);
 }
 

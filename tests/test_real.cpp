@@ -1,4 +1,5 @@
 // bf16: conversions from and to float.
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -27,8 +28,8 @@ double value_of(uint32_t bits) {
     return sign * std::ldexp(128 + fraction, exponent - 127 - 7);
 }
 
-// The nearest bf16, of two that are equally near the even one, by arithmetic alone: bf16 have 8 bits
-// down to 2^-126, and below it multiples of 2^-133. nearbyint rounds to nearest even.
+// The nearest bf16, of two that are equally near the even one, by arithmetic alone: a bf16 has 8
+// bits down to 2^-126, and below that it is a multiple of 2^-133. nearbyint rounds to nearest even.
 double nearest(double x) {
     if (x == 0 || !std::isfinite(x)) return x;
     const int last_bit = std::max(std::ilogb(x), -126) - 7;

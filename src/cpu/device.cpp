@@ -33,7 +33,7 @@ std::string set_backend_choices(const std::string& lines) { return set_product_c
 
 namespace {
 
-// One for double and float alike: kernels run one after the other.
+// One for all types: kernels run one after the other.
 struct Workspace {
     void* memory = nullptr;
     size_t bytes = 0;

@@ -162,6 +162,20 @@ void product(C* c, const T* a, Op op_a, const T* b, Op op_b, int M, int N, int K
 
 namespace {
 
+template <class C, class T>
+bool onednn_can() {
+    const T one = 1;
+    C c;
+    return onednn_product(&c, &one, Op::none, &one, Op::none, 1, 1, 1, false);
+}
+
+bool can(Library library, Types types) {
+    if (library == Library::openblas) return true;
+    return types == Types::fp32   ? onednn_can<float, float>()
+           : types == Types::bf16 ? onednn_can<bf16, bf16>()
+                                  : onednn_can<float, bf16>();
+}
+
 // Least seconds of four calls of either library, in turn so that both see the same machine;
 // infinite for one that cannot.
 template <class C, class T>
@@ -189,14 +203,13 @@ void tune_product([[maybe_unused]] Op op_a, [[maybe_unused]] Op op_b, [[maybe_un
                   [[maybe_unused]] int N, [[maybe_unused]] int K, [[maybe_unused]] bool add) {
     if constexpr (sizeof(T) <= sizeof(float)) {
         const Shape shape = {types_of<C, T>, op_a, op_b, M, N, K, add};
-        if (choices.contains(shape)) return;
+        if (choices.contains(shape) || !can(Library::onednn, shape.types)) return;
         // At most 1 GFLOP a call: the longest dimension is cut, which is the rows of a batch or the
         // vocabulary.
         int& longest = M >= N && M >= K ? M : N >= K ? N : K;
         longest = static_cast<int>(
             std::clamp(1e9 / (2.0 * M * N * K) * longest, 1.0, static_cast<double>(longest)));
         const auto [openblas, onednn] = seconds_of_both<C, T>(op_a, op_b, M, N, K, add);
-        if (onednn == std::numeric_limits<double>::infinity()) return;  // nothing to choose
         choices[shape] = onednn < openblas ? Choice{Library::onednn, openblas / onednn}
                                            : Choice{Library::openblas, onednn / openblas};
     }
@@ -221,20 +234,6 @@ namespace {
 template <size_t n>
 size_t index_of(const std::string& word, const char* const (&names)[n]) {
     return std::find(names, names + n, word) - names;
-}
-
-template <class C, class T>
-bool onednn_can() {
-    const T one = 1;
-    C c;
-    return onednn_product(&c, &one, Op::none, &one, Op::none, 1, 1, 1, false);
-}
-
-bool can(Library library, Types types) {
-    if (library == Library::openblas) return true;
-    return types == Types::fp32   ? onednn_can<float, float>()
-           : types == Types::bf16 ? onednn_can<bf16, bf16>()
-                                  : onednn_can<float, bf16>();
 }
 
 // "fp32 nt 2048 128 128 set onednn 1.17"

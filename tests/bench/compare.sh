@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Seconds a step of Peri-LN: ./train and PyTorch's modes (pytorch.py) in turn, medians over all steps
-# of all rounds, and how many times as fast ./train is as each. Modes that this PyTorch or this
+# Seconds a step of Peri-LN: peri.cpp and PyTorch's modes (pytorch.py) in turn, medians over all steps
+# of all rounds, and how many times as fast peri.cpp is as each. Modes that this PyTorch or this
 # machine lacks are skipped by name.
 #
 #   compare.sh [SIZE BATCH SEQ VOCAB [STEPS ROUNDS [MODE/PRECISION ...]]]
@@ -28,12 +28,9 @@ read -r layers width heads ffn <<< "$(./train --dry-run --size "$size" --vocab "
 # PyTorch gets the BLAS core that ./train gives itself.
 core=$(./train --dry-run | sed -n 's/.*core \([A-Za-z0-9]*\).*/\1/p' | tr '[:lower:]' '[:upper:]')
 
-ours() {  # precision, file
-    ./train --norm peri --size "$size" --batch "$batch" --seq "$seq" --vocab "$vocab" \
-        --precision "$1" --threads "$threads" --steps $((steps + 1)) --val-every 0 --val-batches 1 \
-        --quiet --out "$here/run" > /dev/null
-    tail -n +3 "$here/run/metrics.csv" | cut -d, -f6 | awk '{ print $1 / 1000 }' >> "$here/$2"
-    rm -rf "$here/run"
+ours() {  # precision
+    build/tests/bench/timed_steps "$1" "$size" "$batch" "$seq" "$vocab" "$steps" "$threads" \
+        >> "$here/ours-$1"
 }
 theirs() {  # mode, precision, file
     OPENBLAS_CORETYPE=$core timeout "${LIMIT:-900}" "$python" tests/bench/pytorch.py --layers "$layers" \
@@ -46,8 +43,8 @@ theirs() {  # mode, precision, file
         esac
 }
 for round in $(seq "$rounds"); do
-    ours fp32 train-fp32
-    case $modes in *bf16* | *autocast*) ours bf16 train-bf16 ;; esac
+    ours fp32
+    case $modes in *bf16* | *autocast*) ours bf16 ;; esac
     for mode in $modes; do
         grep -q skipped "$here/${mode/\//-}" 2> /dev/null ||
             theirs "${mode%/*}" "${mode#*/}" "${mode/\//-}"
@@ -58,10 +55,11 @@ median() { sort -n "$1" | awk '{ v[NR] = $1 } END { print (v[int((NR+1)/2)] + v[
 version=$("$python" -c 'import torch; print(torch.__version__)')
 echo "$size, $batch x $seq tokens, vocabulary $vocab, $threads threads, medians of $rounds rounds of $steps steps"
 echo "PyTorch $version (OpenBLAS core $core)"
-for file in train-fp32 train-bf16; do
-    [ -s "$here/$file" ] && printf '%-22s %8.3f s a step %9.0f tokens/s\n' "./train ${file#train-}" \
-        "$(median "$here/$file")" "$(awk -v s="$(median "$here/$file")" -v n=$((batch * seq)) \
-        'BEGIN { print n / s }')"
+for precision in fp32 bf16; do
+    [ -s "$here/ours-$precision" ] || continue
+    seconds=$(median "$here/ours-$precision")
+    awk -v p=$precision -v s="$seconds" -v n=$((batch * seq)) 'BEGIN {
+        printf "%-22s %8.3f s a step %9.0f tokens/s\n", "peri.cpp " p, s, n / s }'
 done
 for mode in $modes; do
     file=$here/${mode/\//-}
@@ -70,9 +68,9 @@ for mode in $modes; do
     else
         precision=bf16
         [ "${mode#*/}" = fp32 ] && precision=fp32
-        awk -v name="PyTorch $mode" -v a="$(median "$here/train-$precision")" \
+        awk -v name="PyTorch $mode" -v a="$(median "$here/ours-$precision")" \
             -v b="$(median "$file")" -v n=$((batch * seq)) -v p="$precision" 'BEGIN {
-            printf "%-22s %8.3f s a step %9.0f tokens/s   ./train %s is %.2f x as fast\n",
+            printf "%-22s %8.3f s a step %9.0f tokens/s   peri.cpp %s is %.2f x as fast\n",
                 name, b, n / b, p, b / a }'
     fi
 done

@@ -1,5 +1,5 @@
-// Seconds, GFLOP/s and GB/s of each kernel at the shapes of one model, in float, beside the machine's
-// own peaks. Usage: kernels [B T C H F V] (default: `small`, 16 128 128 4 384 256).
+// Seconds, GFLOP/s and GB/s of each kernel at the shapes of one model, in float, beside the
+// machine's own peaks. Usage: kernels [B T C H F V] (default: `small`, 16 128 128 4 384 256).
 #include <algorithm>
 #include <chrono>
 #include <cstdio>

@@ -91,6 +91,7 @@ class Steps {
     }
 
     double seconds() const { return median(times_); }
+    const std::vector<double>& all_seconds() const { return times_; }
     double seconds_of_latest_run() const { return median(latest_); }
     double page_faults() const { return faults_ / static_cast<double>(times_.size()); }
     double idle() const { return 1 - cpu_ / (wall_ * get_threads()); }  // share of threads' time

@@ -1,8 +1,8 @@
 // The training step of whole models, and its distance to the limit:
 //
-//   limit time = sum over the step's linear products of the best library's time for that product alone
-//                (cold buffers, the same threads) + causal attention's operations at the rate of the
-//                largest product;   distance = limit time / step time, 1 being out of reach
+//   limit time = sum over the step's linear products of the best library's time for that product
+//                alone (cold buffers, the same threads) + causal attention's operations at the rate
+//                of the largest product;   distance = limit time / step time, 1 being out of reach
 //
 // The limit and the steps are measured in turn, a round each: machines do not keep their speed.
 //
