@@ -9,7 +9,7 @@
 #include <sstream>
 
 #include "catch.h"
-#include "cpu/openblas.h"
+#include "cpu/libraries.h"
 #include "helpers.h"
 
 using namespace peri;
@@ -225,6 +225,11 @@ TEST_CASE("which OpenBLAS core a processor should run", "[openblas]") {
     CHECK(better_core("Zen", avx512) == "");
     CHECK(better_core("SkylakeX", avx512) == "");
     CHECK(better_core("SapphireRapids", avx512) == "");
+}
+
+// This very program has started itself again with the setting, or the user has made it.
+TEST_CASE("threads that wait go to sleep", "[program]") {
+    CHECK((std::getenv("GOMP_SPINCOUNT") || std::getenv("OMP_WAIT_POLICY")));
 }
 
 #if defined(PRESCOTT_SHIM) && defined(__x86_64__)

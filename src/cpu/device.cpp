@@ -8,7 +8,7 @@
 #include <fstream>
 
 #include "check.h"
-#include "cpu/openblas.h"
+#include "cpu/libraries.h"
 #include "cpu/product.h"
 
 namespace peri {

@@ -37,14 +37,6 @@ inline ModelConfig config_of(const std::string& size_name, int vocab, const std:
     return c;
 }
 
-// Threads that wait must sleep, or their idle time would count as work: libgomp reads this when it
-// is loaded, so the program starts once more.
-inline void let_idle_threads_sleep(char** argv) {
-    if (std::getenv("OMP_WAIT_POLICY")) return;
-    setenv("OMP_WAIT_POLICY", "passive", 1);
-    execv("/proc/self/exe", argv);
-}
-
 // A line "VmHWM:  1234 kB" of this process's status, in bytes.
 inline size_t process_memory(const std::string& name) {
     std::ifstream file("/proc/self/status");

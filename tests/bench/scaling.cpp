@@ -38,8 +38,7 @@ void report(const Setting& s) {
 
 }  // namespace
 
-int main(int, char** argv) {
-    let_idle_threads_sleep(argv);
+int main() {
     const int all = get_threads();
     const Setting base = {all, 16, 128, 128, 12, 256};
     std::printf(

@@ -131,7 +131,6 @@ void report(const std::string& precision, const std::string& size, int B, int T_
 }  // namespace
 
 int main(int argc, char** argv) {
-    let_idle_threads_sleep(argv);
     const std::string precision = argc > 1 ? argv[1] : "";
     if (argc < 6 || (precision != "fp32" && precision != "bf16")) {
         std::fprintf(stderr, "usage: step fp32|bf16 SIZE B T V [placement ...]\n");

@@ -1,4 +1,4 @@
-#include "cpu/openblas.h"
+#include "cpu/libraries.h"
 
 #include <cblas.h>
 #include <unistd.h>
@@ -29,24 +29,33 @@ std::string openblas_description() {
            (openmp ? "" : " (slow: not built with OpenMP; install libopenblas-openmp-dev)");
 }
 
-#if defined(__x86_64__) && defined(__linux__)
+#if defined(__linux__)
 namespace {
 
-// OpenBLAS reads OPENBLAS_CORETYPE when it is loaded, which is before any code of ours runs: so the
-// only moment to set it is before the program starts. This constructor runs after OpenBLAS's own,
-// sees what was chosen and, where that is wrong, starts the same program once more with the
-// variable set. A variable that is already set is the user's word (or ours): then nothing happens.
-[[gnu::constructor]] void put_openblas_right(int, char** argv, char**) {
-    if (std::getenv("OPENBLAS_CORETYPE")) return;
+bool is_set(const char* variable) { return std::getenv(variable) != nullptr; }
+
+// These variables are read when the libraries are loaded, before any code of ours runs: so the only
+// moment to set them is before the program starts. This constructor runs after the libraries' own
+// and, where a setting is missing, starts the same program once more with it. A variable that is
+// already set is the user's word (or ours): then nothing happens.
+[[gnu::constructor]] void put_libraries_right(int, char** argv, char**) {
+    bool again = false;
+#if defined(__x86_64__)
     __builtin_cpu_init();
     const bool avx2_fma = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     const std::string core = better_core(openblas_get_corename(), {avx2_fma, avx512});
-    if (core.empty()) return;
-    setenv("OPENBLAS_CORETYPE", core.c_str(), 1);
-    execv("/proc/self/exe", argv);
-    unsetenv("OPENBLAS_CORETYPE");  // no /proc: run on, slower; the start line names the core
+    if (!core.empty() && !is_set("OPENBLAS_CORETYPE")) {
+        setenv("OPENBLAS_CORETYPE", core.c_str(), 1);
+        again = true;
+    }
+#endif
+    if (!is_set("GOMP_SPINCOUNT") && !is_set("OMP_WAIT_POLICY")) {
+        setenv("GOMP_SPINCOUNT", "3000", 1);  // about ten microseconds, then threads sleep
+        again = true;
+    }
+    if (again) execv("/proc/self/exe", argv);  // no /proc: run on, slower
 }
 
 }  // namespace
