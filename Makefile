@@ -1,6 +1,7 @@
 # make deps    installs what Debian and Ubuntu need for all of the below
 # make         builds ./train
 # make test    builds and runs all tests; make test-grid the slow ones
+# make train_cuda  the same program for an NVIDIA GPU; make train_sim for a simulated one
 # make format  puts every source file into the house style
 # make bench   speed of steps and kernels; make bench-compare a step beside one of PyTorch
 MAKEFLAGS += -j$(shell nproc 2> /dev/null || echo 2)
@@ -68,6 +69,74 @@ $(BUILD)/src/stories.o: data/stories.grammar
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
+# ---- the CUDA backend: double, the oracle, from src/cpu; float and bf16 from gpu/ ---------------
+
+NVCC ?= nvcc
+CUDA_HOME ?= $(patsubst %/bin/nvcc,%,$(realpath $(shell command -v $(NVCC) 2> /dev/null)))
+NVCC_FLAGS := -std=c++20 -O3 -lineinfo --expt-relaxed-constexpr -Isrc -Igpu \
+    -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=[sm_90,compute_90]
+ORACLE := $(patsubst $(BUILD)/%,$(BUILD)/oracle/%,$(LIBRARY))
+GPU := $(patsubst gpu/%.cu,%.o,$(wildcard gpu/*.cu))
+
+$(BUILD)/oracle/%.o: %.cpp $(BUILD)/flags | $(BUILD)/found
+	@mkdir -p $(@D)
+	@echo "$(CXX) $< (CUDA)"
+	@$(CXX) $(FLAGS) -DCUDA_BACKEND -MMD -MP -c $< -o $@
+
+$(BUILD)/gpu/%.o: gpu/%.cu Makefile
+	@mkdir -p $(@D)
+	@echo "$(NVCC) $<"
+	@$(NVCC) $(NVCC_FLAGS) -MMD -MP -c $< -o $@
+
+# builds without a GPU, runs with one
+train_cuda: $(BUILD)/train.o $(ORACLE) $(addprefix $(BUILD)/gpu/,$(GPU))
+	@echo "$(CXX) -o $@"
+	@$(CXX) $(FLAGS) $^ $(LIBS) -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcublasLt -lcudart -o $@
+
+# the same .cu files by the host's compiler, run thread by thread on the CPU (gpu/sim)
+SIMULATOR := $(addprefix $(BUILD)/sim/,$(GPU)) $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard gpu/sim/*.cpp))
+SIM_FLAGS := -Igpu/sim -Igpu $(if $(filter x86_64,$(shell uname -m)),-DFAST_SWITCH)
+
+$(BUILD)/sim/%.o: gpu/%.cu $(BUILD)/flags | $(BUILD)/found
+	@mkdir -p $(@D)
+	@echo "$(CXX) $< (simulator)"
+	@$(CXX) $(FLAGS) $(SIM_FLAGS) -MMD -MP -x c++ -c $< -o $@
+$(BUILD)/gpu/sim/%.o: FLAGS += $(SIM_FLAGS)
+
+train_sim: $(BUILD)/train.o $(ORACLE) $(SIMULATOR)
+	@echo "$(CXX) -o $@"
+	@$(CXX) $(FLAGS) $^ $(LIBS) -o $@
+
+# every kernel's tests with float and bf16 from gpu/, on the simulator
+CPU_ONLY_TESTS := $(BUILD)/tests/test_product.o $(BUILD)/tests/test_program.o
+SIM_TESTS := [norm],[linear],[rope],[attention],[activation],[embedding],[residual],[loss],[optimizer]
+$(BUILD)/tests/sim_kernels: $(filter-out $(CPU_ONLY_TESTS),$(TESTS)) $(ORACLE) $(SIMULATOR)
+	@echo "$(CXX) -o $@"
+	@$(CXX) $(FLAGS) $^ $(LIBS) $(CATCH) -o $@
+
+# the simulator's own tests: every rule it enforces is broken once
+$(BUILD)/tests/sim/%.o: FLAGS += $(SIM_FLAGS) -Itests
+$(BUILD)/tests/sim_rules: $(BUILD)/tests/sim/test_sim.o $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard gpu/sim/*.cpp))
+	@echo "$(CXX) -o $@"
+	@$(CXX) $(FLAGS) $^ $(CATCH) -o $@
+
+test-sim: $(BUILD)/tests/sim_rules $(BUILD)/tests/sim_kernels
+	$(BUILD)/tests/sim_rules
+	$(BUILD)/tests/sim_kernels "$(SIM_TESTS)"
+
+# Planted races are found by ThreadSanitizer, at both lines; kernels without one are silent.
+$(BUILD)/race: tests/sim/race.cpp gpu/sim/simulator.cpp gpu/sim/memory.cpp $(wildcard gpu/sim/*.h)
+	@mkdir -p $(@D)
+	$(CXX) -std=c++20 -O1 -g $(SIM_FLAGS) -Isrc -c gpu/sim/simulator.cpp -o $(BUILD)/race_simulator.o
+	$(CXX) -std=c++20 -O1 -g -fsanitize=thread $(SIM_FLAGS) -Isrc tests/sim/race.cpp gpu/sim/memory.cpp \
+	    $(BUILD)/race_simulator.o -o $@
+sim-race: $(BUILD)/race
+	TSAN_OPTIONS=atexit_sleep_ms=0 $(BUILD)/race clean
+	for fault in no-barrier no-second-barrier no-syncwarp no-atomic; do \
+	    ! TSAN_OPTIONS=atexit_sleep_ms=0 $(BUILD)/race $$fault > $(BUILD)/race.log 2>&1 && \
+	    grep -c "data race" $(BUILD)/race.log || { cat $(BUILD)/race.log; echo "$$fault: not found"; exit 1; }; \
+	done
+
 test: $(BUILD)/tests/all $(BUILD)/tests/prescott_shim.so train
 	TRAIN=./train $(BUILD)/tests/all
 
@@ -100,6 +169,7 @@ $(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(LIBRARY)
 # Seconds a step beside PyTorch's, in turn: PYTHON=... names a Python that has another PyTorch.
 bench-compare: train $(BUILD)/tests/bench/timed_steps
 	tests/bench/compare.sh small 16 128 256 10 3
+	PYTORCH_THREADS=0 tests/bench/compare.sh small 16 128 256 10 3 eager/fp32
 	tests/bench/compare.sh 124m 4 256 50304 2 3
 	tests/bench/compare.sh 124m 4 1024 50304 1 3
 
@@ -107,7 +177,7 @@ format:
 	clang-format -i train.cpp $$(find src tests -name '*.cpp' -o -name '*.h')
 
 clean:
-	rm -rf $(BUILD) train
+	rm -rf $(BUILD) train train_cuda train_sim
 
 deps:
 	@command -v apt-get > /dev/null || \
@@ -115,4 +185,4 @@ deps:
 	@dpkg -s $(PACKAGES) > /dev/null 2>&1 || \
 	    { $(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends $(PACKAGES); }
 
-.PHONY: test test-grid bench bench-compare format clean deps
+.PHONY: test test-grid test-sim sim-race bench bench-compare format clean deps

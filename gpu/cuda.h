@@ -20,10 +20,10 @@ constexpr unsigned all_lanes = 0xffffffff;
 // follows means anything.
 [[noreturn]] void cuda_failed(const char* what, const char* file, int line, const char* error);
 
-#define CUDA_CHECK(call)                                                                \
-    do {                                                                                \
-        const cudaError_t cuda_error = (call);                                          \
-        if (cuda_error != cudaSuccess)                                                  \
+#define CUDA_CHECK(call)                                                                  \
+    do {                                                                                  \
+        const cudaError_t cuda_error = (call);                                            \
+        if (cuda_error != cudaSuccess)                                                    \
             peri::cuda_failed(#call, __FILE__, __LINE__, cudaGetErrorString(cuda_error)); \
     } while (0)
 
@@ -44,7 +44,7 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_
     CUDA_CHECK(cudaGetLastError());
 }
 
-#define DYNAMIC_SHARED(type, name)                             \
+#define DYNAMIC_SHARED(type, name)                                 \
     extern __shared__ __align__(16) unsigned char shared_bytes_[]; \
     type* const name = reinterpret_cast<type*>(shared_bytes_)
 

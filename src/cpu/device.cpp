@@ -13,13 +13,6 @@
 
 namespace peri {
 
-const char* backend_name() { return "cpu"; }
-
-std::string backend_description() {
-    return "cpu: " + openblas_description() + ", " + std::to_string(get_threads()) +
-           (get_threads() == 1 ? " thread" : " threads");
-}
-
 void set_threads(int n) {
     omp_set_num_threads(n);
     openblas_set_num_threads(n);
@@ -27,9 +20,19 @@ void set_threads(int n) {
 
 int get_threads() { return omp_get_max_threads(); }
 
+#ifndef CUDA_BACKEND
+const char* backend_name() { return "cpu"; }
+
+std::string backend_description() {
+    return "cpu: " + openblas_description() + ", " + std::to_string(get_threads()) +
+           (get_threads() == 1 ? " thread" : " threads");
+}
+
 std::string backend_choices() { return product_choices(); }
 
 std::string set_backend_choices(const std::string& lines) { return set_product_choices(lines); }
+
+#endif
 
 namespace {
 
@@ -113,8 +116,10 @@ void* workspace(size_t bytes) {
     template void reserve_workspace<T>(size_t);                   \
     template void* workspace<T>(size_t);
 INSTANTIATE(double)
+#ifndef CUDA_BACKEND
 INSTANTIATE(float)
 INSTANTIATE(bf16)
+#endif
 #undef INSTANTIATE
 
 }  // namespace peri

@@ -33,8 +33,10 @@ void embedding_backward(Accum<T>* dtable, const T* dy, const int* tokens, const 
     template void embedding_forward(T*, const T*, const int*, int, int); \
     template void embedding_backward(Accum<T>*, const T*, const int*, const int*, int, int);
 INSTANTIATE(double)
+#ifndef CUDA_BACKEND
 INSTANTIATE(float)
 INSTANTIATE(bf16)
+#endif
 #undef INSTANTIATE
 
 }  // namespace peri

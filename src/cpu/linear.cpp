@@ -50,8 +50,10 @@ void linear_tune(int R, int C, int O) {
                                   int, int, Dx);                                               \
     template void linear_tune<T>(int, int, int);
 INSTANTIATE(double)
+#ifndef CUDA_BACKEND
 INSTANTIATE(float)
 INSTANTIATE(bf16)
+#endif
 #undef INSTANTIATE
 
 }  // namespace peri

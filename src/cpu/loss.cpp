@@ -121,8 +121,10 @@ void head_loss_tune(int R, int C, int V) {
     template size_t head_loss_workspace<T>(int, int);                                              \
     template void head_loss_tune<T>(int, int, int);
 INSTANTIATE(double)
+#ifndef CUDA_BACKEND
 INSTANTIATE(float)
 INSTANTIATE(bf16)
+#endif
 #undef INSTANTIATE
 
 }  // namespace peri

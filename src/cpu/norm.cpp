@@ -169,8 +169,10 @@ void layernorm_backward(T* dx, Accum<T>* dgamma, Accum<T>* dbeta, const T* dy, c
                                      const Accum<T>*, const Accum<T>*, const Accum<T>*, int, int); \
     template size_t norm_workspace<T>(int);
 INSTANTIATE(double)
+#ifndef CUDA_BACKEND
 INSTANTIATE(float)
 INSTANTIATE(bf16)
+#endif
 #undef INSTANTIATE
 
 }  // namespace peri

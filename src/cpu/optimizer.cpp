@@ -99,8 +99,10 @@ void sgd_update(T* w, Accum<T>* master, Accum<T>* m, const Accum<T>* g, const Ac
     template void sgd_update(T*, Accum<T>*, Accum<T>*, const Accum<T>*, const Accum<T>*, size_t, \
                              Sgd);
 INSTANTIATE(double)
+#ifndef CUDA_BACKEND
 INSTANTIATE(float)
 INSTANTIATE(bf16)
+#endif
 #undef INSTANTIATE
 
 }  // namespace peri

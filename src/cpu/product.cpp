@@ -55,7 +55,7 @@ void widen(float* y, const bf16* x, Op op, int ld, int row, int col, int rows, i
     }
 }
 
-void round_block(bf16* c, int ldc, const float* block, int rows, int cols, bool add) {
+inline void round_block(bf16* c, int ldc, const float* block, int rows, int cols, bool add) {
 #pragma omp parallel for schedule(static)
     for (int i = 0; i < rows; i++) {
         bf16* const to = c + size_t(i) * ldc;
@@ -273,12 +273,14 @@ std::string set_product_choices(const std::string& text) {
     template void product(C*, const T*, Op, const T*, Op, int, int, int, bool, void*); \
     template void tune_product<C, T>(Op, Op, int, int, int, bool);
 INSTANTIATE(double, double)
+template size_t product_scratch<double>();
+#ifndef CUDA_BACKEND
 INSTANTIATE(float, float)
 INSTANTIATE(bf16, bf16)
 INSTANTIATE(float, bf16)
-#undef INSTANTIATE
-template size_t product_scratch<double>();
 template size_t product_scratch<float>();
 template size_t product_scratch<bf16>();
+#endif
+#undef INSTANTIATE
 
 }  // namespace peri

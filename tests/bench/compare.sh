@@ -6,8 +6,9 @@
 #   compare.sh [SIZE BATCH SEQ VOCAB [STEPS ROUNDS [MODE/PRECISION ...]]]
 #   e.g. compare.sh 124m 4 1024 50304 2 3 eager/fp32 compiled/fp32
 #
-# PYTHON names a Python that has PyTorch (default: python3-torch's). THREADS: of both. LIMIT: seconds
-# after which a mode is given up (default 900).
+# PYTHON names a Python that has PyTorch (default: python3-torch's). THREADS: of both (default: all);
+# PYTORCH_THREADS: of PyTorch, 0 being what it takes by itself (some builds take only one of two).
+# LIMIT: seconds after which a mode is given up (default 900).
 set -eu
 cd "$(dirname "$0")/../.."
 size=${1:-small} batch=${2:-16} seq=${3:-128} vocab=${4:-256} steps=${5:-10} rounds=${6:-3}
@@ -16,6 +17,7 @@ modes=${modes:-eager/fp32 fused/fp32 compiled/fp32 eager/autocast fused/autocast
     eager/bf16 fused/bf16 compiled/bf16}
 python=${PYTHON:-/usr/bin/python3}
 threads=${THREADS:-$(nproc)}
+pytorch_threads=${PYTORCH_THREADS:-$threads}
 here=$(mktemp -d)
 trap 'rm -rf "$here"' EXIT
 
@@ -35,7 +37,7 @@ ours() {  # precision
 theirs() {  # mode, precision, file
     OPENBLAS_CORETYPE=$core timeout "${LIMIT:-900}" "$python" tests/bench/pytorch.py --layers "$layers" \
         --width "$width" --heads "$heads" --ffn "$ffn" --vocab "$vocab" \
-        --batch "$batch" --seq "$seq" --threads "$threads" --steps "$steps" --warmup 1 \
+        --batch "$batch" --seq "$seq" --threads "$pytorch_threads" --steps "$steps" --warmup 1 \
         --mode "$1" --precision "$2" >> "$here/$3" 2> "$here/error" ||
         case $? in
             124) echo "skipped: a round took more than ${LIMIT:-900} s" > "$here/$3" ;;
@@ -54,7 +56,7 @@ done
 median() { sort -n "$1" | awk '{ v[NR] = $1 } END { print (v[int((NR+1)/2)] + v[int(NR/2)+1]) / 2 }'; }
 version=$("$python" -c 'import torch; print(torch.__version__)')
 echo "$size, $batch x $seq tokens, vocabulary $vocab, $threads threads, medians of $rounds rounds of $steps steps"
-echo "PyTorch $version (OpenBLAS core $core)"
+echo "PyTorch $version (OpenBLAS core $core, threads ${pytorch_threads/#0/as it takes by itself})"
 for precision in fp32 bf16; do
     [ -s "$here/ours-$precision" ] || continue
     seconds=$(median "$here/ours-$precision")

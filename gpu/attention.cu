@@ -1,0 +1,212 @@
+#include <cmath>
+
+#include "device.h"
+#include "kernels.h"
+#include "parallel.h"
+
+// The plain path, for any head size: a warp takes a query (forward, dq) or a key (dk, dv) and meets
+// the others 32 at a time, a lane each; then a lane takes entries of the head. Sums have one writer
+// and a fixed order.
+
+namespace peri {
+
+template <class A>
+__device__ A infinity() {
+    return static_cast<A>(HUGE_VAL);
+}
+
+// The keys that a query sees: begin <= j < end.
+struct Seen {
+    int begin, end;
+};
+
+__device__ inline Seen seen_by(int b, int t, const int* document, const AttentionShape& s) {
+    return {document ? document[size_t(b) * s.Tq + t] : 0, s.first + t + 1};
+}
+
+// Entry (b,t,h) of a (B,T,H,D) array.
+__device__ inline size_t at(int b, int t, int h, int T_, int H, int D) {
+    return ((size_t(b) * T_ + t) * H + h) * D;
+}
+
+template <class A, class T>
+__device__ A dot(const T* x, const T* y, int D) {
+    A sum = 0;
+    for (int d = 0; d < D; d++) sum += A(x[d]) * y[d];
+    return sum;
+}
+
+// shared: D numbers a warp, the query's output so far
+template <class T>
+__global__ void attention_forward_kernel(T* out, Accum<T>* lse, const T* q, const T* k, const T* v,
+                                         const int* document, AttentionShape s) {
+    using A = Accum<T>;
+    DYNAMIC_SHARED(A, shared);
+    const size_t row = row_of_warp();  // (b, h, t)
+    if (row >= size_t(s.B) * s.H * s.Tq) return;
+    const int lane = lane_of_thread(), D = s.D;
+    const int t = static_cast<int>(row % s.Tq), h = static_cast<int>(row / s.Tq % s.H);
+    const int b = static_cast<int>(row / s.Tq / s.H), kv = h / (s.H / s.KV);
+    const Seen seen = seen_by(b, t, document, s);
+    const T* const query = q + at(b, t, h, s.Tq, s.H, D);
+    const A scale = 1 / sqrt(A(D));
+    A* const sum_pv = shared + (threadIdx.x / warp_size) * D;
+    for (int d = lane; d < D; d += warp_size) sum_pv[d] = 0;
+
+    A most = -infinity<A>(), sum = 0;  // the largest score, the sum of exp(score - most)
+    for (int j0 = seen.begin; j0 < seen.end; j0 += warp_size) {
+        const int j = j0 + lane;
+        const bool sees = j < seen.end;
+        const A score =
+            sees ? scale * dot<A>(query, k + at(b, j, kv, s.Tk, s.KV, D), D) : -infinity<A>();
+        const A larger = warp_max(score > most ? score : most);
+        const A p = sees ? exp(score - larger) : 0, shrink = exp(most - larger);
+        sum = sum * shrink + warp_sum(p);
+        most = larger;
+        for (int d0 = 0; d0 < D; d0 += warp_size) {
+            const int d = d0 + lane;
+            A added = 0;
+            for (int i = 0; i < warp_size && j0 + i < seen.end; i++) {
+                const A p_i = __shfl_sync(all_lanes, p, i);
+                if (d < D) added += p_i * A(v[at(b, j0 + i, kv, s.Tk, s.KV, D) + d]);
+            }
+            if (d < D) sum_pv[d] = sum_pv[d] * shrink + added;
+        }
+    }
+    for (int d = lane; d < D; d += warp_size) out[at(b, t, h, s.Tq, s.H, D) + d] = sum_pv[d] / sum;
+    if (lane == 0) lse[row] = most + log(sum);
+}
+
+// With p recomputed from lse and delta_i = dout_i . out_i:
+//   ds_ij = p_ij (dout_i . v_j - delta_i) / sqrt(D),   dq_i = sum_j ds_ij k_j
+template <class T>
+__global__ void attention_dq_kernel(T* dq, Accum<T>* delta, const T* dout, const T* out, const T* q,
+                                    const T* k, const T* v, const Accum<T>* lse,
+                                    const int* document, AttentionShape s) {
+    using A = Accum<T>;
+    DYNAMIC_SHARED(A, shared);
+    const size_t row = row_of_warp();  // (b, h, t)
+    if (row >= size_t(s.B) * s.H * s.Tq) return;
+    const int lane = lane_of_thread(), D = s.D;
+    const int t = static_cast<int>(row % s.Tq), h = static_cast<int>(row / s.Tq % s.H);
+    const int b = static_cast<int>(row / s.Tq / s.H), kv = h / (s.H / s.KV);
+    const Seen seen = seen_by(b, t, document, s);
+    const size_t query = at(b, t, h, s.Tq, s.H, D);
+    const A scale = 1 / sqrt(A(D));
+    A* const sum_dsk = shared + (threadIdx.x / warp_size) * D;
+    A mine = 0;
+    for (int d = lane; d < D; d += warp_size) {
+        sum_dsk[d] = 0;
+        mine += A(dout[query + d]) * out[query + d];
+    }
+    const A delta_i = warp_sum(mine);
+    if (lane == 0) delta[row] = delta_i;
+
+    for (int j0 = seen.begin; j0 < seen.end; j0 += warp_size) {
+        const int j = j0 + lane;
+        A ds = 0;
+        if (j < seen.end) {
+            const size_t key = at(b, j, kv, s.Tk, s.KV, D);
+            const A p = exp(scale * dot<A>(q + query, k + key, D) - lse[row]);
+            ds = scale * p * (dot<A>(dout + query, v + key, D) - delta_i);
+        }
+        for (int d0 = 0; d0 < D; d0 += warp_size) {
+            const int d = d0 + lane;
+            A added = 0;
+            for (int i = 0; i < warp_size && j0 + i < seen.end; i++) {
+                const A ds_i = __shfl_sync(all_lanes, ds, i);
+                if (d < D) added += ds_i * A(k[at(b, j0 + i, kv, s.Tk, s.KV, D) + d]);
+            }
+            if (d < D) sum_dsk[d] += added;
+        }
+    }
+    for (int d = lane; d < D; d += warp_size) dq[query + d] = sum_dsk[d];
+}
+
+// dv_j = sum_i p_ij dout_i,   dk_j = sum_i ds_ij q_i, over the queries of all heads that read key j
+template <class T>
+__global__ void attention_dkv_kernel(T* dk, T* dv, const T* dout, const T* q, const T* k,
+                                     const T* v, const Accum<T>* lse, const Accum<T>* delta,
+                                     const int* document, AttentionShape s) {
+    using A = Accum<T>;
+    DYNAMIC_SHARED(A, shared);
+    const size_t row = row_of_warp();  // (b, j, kv), as the keys lie
+    if (row >= size_t(s.B) * s.Tk * s.KV) return;
+    const int lane = lane_of_thread(), D = s.D, group = s.H / s.KV;
+    const int kv = static_cast<int>(row % s.KV), j = static_cast<int>(row / s.KV % s.Tk);
+    const int b = static_cast<int>(row / s.KV / s.Tk);
+    const size_t key = row * D;
+    const A scale = 1 / sqrt(A(D));
+    A* const sum_dk = shared + (threadIdx.x / warp_size) * 2 * D;
+    A* const sum_dv = sum_dk + D;
+    for (int d = lane; d < D; d += warp_size) sum_dk[d] = sum_dv[d] = 0;
+
+    const int first_query = j > s.first ? j - s.first : 0;
+    for (int h = kv * group; h < (kv + 1) * group; h++)
+        for (int t0 = first_query; t0 < s.Tq; t0 += warp_size) {
+            const int t = t0 + lane;
+            A p = 0, ds = 0;
+            if (t < s.Tq && seen_by(b, t, document, s).begin <= j) {
+                const size_t query = at(b, t, h, s.Tq, s.H, D);
+                const size_t entry = (size_t(b) * s.H + h) * s.Tq + t;
+                p = exp(scale * dot<A>(q + query, k + key, D) - lse[entry]);
+                ds = scale * p * (dot<A>(dout + query, v + key, D) - delta[entry]);
+            }
+            for (int d0 = 0; d0 < D; d0 += warp_size) {
+                const int d = d0 + lane;
+                A added_k = 0, added_v = 0;
+                for (int i = 0; i < warp_size && t0 + i < s.Tq; i++) {
+                    const A p_i = __shfl_sync(all_lanes, p, i);
+                    const A ds_i = __shfl_sync(all_lanes, ds, i);
+                    if (d >= D) continue;
+                    const size_t query = at(b, t0 + i, h, s.Tq, s.H, D) + d;
+                    added_v += p_i * A(dout[query]);
+                    added_k += ds_i * A(q[query]);
+                }
+                if (d < D) {
+                    sum_dk[d] += added_k;
+                    sum_dv[d] += added_v;
+                }
+            }
+        }
+    for (int d = lane; d < D; d += warp_size) {
+        dk[key + d] = sum_dk[d];
+        dv[key + d] = sum_dv[d];
+    }
+}
+
+template <class T>
+size_t attention_workspace(AttentionShape s) {
+    return size_t(s.B) * s.H * s.Tq * sizeof(Accum<T>);  // delta
+}
+
+template <class T>
+void attention_forward(T* out, Accum<T>* lse, const T* q, const T* k, const T* v,
+                       const int* document, AttentionShape s) {
+    launch(attention_forward_kernel<T>, blocks_for_rows(size_t(s.B) * s.H * s.Tq), block_size,
+           warps_in_block * s.D * sizeof(Accum<T>), out, lse, q, k, v, document, s);
+}
+
+template <class T>
+void attention_backward(T* dq, T* dk, T* dv, const T* dout, const T* out, const T* q, const T* k,
+                        const T* v, const Accum<T>* lse, const int* document, AttentionShape s) {
+    Accum<T>* const delta = static_cast<Accum<T>*>(workspace<T>(attention_workspace<T>(s)));
+    const size_t of_head = warps_in_block * s.D * sizeof(Accum<T>);
+    launch(attention_dq_kernel<T>, blocks_for_rows(size_t(s.B) * s.H * s.Tq), block_size, of_head,
+           dq, delta, dout, out, q, k, v, lse, document, s);
+    launch(attention_dkv_kernel<T>, blocks_for_rows(size_t(s.B) * s.Tk * s.KV), block_size,
+           2 * of_head, dk, dv, dout, q, k, v, lse, static_cast<const Accum<T>*>(delta), document,
+           s);
+}
+
+#define INSTANTIATE(T)                                                                             \
+    template size_t attention_workspace<T>(AttentionShape);                                        \
+    template void attention_forward(T*, Accum<T>*, const T*, const T*, const T*, const int*,       \
+                                    AttentionShape);                                               \
+    template void attention_backward(T*, T*, T*, const T*, const T*, const T*, const T*, const T*, \
+                                     const Accum<T>*, const int*, AttentionShape);
+INSTANTIATE(float)
+INSTANTIATE(bf16)
+#undef INSTANTIATE
+
+}  // namespace peri

@@ -1,0 +1,134 @@
+#include "device.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+#include "check.h"
+#include "cuda.h"
+#include "parallel.h"
+#include "real.h"
+
+namespace peri {
+
+[[noreturn]] void cuda_failed(const char* what, const char* file, int line, const char* error) {
+    std::fprintf(stderr, "%s:%d: %s failed: %s\n", file, line, what, error);
+    std::abort();
+}
+
+cudaStream_t stream() {
+    static const cudaStream_t made = [] {
+        cudaStream_t s;
+        CUDA_CHECK(cudaStreamCreate(&s));
+        return s;
+    }();
+    return made;
+}
+
+const char* backend_name() { return "cuda"; }
+
+std::string backend_description() {
+    int devices = 0;
+    if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0)
+        throw UserError("this machine has no GPU that CUDA can use: run ./train, which needs none");
+    cudaDeviceProp properties;
+    CUDA_CHECK(cudaGetDeviceProperties(&properties, 0));
+    return std::string("cuda: ") + properties.name + ", " +
+           std::to_string(properties.totalGlobalMem >> 20) + " MiB";
+}
+
+// cuBLASLt chooses by shape, always alike.
+std::string backend_choices() { return ""; }
+std::string set_backend_choices(const std::string& lines) { return lines; }
+
+namespace {
+
+struct Workspace {
+    void* memory = nullptr;
+    size_t bytes = 0;
+} shared;
+
+}  // namespace
+
+template <class T>
+size_t device_memory_left() {
+    size_t left = 0, all = 0;
+    CUDA_CHECK(cudaMemGetInfo(&left, &all));
+    return left;
+}
+
+template <class T>
+void* device_allocate(size_t bytes) {
+    void* memory = nullptr;
+    const cudaError_t error = cudaMalloc(&memory, bytes ? bytes : 1);
+    if (error == cudaErrorMemoryAllocation) {
+        cudaGetLastError();  // forgets it
+        throw UserError("the GPU has no memory for " + std::to_string(bytes >> 20) + " MiB more (" +
+                        std::to_string(device_memory_left<T>() >> 20) +
+                        " MiB are left): choose a smaller --size, --batch or --seq");
+    }
+    CUDA_CHECK(error);
+    CUDA_CHECK(cudaMemsetAsync(memory, 0, bytes, stream()));
+    return memory;
+}
+
+template <class T>
+void device_free(void* memory) {
+    if (!memory) return;
+    CUDA_CHECK(cudaStreamSynchronize(stream()));
+    CUDA_CHECK(cudaFree(memory));
+}
+
+template <class T>
+void device_upload(void* device, const void* host, size_t bytes) {
+    if (!bytes) return;
+    CUDA_CHECK(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, stream()));
+    CUDA_CHECK(cudaStreamSynchronize(stream()));  // host may change now
+}
+
+template <class T>
+void device_download(void* host, const void* device, size_t bytes) {
+    if (!bytes) return;
+    CUDA_CHECK(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream()));
+    CUDA_CHECK(cudaStreamSynchronize(stream()));
+}
+
+template <class T>
+void device_zero(void* device, size_t bytes) {
+    if (bytes) CUDA_CHECK(cudaMemsetAsync(device, 0, bytes, stream()));
+}
+
+template <class T>
+void device_synchronize() {
+    CUDA_CHECK(cudaStreamSynchronize(stream()));
+}
+
+template <class T>
+void reserve_workspace(size_t bytes) {
+    if (bytes <= shared.bytes) return;
+    device_free<T>(shared.memory);
+    shared = {};
+    shared = {device_allocate<T>(bytes), bytes};
+}
+
+template <class T>
+void* workspace(size_t bytes) {
+    CHECK(bytes <= shared.bytes);
+    return shared.memory;
+}
+
+#define INSTANTIATE(T)                                            \
+    template void* device_allocate<T>(size_t);                    \
+    template void device_free<T>(void*);                          \
+    template size_t device_memory_left<T>();                      \
+    template void device_upload<T>(void*, const void*, size_t);   \
+    template void device_download<T>(void*, const void*, size_t); \
+    template void device_zero<T>(void*, size_t);                  \
+    template void device_synchronize<T>();                        \
+    template void reserve_workspace<T>(size_t);                   \
+    template void* workspace<T>(size_t);
+INSTANTIATE(float)
+INSTANTIATE(bf16)
+#undef INSTANTIATE
+
+}  // namespace peri
