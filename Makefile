@@ -174,7 +174,7 @@ bench-compare: train $(BUILD)/tests/bench/timed_steps
 	tests/bench/compare.sh 124m 4 1024 50304 1 3
 
 format:
-	clang-format -i train.cpp $$(find src tests -name '*.cpp' -o -name '*.h')
+	clang-format -i train.cpp $$(find src tests gpu -name '*.cpp' -o -name '*.h' -o -name '*.cu')
 
 clean:
 	rm -rf $(BUILD) train train_cuda train_sim

@@ -15,8 +15,8 @@ void embedding_forward(T* y, const T* table, const int* tokens, int R, int C) {
            R, C);
 }
 
-// Rows of one token are neighbours in order: the warp that meets the first of them adds them all, so
-// each row of dtable is written by one warp, in the order of the batch.
+// Rows of one token are neighbours in order: the warp that meets the first of them adds them all,
+// so each row of dtable is written by one warp, in the order of the batch.
 template <class T>
 __global__ void embedding_backward_kernel(Accum<T>* dtable, const T* dy, const int* tokens,
                                           const int* order, int R, int C) {

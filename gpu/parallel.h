@@ -52,8 +52,8 @@ __device__ A warp_max(A value) {
 
 // ---- one block a row ----------------------------------------------------------------------------
 
-// Every thread gets the result over all threads of the block; shared: warps_in_block numbers, not in
-// use by anyone.
+// Every thread gets the result over all threads of the block; shared: warps_in_block numbers, not
+// in use by anyone.
 template <class A>
 __device__ A block_sum(A value, A* shared) {
     value = warp_sum(value);

@@ -4,8 +4,8 @@
 //
 // - OpenBLAS takes a processor newer than itself for a very old one and runs its slow kernels:
 //   OPENBLAS_CORETYPE.
-// - OpenMP's threads (GCC's) wait for each other by spinning for milliseconds. Where another program
-//   runs as well, the spinning thread keeps the one it waits for from its core: GOMP_SPINCOUNT.
+// - OpenMP's threads (GCC's) wait for each other by spinning for milliseconds. Where other programs
+//   run as well, the spinning thread keeps the one it waits for from its core: GOMP_SPINCOUNT.
 #pragma once
 
 #include <string>

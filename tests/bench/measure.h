@@ -1,6 +1,7 @@
 // What the benchmarks share: clocks, medians, and the training step of a model, measured.
 #pragma once
 
+#include <malloc.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -92,6 +93,7 @@ class Steps {
 
   private:
     static size_t start_of_memory() {
+        malloc_trim(0);                                 // what earlier models left
         std::ofstream("/proc/self/clear_refs") << "5";  // forgets the peak
         return process_memory("VmRSS");
     }
