@@ -109,7 +109,7 @@ train_sim: $(BUILD)/train.o $(ORACLE) $(SIMULATOR)
 
 # every kernel's tests with float and bf16 from gpu/, on the simulator
 CPU_ONLY_TESTS := $(BUILD)/tests/test_product.o $(BUILD)/tests/test_program.o
-SIM_TESTS := [norm],[linear],[rope],[attention],[activation],[embedding],[residual],[loss],[optimizer]
+SIM_TESTS := [backend],[norm],[linear],[rope],[attention],[activation],[embedding],[residual],[loss],[optimizer]
 $(BUILD)/tests/sim_kernels: $(filter-out $(CPU_ONLY_TESTS),$(TESTS)) $(ORACLE) $(SIMULATOR)
 	@echo "$(CXX) -o $@"
 	@$(CXX) $(FLAGS) $^ $(LIBS) $(CATCH) -o $@
@@ -122,7 +122,7 @@ $(BUILD)/tests/sim_rules: $(BUILD)/tests/sim/test_sim.o $(patsubst %.cpp,$(BUILD
 
 test-sim: $(BUILD)/tests/sim_rules $(BUILD)/tests/sim_kernels
 	$(BUILD)/tests/sim_rules
-	$(BUILD)/tests/sim_kernels "$(SIM_TESTS)"
+	BACKEND=cuda $(BUILD)/tests/sim_kernels "$(SIM_TESTS)"
 
 # Planted races are found by ThreadSanitizer, at both lines; kernels without one are silent.
 $(BUILD)/race: tests/sim/race.cpp gpu/sim/simulator.cpp gpu/sim/memory.cpp $(wildcard gpu/sim/*.h)
@@ -138,7 +138,7 @@ sim-race: $(BUILD)/race
 	done
 
 test: $(BUILD)/tests/all $(BUILD)/tests/prescott_shim.so train
-	TRAIN=./train $(BUILD)/tests/all
+	BACKEND=cpu TRAIN=./train $(BUILD)/tests/all
 
 # every combination of the model's options against finite differences: a few minutes
 test-grid: $(BUILD)/tests/all

@@ -1,4 +1,4 @@
-// Prints the seconds of each of N training steps of Peri-LN: compare.sh sets them beside pytorch.py.
+// Prints the seconds of each of N training steps of Peri-LN, for compare.sh to set beside PyTorch.
 //
 // Usage: timed_steps PRECISION SIZE B T V N THREADS   e.g. timed_steps bf16 small 16 128 256 10 2
 #include "measure.h"
