@@ -116,7 +116,7 @@ $(BUILD)/tests/sim_kernels: $(filter-out $(CPU_ONLY_TESTS),$(TESTS)) $(ORACLE) $
 
 # the simulator's own tests: every rule it enforces is broken once
 $(BUILD)/tests/sim/%.o: FLAGS += $(SIM_FLAGS) -Itests
-$(BUILD)/tests/sim_rules: $(BUILD)/tests/sim/test_sim.o $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard gpu/sim/*.cpp))
+$(BUILD)/tests/sim_rules: $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard tests/sim/test_*.cpp)) $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard gpu/sim/*.cpp))
 	@echo "$(CXX) -o $@"
 	@$(CXX) $(FLAGS) $^ $(CATCH) -o $@
 

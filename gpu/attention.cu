@@ -24,6 +24,16 @@ __device__ inline Seen seen_by(int b, int t, const int* document, const Attentio
     return {document ? document[size_t(b) * s.Tq + t] : 0, s.first + t + 1};
 }
 
+// The query of a warp that takes row (b,h,t), and the key/value head that it reads.
+struct Query {
+    int b, h, t, kv;
+};
+
+__device__ inline Query query_of(size_t row, const AttentionShape& s) {
+    const int t = static_cast<int>(row % s.Tq), h = static_cast<int>(row / s.Tq % s.H);
+    return {static_cast<int>(row / s.Tq / s.H), h, t, h / (s.H / s.KV)};
+}
+
 // Entry (b,t,h) of a (B,T,H,D) array.
 __device__ inline size_t at(int b, int t, int h, int T_, int H, int D) {
     return ((size_t(b) * T_ + t) * H + h) * D;
@@ -45,8 +55,7 @@ __global__ void attention_forward_kernel(T* out, Accum<T>* lse, const T* q, cons
     const size_t row = row_of_warp();  // (b, h, t)
     if (row >= size_t(s.B) * s.H * s.Tq) return;
     const int lane = lane_of_thread(), D = s.D;
-    const int t = static_cast<int>(row % s.Tq), h = static_cast<int>(row / s.Tq % s.H);
-    const int b = static_cast<int>(row / s.Tq / s.H), kv = h / (s.H / s.KV);
+    const auto [b, h, t, kv] = query_of(row, s);
     const Seen seen = seen_by(b, t, document, s);
     const T* const query = q + at(b, t, h, s.Tq, s.H, D);
     const A scale = 1 / sqrt(A(D));
@@ -88,8 +97,7 @@ __global__ void attention_dq_kernel(T* dq, Accum<T>* delta, const T* dout, const
     const size_t row = row_of_warp();  // (b, h, t)
     if (row >= size_t(s.B) * s.H * s.Tq) return;
     const int lane = lane_of_thread(), D = s.D;
-    const int t = static_cast<int>(row % s.Tq), h = static_cast<int>(row / s.Tq % s.H);
-    const int b = static_cast<int>(row / s.Tq / s.H), kv = h / (s.H / s.KV);
+    const auto [b, h, t, kv] = query_of(row, s);
     const Seen seen = seen_by(b, t, document, s);
     const size_t query = at(b, t, h, s.Tq, s.H, D);
     const A scale = 1 / sqrt(A(D));

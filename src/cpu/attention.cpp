@@ -70,8 +70,8 @@ void transpose_blocks(A* y, const A* x, const AttentionShape& s) {
                 y[size_t(k0) * s.D + d * block + j] = x[size_t(k0 + j) * s.D + d];
 }
 
-// Queries q0 .. q0 + queries - 1 of sequence b; together they see some of the keys begin .. end -
-// 1.
+// Queries q0 .. q0 + queries - 1 of sequence b; together they see some of the keys
+// begin .. end - 1.
 struct Tile {
     int b, q0, queries, begin, end;
 };

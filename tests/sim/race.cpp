@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "cuda.h"
-#include "device_array.h"
+#include "shared.h"
 
 using namespace peri;
 
