@@ -69,7 +69,7 @@ void add_parameter_gradients(Accum<T>* dgamma, Accum<T>* dbeta, const T* dy, con
 
 template <class T>
 __global__ void rmsnorm_forward_kernel(T* y, Accum<T>* rstd, const T* x, const Accum<T>* gamma,
-                                       int R, int C, Accum<T> eps) {
+                                       int R, int C, Accum<T> eps, Join<T> join) {
     const size_t r = row_of_warp();
     if (r >= size_t(R)) return;
     const T* const a = x + r * C;
@@ -77,20 +77,22 @@ __global__ void rmsnorm_forward_kernel(T* y, Accum<T>* rstd, const T* x, const A
     for (int c = lane_of_thread(); c < C; c += warp_size) sum += Accum<T>(a[c]) * a[c];
     const Accum<T> s = reciprocal_root(warp_sum(sum) / C + eps);
     if (lane_of_thread() == 0) rstd[r] = s;
-    for (int c = lane_of_thread(); c < C; c += warp_size) y[r * C + c] = gamma[c] * a[c] * s;
+    const Join<T> joined = join.row(r, C, a);
+    for (int c = lane_of_thread(); c < C; c += warp_size)
+        y[r * C + c] = joined.alpha * joined.with[c] + gamma[c] * a[c] * s;
 }
 
 template <class T>
 void rmsnorm_forward(T* y, Accum<T>* rstd, const T* x, const Accum<T>* gamma, int R, int C,
-                     Accum<T> eps) {
+                     Accum<T> eps, Join<T> join) {
     launch(rmsnorm_forward_kernel<T>, blocks_for_rows(R), block_size, 0, y, rstd, x, gamma, R, C,
-           eps);
+           eps, join);
 }
 
 // da_q = s g_q - a_q s^3 / C (sum_p g_p a_p),   g_p = gamma_p dy_p
 template <class T>
 __global__ void rmsnorm_backward_kernel(T* dx, const T* dy, const T* x, const Accum<T>* gamma,
-                                        const Accum<T>* rstd, int R, int C) {
+                                        const Accum<T>* rstd, int R, int C, Join<T> join) {
     const size_t r = row_of_warp();
     if (r >= size_t(R)) return;
     const T* const a = x + r * C;
@@ -99,16 +101,17 @@ __global__ void rmsnorm_backward_kernel(T* dx, const T* dy, const T* x, const Ac
     Accum<T> dot = 0;
     for (int c = lane_of_thread(); c < C; c += warp_size) dot += gamma[c] * g[c] * a[c];
     const Accum<T> along = s * s * s * warp_sum(dot) / C;
+    const Join<T> joined = join.row(r, C, a);
     for (int c = lane_of_thread(); c < C; c += warp_size)
-        dx[r * C + c] = s * gamma[c] * g[c] - a[c] * along;
+        dx[r * C + c] = joined.alpha * joined.with[c] + s * gamma[c] * g[c] - a[c] * along;
 }
 
 template <class T>
 void rmsnorm_backward(T* dx, Accum<T>* dgamma, const T* dy, const T* x, const Accum<T>* gamma,
-                      const Accum<T>* rstd, int R, int C) {
+                      const Accum<T>* rstd, int R, int C, Join<T> join) {
     add_parameter_gradients<T>(dgamma, nullptr, dy, x, nullptr, rstd, R, C);  // first: dx may be dy
     launch(rmsnorm_backward_kernel<T>, blocks_for_rows(R), block_size, 0, dx, dy, x, gamma, rstd, R,
-           C);
+           C, join);
 }
 
 // ---- LayerNorm (Appendix G.4) -------------------------------------------------------------------
@@ -116,7 +119,7 @@ void rmsnorm_backward(T* dx, Accum<T>* dgamma, const T* dy, const T* x, const Ac
 template <class T>
 __global__ void layernorm_forward_kernel(T* y, Accum<T>* mean, Accum<T>* rstd, const T* x,
                                          const Accum<T>* gamma, const Accum<T>* beta, int R, int C,
-                                         Accum<T> eps) {
+                                         Accum<T> eps, Join<T> join) {
     const size_t r = row_of_warp();
     if (r >= size_t(R)) return;
     const T* const a = x + r * C;
@@ -129,22 +132,23 @@ __global__ void layernorm_forward_kernel(T* y, Accum<T>* mean, Accum<T>* rstd, c
         mean[r] = m;
         rstd[r] = s;
     }
+    const Join<T> joined = join.row(r, C, a);
     for (int c = lane_of_thread(); c < C; c += warp_size)
-        y[r * C + c] = gamma[c] * (a[c] - m) * s + beta[c];
+        y[r * C + c] = joined.alpha * joined.with[c] + gamma[c] * (a[c] - m) * s + beta[c];
 }
 
 template <class T>
 void layernorm_forward(T* y, Accum<T>* mean, Accum<T>* rstd, const T* x, const Accum<T>* gamma,
-                       const Accum<T>* beta, int R, int C, Accum<T> eps) {
+                       const Accum<T>* beta, int R, int C, Accum<T> eps, Join<T> join) {
     launch(layernorm_forward_kernel<T>, blocks_for_rows(R), block_size, 0, y, mean, rstd, x, gamma,
-           beta, R, C, eps);
+           beta, R, C, eps, join);
 }
 
 // da_q = s (g_q - 1/C sum_p g_p - z_q / C sum_p g_p z_p),   g_p = gamma_p dy_p
 template <class T>
 __global__ void layernorm_backward_kernel(T* dx, const T* dy, const T* x, const Accum<T>* gamma,
-                                          const Accum<T>* mean, const Accum<T>* rstd, int R,
-                                          int C) {
+                                          const Accum<T>* mean, const Accum<T>* rstd, int R, int C,
+                                          Join<T> join) {
     const size_t r = row_of_warp();
     if (r >= size_t(R)) return;
     const T* const a = x + r * C;
@@ -157,27 +161,31 @@ __global__ void layernorm_backward_kernel(T* dx, const T* dy, const T* x, const 
     }
     sum = warp_sum(sum) / C;
     dot = warp_sum(dot) / C;
+    const Join<T> joined = join.row(r, C, a);
     for (int c = lane_of_thread(); c < C; c += warp_size)
-        dx[r * C + c] = s * (gamma[c] * g[c] - sum - (a[c] - m) * s * dot);
+        dx[r * C + c] =
+            joined.alpha * joined.with[c] + s * (gamma[c] * g[c] - sum - (a[c] - m) * s * dot);
 }
 
 template <class T>
 void layernorm_backward(T* dx, Accum<T>* dgamma, Accum<T>* dbeta, const T* dy, const T* x,
                         const Accum<T>* gamma, const Accum<T>* mean, const Accum<T>* rstd, int R,
-                        int C) {
+                        int C, Join<T> join) {
     add_parameter_gradients<T>(dgamma, dbeta, dy, x, mean, rstd, R, C);  // first: dx may be dy
     launch(layernorm_backward_kernel<T>, blocks_for_rows(R), block_size, 0, dx, dy, x, gamma, mean,
-           rstd, R, C);
+           rstd, R, C, join);
 }
 
-#define INSTANTIATE(T)                                                                             \
-    template void rmsnorm_forward(T*, Accum<T>*, const T*, const Accum<T>*, int, int, Accum<T>);   \
-    template void rmsnorm_backward(T*, Accum<T>*, const T*, const T*, const Accum<T>*,             \
-                                   const Accum<T>*, int, int);                                     \
-    template void layernorm_forward(T*, Accum<T>*, Accum<T>*, const T*, const Accum<T>*,           \
-                                    const Accum<T>*, int, int, Accum<T>);                          \
-    template void layernorm_backward(T*, Accum<T>*, Accum<T>*, const T*, const T*,                 \
-                                     const Accum<T>*, const Accum<T>*, const Accum<T>*, int, int); \
+#define INSTANTIATE(T)                                                                            \
+    template void rmsnorm_forward(T*, Accum<T>*, const T*, const Accum<T>*, int, int, Accum<T>,   \
+                                  Join<T>);                                                       \
+    template void rmsnorm_backward(T*, Accum<T>*, const T*, const T*, const Accum<T>*,            \
+                                   const Accum<T>*, int, int, Join<T>);                           \
+    template void layernorm_forward(T*, Accum<T>*, Accum<T>*, const T*, const Accum<T>*,          \
+                                    const Accum<T>*, int, int, Accum<T>, Join<T>);                \
+    template void layernorm_backward(T*, Accum<T>*, Accum<T>*, const T*, const T*,                \
+                                     const Accum<T>*, const Accum<T>*, const Accum<T>*, int, int, \
+                                     Join<T>);                                                    \
     template size_t norm_workspace<T>(int);
 INSTANTIATE(float)
 INSTANTIATE(bf16)

@@ -19,7 +19,7 @@ struct NormStats {
 template <class T>
 struct SubLayerActivations {
     T* x_tilde = nullptr;  // (R,C) with A; else the sub-layer reads x itself
-    T* a = nullptr;        // (R,C) with B; else the module's output lives in Activations::branch
+    T* a = nullptr;        // (R,C) with B; else it lives in Activations::branch
     T* o = nullptr;        // (R,C) with C; else o is y
     T* y = nullptr;        // (R,C) the hidden state after the sub-layer, x of the next
     NormStats<T> A, B, C;  // (R)
@@ -46,7 +46,7 @@ struct Activations {
     NormStats<T> embedding_norm, final_norm;
     std::vector<SubLayerActivations<T>> sublayers;
     T* last = nullptr;    // (R,C) what the head reads
-    T* branch = nullptr;  // (R,C) a, or a~ where there is an output norm: shared by all sub-layers
+    T* branch = nullptr;  // (R,C) a, where there is no output norm: shared by all sub-layers
 
     // gradients, shared by all sub-layers
     T* d_stream = nullptr;   // (R,C) of the hidden state

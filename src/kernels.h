@@ -23,30 +23,46 @@ namespace peri {
 
 // ---- norm ---------------------------------------------------------------------------------------
 
+// Where a norm meets the residual stream, the join is part of the same pass over memory: `alpha
+// with` is added to what the norm would have written. Nothing is added when `with` is null.
+template <class T>
+struct Join {
+    const T* with = nullptr;  // (R,C), may be the array written
+    Accum<T> alpha = 1;
+
+    // Row r of it. Without a join 0 times the row `otherwise`, so that kernels need no branch.
+    constexpr Join row(size_t r, int C, const T* otherwise) const {
+        return with ? Join{with + r * C, alpha} : Join{otherwise, 0};
+    }
+};
+
 // y[r,c] = gamma[c] x[r,c] rstd[r],   rstd[r] = 1 / sqrt(mean_c x[r,c]^2 + eps)            (Eq. 25)
+// and with a join, where the norm is an output norm: y = alpha with + Norm(x)                (Eq. 3)
 //   y (R,C) out   rstd (R) out, kept for backward   x (R,C)   gamma (C)
 template <class T>
 void rmsnorm_forward(T* y, Accum<T>* rstd, const T* x, const Accum<T>* gamma, int R, int C,
-                     Accum<T> eps);
+                     Accum<T> eps, Join<T> join = {});
 
 // dx = J^T dy with the Jacobian J of Eq. 30;   dgamma[c] += sum_r dy[r,c] x[r,c] rstd[r]
+// and with a join, where the norm is an input norm, the other gradient that meets at x:
+// dx = alpha with + J^T dy
 //   dx (R,C) out, may be dy   dgamma (C) accumulated, optional   dy, x (R,C)   gamma (C)   rstd (R)
 template <class T>
 void rmsnorm_backward(T* dx, Accum<T>* dgamma, const T* dy, const T* x, const Accum<T>* gamma,
-                      const Accum<T>* rstd, int R, int C);
+                      const Accum<T>* rstd, int R, int C, Join<T> join = {});
 
 // y[r,c] = gamma[c] (x[r,c] - mean[r]) rstd[r] + beta[c],   rstd[r] = 1 / sqrt(var_c x[r,c] + eps)
 //   y (R,C) out   mean, rstd (R) out, kept for backward   x (R,C)   gamma, beta (C)
 template <class T>
 void layernorm_forward(T* y, Accum<T>* mean, Accum<T>* rstd, const T* x, const Accum<T>* gamma,
-                       const Accum<T>* beta, int R, int C, Accum<T> eps);
+                       const Accum<T>* beta, int R, int C, Accum<T> eps, Join<T> join = {});
 
 //   dx (R,C) out, may be dy   dgamma, dbeta (C) accumulated, optional   dy, x (R,C)   gamma (C)
 //   mean, rstd (R)
 template <class T>
 void layernorm_backward(T* dx, Accum<T>* dgamma, Accum<T>* dbeta, const T* dy, const T* x,
                         const Accum<T>* gamma, const Accum<T>* mean, const Accum<T>* rstd, int R,
-                        int C);
+                        int C, Join<T> join = {});
 
 // bytes either backward needs
 template <class T>

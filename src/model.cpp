@@ -33,13 +33,12 @@ const T* Model<T>::sublayer_forward(int s, const T* x) {
     else
         mlp_module_forward(s, a, x_tilde);
 
-    // a~ = B ? Norm(a) : a
-    if (p.B) norm_forward(act_.branch, v.B, a, ids.B, R, C);
-    const T* const a_tilde = act_.branch;
-
-    // o = alpha x + a~
+    // o = alpha x + a~,   a~ = B ? Norm(a) : a
     T* const o = p.C ? v.o : v.y;
-    residual_add(o, x, a_tilde, Accum<T>(p.alpha), size_t(R) * C);
+    if (p.B)
+        norm_forward(o, v.B, a, ids.B, R, C, {x, Accum<T>(p.alpha)});
+    else
+        residual_add(o, x, a, Accum<T>(p.alpha), size_t(R) * C);
 
     // y = C ? Norm(o) : o
     if (p.C) norm_forward(v.y, v.C, o, ids.C, R, C);
@@ -70,11 +69,11 @@ void Model<T>::sublayer_backward(int s, const T* x) {
     else
         mlp_module_backward(s, act_.d_x_tilde, d_a, x_tilde);
 
-    // x~ = A ? Norm(x) : x
-    if (p.A) norm_backward(act_.d_x_tilde, act_.d_x_tilde, x, v.A, ids.A, R, C);
-
-    // x is read twice: dL/dx = alpha dL/do + what came back through the module
-    residual_add(act_.d_stream, d_o, act_.d_x_tilde, Accum<T>(p.alpha), size_t(R) * C);
+    // x is read twice: dL/dx = alpha dL/do + what came back through x~ = A ? Norm(x) : x
+    if (p.A)
+        norm_backward(act_.d_stream, act_.d_x_tilde, x, v.A, ids.A, R, C, {d_o, Accum<T>(p.alpha)});
+    else
+        residual_add(act_.d_stream, d_o, act_.d_x_tilde, Accum<T>(p.alpha), size_t(R) * C);
 }
 
 // ---- attention: q, k, v -> [Norm] -> RoPE -> softmax(q k^T / sqrt(D)) v -> o --------------------
@@ -182,25 +181,25 @@ void Model<T>::backward(double divisor) {
 // ---- kernels with the table's tensors -----------------------------------------------------------
 
 template <class T>
-void Model<T>::norm_forward(T* y, NormStats<T> stats, const T* x, NormIds ids, int rows,
-                            int width) {
+void Model<T>::norm_forward(T* y, NormStats<T> stats, const T* x, NormIds ids, int rows, int width,
+                            Join<T> join) {
     const Accum<T> eps = static_cast<Accum<T>>(config_.norm_eps);
     if (config_.layernorm)
         layernorm_forward(y, stats.mean, stats.rstd, x, vector(ids.gamma), vector(ids.beta), rows,
-                          width, eps);
+                          width, eps, join);
     else
-        rmsnorm_forward(y, stats.rstd, x, vector(ids.gamma), rows, width, eps);
+        rmsnorm_forward(y, stats.rstd, x, vector(ids.gamma), rows, width, eps, join);
 }
 
 template <class T>
 void Model<T>::norm_backward(T* dx, const T* dy, const T* x, NormStats<T> stats, NormIds ids,
-                             int rows, int width) {
+                             int rows, int width, Join<T> join) {
     if (config_.layernorm)
         layernorm_backward(dx, gradient(ids.gamma), gradient(ids.beta), dy, x, vector(ids.gamma),
-                           stats.mean, stats.rstd, rows, width);
+                           stats.mean, stats.rstd, rows, width, join);
     else
-        rmsnorm_backward(dx, gradient(ids.gamma), dy, x, vector(ids.gamma), stats.rstd, rows,
-                         width);
+        rmsnorm_backward(dx, gradient(ids.gamma), dy, x, vector(ids.gamma), stats.rstd, rows, width,
+                         join);
 }
 
 // A norm of q, k or v: gamma's size tells whether each head is a row, or all heads together are.

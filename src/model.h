@@ -81,9 +81,10 @@ class Model {
     void mlp_module_forward(int s, T* a, const T* x_tilde);
     void mlp_module_backward(int s, T* d_x_tilde, const T* d_a, const T* x_tilde);
 
-    void norm_forward(T* y, NormStats<T> stats, const T* x, NormIds ids, int rows, int width);
+    void norm_forward(T* y, NormStats<T> stats, const T* x, NormIds ids, int rows, int width,
+                      Join<T> join = {});
     void norm_backward(T* dx, const T* dy, const T* x, NormStats<T> stats, NormIds ids, int rows,
-                       int width);
+                       int width, Join<T> join = {});
     void project(T* y, const T* x, int id);
     void project_backward(T* dx, const T* dy, const T* x, int id, Dx mode);
     void qkv_norm_forward(T* y, NormStats<T> stats, const T* x, NormIds ids, int width);

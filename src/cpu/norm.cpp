@@ -39,7 +39,7 @@ A reciprocal_root(A mean_square) {
 
 template <class T>
 void rmsnorm_forward(T* y, Accum<T>* rstd, const T* x, const Accum<T>* gamma, int R, int C,
-                     Accum<T> eps) {
+                     Accum<T> eps, Join<T> join) {
 #pragma omp parallel for schedule(static)
     for (int r = 0; r < R; r++) {
         const T* const a = x + size_t(r) * C;
@@ -49,8 +49,9 @@ void rmsnorm_forward(T* y, Accum<T>* rstd, const T* x, const Accum<T>* gamma, in
         for (int c = 0; c < C; c++) sum += a[c] * a[c];
         const Accum<T> s = reciprocal_root(sum / C + eps);
         rstd[r] = s;
+        const Join<T> joined = join.row(r, C, a);
 #pragma omp simd
-        for (int c = 0; c < C; c++) out[c] = gamma[c] * a[c] * s;
+        for (int c = 0; c < C; c++) out[c] = joined.alpha * joined.with[c] + gamma[c] * a[c] * s;
     }
 }
 
@@ -72,7 +73,7 @@ size_t norm_workspace(int C) {
 
 template <class T>
 void rmsnorm_backward(T* dx, Accum<T>* dgamma, const T* dy, const T* x, const Accum<T>* gamma,
-                      const Accum<T>* rstd, int R, int C) {
+                      const Accum<T>* rstd, int R, int C, Join<T> join) {
     Accum<T>* const partial = static_cast<Accum<T>*>(workspace<T>(norm_workspace<T>(C)));
     const int threads = parallel_ranges(R, [=](size_t begin, size_t end, int thread) {
         Accum<T>* const dgamma_here = partial + size_t(thread) * C;
@@ -86,10 +87,11 @@ void rmsnorm_backward(T* dx, Accum<T>* dgamma, const T* dy, const T* x, const Ac
 #pragma omp simd reduction(+ : dot)
             for (int c = 0; c < C; c++) dot += gamma[c] * g[c] * a[c];
             const Accum<T> along = s * s * s * dot / C;
+            const Join<T> joined = join.row(r, C, a);
 #pragma omp simd
             for (int c = 0; c < C; c++) {
                 dgamma_here[c] += g[c] * a[c] * s;
-                da[c] = s * gamma[c] * g[c] - a[c] * along;
+                da[c] = joined.alpha * joined.with[c] + s * gamma[c] * g[c] - a[c] * along;
             }
         }
     });
@@ -106,7 +108,7 @@ void rmsnorm_backward(T* dx, Accum<T>* dgamma, const T* dy, const T* x, const Ac
 
 template <class T>
 void layernorm_forward(T* y, Accum<T>* mean, Accum<T>* rstd, const T* x, const Accum<T>* gamma,
-                       const Accum<T>* beta, int R, int C, Accum<T> eps) {
+                       const Accum<T>* beta, int R, int C, Accum<T> eps, Join<T> join) {
 #pragma omp parallel for schedule(static)
     for (int r = 0; r < R; r++) {
         const T* const a = x + size_t(r) * C;
@@ -120,15 +122,17 @@ void layernorm_forward(T* y, Accum<T>* mean, Accum<T>* rstd, const T* x, const A
         const Accum<T> s = reciprocal_root(squares / C + eps);
         mean[r] = m;
         rstd[r] = s;
+        const Join<T> joined = join.row(r, C, a);
 #pragma omp simd
-        for (int c = 0; c < C; c++) out[c] = gamma[c] * (a[c] - m) * s + beta[c];
+        for (int c = 0; c < C; c++)
+            out[c] = joined.alpha * joined.with[c] + gamma[c] * (a[c] - m) * s + beta[c];
     }
 }
 
 template <class T>
 void layernorm_backward(T* dx, Accum<T>* dgamma, Accum<T>* dbeta, const T* dy, const T* x,
                         const Accum<T>* gamma, const Accum<T>* mean, const Accum<T>* rstd, int R,
-                        int C) {
+                        int C, Join<T> join) {
     Accum<T>* const partial = static_cast<Accum<T>*>(workspace<T>(norm_workspace<T>(C)));
     Accum<T>* const partial_beta = partial + size_t(get_threads()) * C;
     const int threads = parallel_ranges(R, [=](size_t begin, size_t end, int thread) {
@@ -146,12 +150,13 @@ void layernorm_backward(T* dx, Accum<T>* dgamma, Accum<T>* dbeta, const T* dy, c
                 sum += gamma[c] * g[c];
                 dot += gamma[c] * g[c] * (a[c] - m) * s;
             }
+            const Join<T> joined = join.row(r, C, a);
 #pragma omp simd
             for (int c = 0; c < C; c++) {
                 const Accum<T> z = (a[c] - m) * s, dz = g[c];
                 dgamma_here[c] += dz * z;
                 dbeta_here[c] += dz;
-                da[c] = s * (gamma[c] * dz - sum / C - z * dot / C);
+                da[c] = joined.alpha * joined.with[c] + s * (gamma[c] * dz - sum / C - z * dot / C);
             }
         }
     });
@@ -159,14 +164,16 @@ void layernorm_backward(T* dx, Accum<T>* dgamma, Accum<T>* dbeta, const T* dy, c
     if (dbeta) add_partials(dbeta, partial_beta, threads, C);
 }
 
-#define INSTANTIATE(T)                                                                             \
-    template void rmsnorm_forward(T*, Accum<T>*, const T*, const Accum<T>*, int, int, Accum<T>);   \
-    template void rmsnorm_backward(T*, Accum<T>*, const T*, const T*, const Accum<T>*,             \
-                                   const Accum<T>*, int, int);                                     \
-    template void layernorm_forward(T*, Accum<T>*, Accum<T>*, const T*, const Accum<T>*,           \
-                                    const Accum<T>*, int, int, Accum<T>);                          \
-    template void layernorm_backward(T*, Accum<T>*, Accum<T>*, const T*, const T*,                 \
-                                     const Accum<T>*, const Accum<T>*, const Accum<T>*, int, int); \
+#define INSTANTIATE(T)                                                                            \
+    template void rmsnorm_forward(T*, Accum<T>*, const T*, const Accum<T>*, int, int, Accum<T>,   \
+                                  Join<T>);                                                       \
+    template void rmsnorm_backward(T*, Accum<T>*, const T*, const T*, const Accum<T>*,            \
+                                   const Accum<T>*, int, int, Join<T>);                           \
+    template void layernorm_forward(T*, Accum<T>*, Accum<T>*, const T*, const Accum<T>*,          \
+                                    const Accum<T>*, int, int, Accum<T>, Join<T>);                \
+    template void layernorm_backward(T*, Accum<T>*, Accum<T>*, const T*, const T*,                \
+                                     const Accum<T>*, const Accum<T>*, const Accum<T>*, int, int, \
+                                     Join<T>);                                                    \
     template size_t norm_workspace<T>(int);
 INSTANTIATE(double)
 #ifndef CUDA_BACKEND
