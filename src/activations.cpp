@@ -35,16 +35,55 @@ void lay_out_attention(SubLayerActivations<T>& v, Slicer& slice, const ModelConf
 }
 
 template <class T>
-void lay_out_mlp(SubLayerActivations<T>& v, Slicer& slice, const ModelConfig& c, const SubLayer& s,
-                 size_t R) {
+void lay_out_mlp(SubLayerActivations<T>& v, Slicer& slice, Slicer& of_norms, const ModelConfig& c,
+                 const SubLayer& s, size_t R) {
     const size_t F = c.ffn;
     v.gate_in = slice.take_if<T>(s.inner, R * F);
     v.up_in = slice.take_if<T>(s.inner, R * F);
     v.gate_norm = take_stats<T>(slice, s.inner, c.layernorm, R);
     v.up_norm = take_stats<T>(slice, s.inner, c.layernorm, R);
-    v.gate = slice.take<T>(R * F);
-    v.up = slice.take<T>(R * F);
-    v.h = slice.take<T>(R * F);
+    v.gate = (s.inner ? of_norms : slice).take<T>(R * F);
+    v.up = (s.inner ? of_norms : slice).take<T>(R * F);
+    v.h = of_norms.take<T>(R * F);
+}
+
+// One sub-layer's views: from `kept`, memory of its own, or from `again`, the memory of what is
+// computed again, where all sub-layers lie over one another.
+template <class T>
+void lay_out_sublayer(SubLayerActivations<T>& v, Slicer& kept, Slicer& again, const ModelConfig& c,
+                      const SubLayer& s, size_t R) {
+    const size_t C = c.width;
+    Slicer& of_norms = c.recompute == Recompute::none ? kept : again;
+    Slicer& rest = c.recompute == Recompute::sublayers ? again : kept;
+    v.x_tilde = of_norms.take_if<T>(s.A, R * C);
+    v.A = take_stats<T>(rest, s.A, c.layernorm, R);
+    if (s.attention)
+        lay_out_attention(v, rest, c, s, R);
+    else
+        lay_out_mlp(v, rest, of_norms, c, s, R);
+    v.a = rest.take_if<T>(s.B, R * C);
+    v.B = take_stats<T>(rest, s.B, c.layernorm, R);
+    v.o = rest.take_if<T>(s.C, R * C);
+    v.C = take_stats<T>(rest, s.C, c.layernorm, R);
+    v.y = kept.take<T>(R * C);
+}
+
+template <class T>
+void lay_out_sublayers(Activations<T>& views, Slicer& slice, const ModelConfig& c, size_t R) {
+    const std::vector<SubLayer> list = sublayers(c.placement);
+    size_t most = 0;  // bytes that one of them computes again
+    for (const SubLayer& s : list) {
+        SubLayerActivations<T> unused;
+        Slicer kept(nullptr), again(nullptr);
+        lay_out_sublayer(unused, kept, again, c, s, R);
+        most = std::max(most, again.used());
+    }
+    char* const shared = slice.take<char>(most);
+    views.sublayers.assign(list.size(), {});
+    for (size_t i = 0; i < list.size(); i++) {
+        Slicer again(shared);
+        lay_out_sublayer(views.sublayers[i], slice, again, c, list[i], R);
+    }
 }
 
 }  // namespace
@@ -62,27 +101,12 @@ size_t lay_out(Activations<T>& views, const ModelConfig& c, int B, int T_, void*
     views.embedding_norm = take_stats<T>(slice, c.embedding_norm, c.layernorm, R);
     views.branch = slice.take<T>(R * C);
 
-    const std::vector<SubLayer> list = sublayers(c.placement);
-    views.sublayers.assign(list.size(), {});
-    for (size_t i = 0; i < list.size(); i++) {
-        const SubLayer& s = list[i];
-        SubLayerActivations<T>& v = views.sublayers[i];
-        v.x_tilde = slice.take_if<T>(s.A, R * C);
-        v.A = take_stats<T>(slice, s.A, c.layernorm, R);
-        if (s.attention)
-            lay_out_attention(v, slice, c, s, R);
-        else
-            lay_out_mlp(v, slice, c, s, R);
-        v.a = slice.take_if<T>(s.B, R * C);
-        v.B = take_stats<T>(slice, s.B, c.layernorm, R);
-        v.o = slice.take_if<T>(s.C, R * C);
-        v.C = take_stats<T>(slice, s.C, c.layernorm, R);
-        v.y = slice.take<T>(R * C);
-    }
+    lay_out_sublayers(views, slice, c, R);
     views.last = c.final_norm ? slice.take<T>(R * C) : views.sublayers.back().y;
     views.final_norm = take_stats<T>(slice, c.final_norm, c.layernorm, R);
 
-    const bool any_C = std::any_of(list.begin(), list.end(), [](const SubLayer& s) { return s.C; });
+    const bool any_C =
+        std::any_of(c.placement.begin(), c.placement.end(), [](const Placement& p) { return p.C; });
     views.d_stream = slice.take<T>(R * C);
     views.d_o = slice.take_if<T>(any_C, R * C);
     views.d_branch = slice.take<T>(R * C);

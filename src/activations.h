@@ -15,7 +15,8 @@ struct NormStats {
 };
 
 // One sub-layer's. R = B T rows; null where the placement has no such norm. The letters are those
-// of the sub-layer's equations (placement.h).
+// of the sub-layer's equations (placement.h). With --recompute some lie in memory that all
+// sub-layers share, and hold those of the sub-layer that ran last.
 template <class T>
 struct SubLayerActivations {
     T* x_tilde = nullptr;  // (R,C) with A; else the sub-layer reads x itself

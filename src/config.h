@@ -17,6 +17,10 @@ struct Init {
     double value = 0.02;  // normal:S a standard deviation; d:K the K of a variance of K / width
 };
 
+// What backward computes again where it was not kept: nothing; x~ and the MLP's gate, up (where they
+// are normalised) and h; all of a sub-layer but the hidden state behind it. The bits are the same.
+enum class Recompute { none, norms, sublayers };
+
 struct ModelConfig {
     int layers = 12, width = 128, heads = 4, kv_heads = 4, ffn = 384, vocab = 256;
     double rope_base = 10000, norm_eps = 1e-5;
@@ -24,6 +28,7 @@ struct ModelConfig {
     std::vector<Placement> placement;  // one a layer, with --qk-norm already applied
     bool embedding_norm = true, final_norm = true, layernorm = false, freeze_output_gamma = false;
     Init init;
+    Recompute recompute = Recompute::none;
 
     int head_size() const { return width / heads; }
     int kv_width() const { return kv_heads * head_size(); }

@@ -50,6 +50,7 @@ const Flag table[] = {
     {"training", "beta2", "0.95", "AdamW"},
     {"training", "momentum", "0.9", "SGD"},
     {"training", "precision", "fp32", "fp32, bf16 (matrices and activations; sums, gradients, moments and master weights stay fp32)"},
+    {"training", "recompute", "none", "none, norms (and SwiGLU), sublayers: what backward computes again in place of keeping it; same bits, less memory"},
     {"training", "threads", "0", "CPU threads; 0: all"},
     {"training", "tune", "on", "on, off: time the libraries for the matrix products, use the faster (its choice changes the last bits)"},
     {"run", "out", "", "directory for metrics.csv (default: runs/<date>-<norm>)"},
@@ -170,6 +171,10 @@ void read_training(RunConfig& run, const Flags& flags) {
     s.beta2 = number(flags, "beta2", 0, 0.999999);
     s.momentum = number(flags, "momentum", 0, 0.999999);
     run.bf16 = one_of<bool>(flags, "precision", {{"fp32", false}, {"bf16", true}});
+    run.model.recompute = one_of<Recompute>(flags, "recompute",
+                                            {{"none", Recompute::none},
+                                             {"norms", Recompute::norms},
+                                             {"sublayers", Recompute::sublayers}});
     run.tune = one_of<bool>(flags, "tune", {{"on", true}, {"off", false}});
     run.threads = static_cast<int>(integer(flags, "threads", 0, 4096));
 }

@@ -76,6 +76,19 @@ void Model<T>::sublayer_backward(int s, const T* x) {
         residual_add(act_.d_stream, d_o, act_.d_x_tilde, Accum<T>(p.alpha), size_t(R) * C);
 }
 
+// What forward did not keep of sub-layer s, computed again just before its backward (--recompute).
+template <class T>
+void Model<T>::recompute(int s, const T* x) {
+    if (s + 1 == sublayer_count()) return;  // all of the last one is still there
+    if (config_.recompute == Recompute::sublayers) sublayer_forward(s, x);
+    if (config_.recompute == Recompute::norms) {
+        const SubLayer& p = sublayers_[s];
+        const Views& v = act_.sublayers[s];
+        if (p.A) norm_forward(v.x_tilde, v.A, x, table_.sublayers[s].A, rows(), config_.width);
+        if (!p.attention) gate_forward(s);
+    }
+}
+
 // ---- attention: q, k, v -> [Norm] -> RoPE -> softmax(q k^T / sqrt(D)) v -> o --------------------
 
 template <class T>
@@ -121,13 +134,20 @@ template <class T>
 void Model<T>::mlp_module_forward(int s, T* a, const T* x_tilde) {
     const SubLayerIds& ids = table_.sublayers[s];
     const Views& v = act_.sublayers[s];
-    const int R = rows(), F = config_.ffn;
     project(ids.gate_norm ? v.gate_in : v.gate, x_tilde, ids.gate);
     project(ids.up_norm ? v.up_in : v.up, x_tilde, ids.up);
+    gate_forward(s);
+    project(a, v.h, ids.down);
+}
+
+template <class T>
+void Model<T>::gate_forward(int s) {
+    const SubLayerIds& ids = table_.sublayers[s];
+    const Views& v = act_.sublayers[s];
+    const int R = rows(), F = config_.ffn;
     if (ids.gate_norm) norm_forward(v.gate, v.gate_norm, v.gate_in, ids.gate_norm, R, F);
     if (ids.up_norm) norm_forward(v.up, v.up_norm, v.up_in, ids.up_norm, R, F);
     swiglu_forward(v.h, v.gate, v.up, size_t(R) * F);
-    project(a, v.h, ids.down);
 }
 
 template <class T>
@@ -171,7 +191,10 @@ void Model<T>::backward(double divisor) {
     if (table_.final_norm)
         norm_backward(act_.d_stream, act_.d_stream, hidden(sublayer_count()), act_.final_norm,
                       table_.final_norm, R, C);
-    for (int s = sublayer_count() - 1; s >= 0; s--) sublayer_backward(s, hidden(s));
+    for (int s = sublayer_count() - 1; s >= 0; s--) {
+        recompute(s, hidden(s));
+        sublayer_backward(s, hidden(s));
+    }
     if (table_.embedding_norm)
         norm_backward(act_.d_stream, act_.d_stream, act_.embedded, act_.embedding_norm,
                       table_.embedding_norm, R, C);

@@ -76,9 +76,11 @@ class Model {
 
     const T* sublayer_forward(int s, const T* x);
     void sublayer_backward(int s, const T* x);
+    void recompute(int s, const T* x);
     void attention_module_forward(int s, T* a, const T* x_tilde);
     void attention_module_backward(int s, T* d_x_tilde, const T* d_a, const T* x_tilde);
     void mlp_module_forward(int s, T* a, const T* x_tilde);
+    void gate_forward(int s);
     void mlp_module_backward(int s, T* d_x_tilde, const T* d_a, const T* x_tilde);
 
     void norm_forward(T* y, NormStats<T> stats, const T* x, NormIds ids, int rows, int width,

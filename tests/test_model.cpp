@@ -396,6 +396,57 @@ TEST_CASE("same seed and threads: identical bits", "[model]") {
         }
 }
 
+// Gradients of one step, tensor by tensor.
+template <class Real>
+std::vector<std::vector<double>> gradients_with(ModelConfig config, Recompute recompute) {
+    config.recompute = recompute;
+    Model<Real> model(config, 2, 9);
+    model.initialise(3);
+    model.load(batch_of(2, 9, 256, 1));
+    model.zero_loss();
+    model.zero_gradients();
+    model.forward();
+    model.backward(18);
+    std::vector<std::vector<double>> result;
+    for (int id = 0; id < static_cast<int>(model.table().rows.size()); id++)
+        result.push_back(model.gradient_values(id));
+    return result;
+}
+
+TEST_CASE("what is computed again has the bits of what is kept", "[model]") {
+    for (const std::string norm : {"post", "pre", "peri", "output", "input-main", "olmo2", "keel",
+                                   "simple", "mix", "deep", "peri:1,simple:1,post:1,olmo2:1"})
+        for (const bool layernorm : {false, true})
+            for (const Recompute recompute : {Recompute::norms, Recompute::sublayers}) {
+                ModelConfig config = sized("tiny", norm, 256);
+                config.layernorm = layernorm;
+                CAPTURE(norm, layernorm, static_cast<int>(recompute));
+                const auto kept = gradients_with<float>(config, Recompute::none);
+                CHECK(gradients_with<float>(config, recompute) == kept);
+                CHECK(largest(kept[0]) > 0);
+            }
+    const ModelConfig peri = sized("tiny", "peri", 256);
+    CHECK(gradients_with<bf16>(peri, Recompute::sublayers) ==
+          gradients_with<bf16>(peri, Recompute::none));
+}
+
+// Of 12 layers of Peri-LN, per row and in floats, C = 128 and F = 3 C: attention keeps x~, q, k, v,
+// the context, a and y, the MLP x~, gate, up, h, a and y.
+TEST_CASE("memory of what is computed again", "[model]") {
+    ModelConfig config = sized("small", "peri", 256);
+    const auto activations = [&](Recompute recompute) {
+        config.recompute = recompute;
+        return plan_memory<float>(config, 16, 128, 2).activations;
+    };
+    const size_t RC = size_t(16) * 128 * 128 * sizeof(float), stats = size_t(16) * 128 * 4;
+    const size_t all = activations(Recompute::none);
+    // x~ twice and h once a layer; x~ and h once for all
+    CHECK(all - activations(Recompute::norms) == 12 * 5 * RC - 4 * RC);
+    // all but y twice a layer, with two norms' rstd and lse; the MLP's once for all
+    CHECK(all - activations(Recompute::sublayers) ==
+          12 * (17 * RC + 8 * stats) - (11 * RC + 2 * stats));
+}
+
 // Masters that were not the weights would show in the first update.
 TEST_CASE("a step at learning rate 0 changes no weight", "[model]") {
     for (const bool sgd : {false, true}) {
