@@ -95,7 +95,7 @@ train_cuda: $(BUILD)/train.o $(ORACLE) $(addprefix $(BUILD)/gpu/,$(GPU))
 
 # the same .cu files by the host's compiler, run thread by thread on the CPU (gpu/sim)
 SIMULATOR := $(addprefix $(BUILD)/sim/,$(GPU)) $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard gpu/sim/*.cpp))
-SIM_FLAGS := -Igpu/sim -Igpu $(if $(filter x86_64,$(shell uname -m)),-DFAST_SWITCH)
+SIM_FLAGS := -Igpu/sim -Igpu -Wno-unknown-pragmas -fno-strict-aliasing $(if $(filter x86_64,$(shell uname -m)),-DFAST_SWITCH)
 
 $(BUILD)/sim/%.o: gpu/%.cu $(BUILD)/flags | $(BUILD)/found
 	@mkdir -p $(@D)

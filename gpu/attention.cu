@@ -1,10 +1,11 @@
 #include <cmath>
 
+#include "attention.h"
 #include "device.h"
 #include "kernels.h"
 #include "parallel.h"
 
-// The plain path, for any head size: a warp takes a query (forward, dq) or a key (dk, dv) and meets
+// The plain path, for any type and head size: a warp takes a query (forward, dq) or a key (dk, dv) and meets
 // the others 32 at a time, a lane each; then a lane takes entries of the head. Sums have one writer
 // and a fixed order.
 
@@ -15,15 +16,6 @@ __device__ A infinity() {
     return static_cast<A>(HUGE_VAL);
 }
 
-// The keys that a query sees: begin <= j < end.
-struct Seen {
-    int begin, end;
-};
-
-__device__ inline Seen seen_by(int b, int t, const int* document, const AttentionShape& s) {
-    return {document ? document[size_t(b) * s.Tq + t] : 0, s.first + t + 1};
-}
-
 // The query of a warp that takes row (b,h,t), and the key/value head that it reads.
 struct Query {
     int b, h, t, kv;
@@ -32,11 +24,6 @@ struct Query {
 __device__ inline Query query_of(size_t row, const AttentionShape& s) {
     const int t = static_cast<int>(row % s.Tq), h = static_cast<int>(row / s.Tq % s.H);
     return {static_cast<int>(row / s.Tq / s.H), h, t, h / (s.H / s.KV)};
-}
-
-// Entry (b,t,h) of a (B,T,H,D) array.
-__device__ inline size_t at(int b, int t, int h, int T_, int H, int D) {
-    return ((size_t(b) * T_ + t) * H + h) * D;
 }
 
 template <class A, class T>
@@ -86,12 +73,28 @@ __global__ void attention_forward_kernel(T* out, Accum<T>* lse, const T* q, cons
     if (lane == 0) lse[row] = most + log(sum);
 }
 
-// With p recomputed from lse and delta_i = dout_i . out_i:
+// delta_i = dout_i . out_i
+template <class T>
+__global__ void attention_delta_kernel(Accum<T>* delta, const T* dout, const T* out,
+                                       AttentionShape s) {
+    using A = Accum<T>;
+    const size_t row = row_of_warp();  // (b, h, t)
+    if (row >= size_t(s.B) * s.H * s.Tq) return;
+    const Query i = query_of(row, s);
+    const size_t query = at(i.b, i.t, i.h, s.Tq, s.H, s.D);
+    A mine = 0;
+    for (int d = lane_of_thread(); d < s.D; d += warp_size)
+        mine += A(dout[query + d]) * out[query + d];
+    mine = warp_sum(mine);
+    if (lane_of_thread() == 0) delta[row] = mine;
+}
+
+// With p recomputed from lse:
 //   ds_ij = p_ij (dout_i . v_j - delta_i) / sqrt(D),   dq_i = sum_j ds_ij k_j
 template <class T>
-__global__ void attention_dq_kernel(T* dq, Accum<T>* delta, const T* dout, const T* out, const T* q,
-                                    const T* k, const T* v, const Accum<T>* lse,
-                                    const int* document, AttentionShape s) {
+__global__ void attention_dq_kernel(T* dq, const T* dout, const T* q, const T* k, const T* v,
+                                    const Accum<T>* lse, const Accum<T>* delta, const int* document,
+                                    AttentionShape s) {
     using A = Accum<T>;
     DYNAMIC_SHARED(A, shared);
     const size_t row = row_of_warp();  // (b, h, t)
@@ -102,13 +105,7 @@ __global__ void attention_dq_kernel(T* dq, Accum<T>* delta, const T* dout, const
     const size_t query = at(b, t, h, s.Tq, s.H, D);
     const A scale = 1 / sqrt(A(D));
     A* const sum_dsk = shared + (threadIdx.x / warp_size) * D;
-    A mine = 0;
-    for (int d = lane; d < D; d += warp_size) {
-        sum_dsk[d] = 0;
-        mine += A(dout[query + d]) * out[query + d];
-    }
-    const A delta_i = warp_sum(mine);
-    if (lane == 0) delta[row] = delta_i;
+    for (int d = lane; d < D; d += warp_size) sum_dsk[d] = 0;
 
     for (int j0 = seen.begin; j0 < seen.end; j0 += warp_size) {
         const int j = j0 + lane;
@@ -116,7 +113,7 @@ __global__ void attention_dq_kernel(T* dq, Accum<T>* delta, const T* dout, const
         if (j < seen.end) {
             const size_t key = at(b, j, kv, s.Tk, s.KV, D);
             const A p = exp(scale * dot<A>(q + query, k + key, D) - lse[row]);
-            ds = scale * p * (dot<A>(dout + query, v + key, D) - delta_i);
+            ds = scale * p * (dot<A>(dout + query, v + key, D) - delta[row]);
         }
         for (int d0 = 0; d0 < D; d0 += warp_size) {
             const int d = d0 + lane;
@@ -156,7 +153,7 @@ __global__ void attention_dkv_kernel(T* dk, T* dv, const T* dout, const T* q, co
             A p = 0, ds = 0;
             if (t < s.Tq && seen_by(b, t, document, s).begin <= j) {
                 const size_t query = at(b, t, h, s.Tq, s.H, D);
-                const size_t entry = (size_t(b) * s.H + h) * s.Tq + t;
+                const size_t entry = entry_at(b, h, t, s);
                 p = exp(scale * dot<A>(q + query, k + key, D) - lse[entry]);
                 ds = scale * p * (dot<A>(dout + query, v + key, D) - delta[entry]);
             }
@@ -191,6 +188,8 @@ size_t attention_workspace(AttentionShape s) {
 template <class T>
 void attention_forward(T* out, Accum<T>* lse, const T* q, const T* k, const T* v,
                        const int* document, AttentionShape s) {
+    if constexpr (std::is_same_v<T, bf16>)
+        if (tiles_take(s.D)) return attention_tiles_forward(out, lse, q, k, v, document, s);
     launch(attention_forward_kernel<T>, blocks_for_rows(size_t(s.B) * s.H * s.Tq), block_size,
            warps_in_block * s.D * sizeof(Accum<T>), out, lse, q, k, v, document, s);
 }
@@ -199,12 +198,17 @@ template <class T>
 void attention_backward(T* dq, T* dk, T* dv, const T* dout, const T* out, const T* q, const T* k,
                         const T* v, const Accum<T>* lse, const int* document, AttentionShape s) {
     Accum<T>* const delta = static_cast<Accum<T>*>(workspace<T>(attention_workspace<T>(s)));
+    const dim3 queries = blocks_for_rows(size_t(s.B) * s.H * s.Tq);
+    const dim3 keys = blocks_for_rows(size_t(s.B) * s.Tk * s.KV);
+    launch(attention_delta_kernel<T>, queries, block_size, 0, delta, dout, out, s);
+    if constexpr (std::is_same_v<T, bf16>)
+        if (tiles_take(s.D))
+            return attention_tiles_backward(dq, dk, dv, dout, q, k, v, lse, delta, document, s);
     const size_t of_head = warps_in_block * s.D * sizeof(Accum<T>);
-    launch(attention_dq_kernel<T>, blocks_for_rows(size_t(s.B) * s.H * s.Tq), block_size, of_head,
-           dq, delta, dout, out, q, k, v, lse, document, s);
-    launch(attention_dkv_kernel<T>, blocks_for_rows(size_t(s.B) * s.Tk * s.KV), block_size,
-           2 * of_head, dk, dv, dout, q, k, v, lse, static_cast<const Accum<T>*>(delta), document,
-           s);
+    launch(attention_dq_kernel<T>, queries, block_size, of_head, dq, dout, q, k, v, lse, delta,
+           document, s);
+    launch(attention_dkv_kernel<T>, keys, block_size, 2 * of_head, dk, dv, dout, q, k, v, lse,
+           delta, document, s);
 }
 
 #define INSTANTIATE(T)                                                                             \
