@@ -32,16 +32,26 @@ cudaStream_t stream();
 
 #ifdef __CUDACC__
 
+// A grid, and the line that launches it.
+struct Grid {
+    dim3 size;
+    const char* file;
+    int line;
+    Grid(dim3 s, const char* f = __builtin_FILE(), int l = __builtin_LINE())
+        : size(s), file(f), line(l) {}
+};
+
 // Starts kernel(arguments...) on grid x block threads with so many bytes of dynamic shared memory.
 template <class... Parameters, class... Arguments>
-void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,
+void launch(void (*kernel)(Parameters...), Grid grid, dim3 block, size_t shared_bytes,
             Arguments... arguments) {
     if (shared_bytes > 48 * 1024)  // more must be asked for
         CUDA_CHECK(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
                                         cudaFuncAttributeMaxDynamicSharedMemorySize,
                                         static_cast<int>(shared_bytes)));
-    kernel<<<grid, block, shared_bytes, stream()>>>(arguments...);
-    CUDA_CHECK(cudaGetLastError());
+    kernel<<<grid.size, block, shared_bytes, stream()>>>(arguments...);
+    if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess)
+        cuda_failed("launch", grid.file, grid.line, cudaGetErrorString(error));
 }
 
 #define DYNAMIC_SHARED(type, name)                                 \
