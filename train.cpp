@@ -239,6 +239,7 @@ int train(RunConfig run) {
         std::printf("floor       %.4f nats a token: no model can do better\n", floor);
     const std::string directory = run.out.empty() ? default_directory(run.model.norm) : run.out;
     MetricsFile metrics(directory);
+    save(directory + "/config.json", run.json);
     Progress progress(run.schedule.steps, run.quiet);
     std::printf("out         %s\n\n", directory.c_str());
 

@@ -1,4 +1,4 @@
-// The command line: every flag of ./train, its default and its check.
+// The command line and the settings file: every flag of ./train, its default and its check.
 #pragma once
 
 #include <optional>
@@ -30,6 +30,8 @@ struct RunConfig {
     std::string out;  // "": runs/<date>-<norm>
     int val_every = 100, val_batches = 8;
     bool quiet = false, verbose = false, dry_run = false;
+
+    std::string json;  // the settings file that repeats the run
 };
 
 // Nothing when only --help was asked for (and printed). Throws UserError: one sentence naming the

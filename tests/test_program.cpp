@@ -85,6 +85,29 @@ TEST_CASE("a run on the stories prints its floor", "[program]") {
     CHECK_THAT(r.out, contains("y = x + Norm(Module(Norm(x)))"));
 }
 
+TEST_CASE("--config with a run's config.json repeats the run", "[program]") {
+    const TemporaryDirectory folder;
+    // every column but the two that tell time
+    const auto metrics = [&](const std::string& run) {
+        std::istringstream rows(read(folder / run + "/metrics.csv"));
+        std::vector<std::string> timeless;
+        for (std::string row; std::getline(rows, row);)
+            timeless.push_back(row.substr(0, row.rfind(',', row.rfind(',') - 1)));
+        return timeless;
+    };
+    const std::string flags = quick + "--tune off --norm pre --seed 3 --lr 1.7e-3 --out ";
+    REQUIRE(train(folder, flags + folder / "first").code == 0);
+    const std::string repeat = "--config " + folder / "first/config.json" + " --out ";
+    const Result again = train(folder, repeat + folder / "again");
+    CAPTURE(again.out, again.err);
+    REQUIRE(again.code == 0);
+    REQUIRE(metrics("first").size() == 5);
+    CHECK(metrics("again") == metrics("first"));
+    CHECK(read(folder / "again/config.json") == read(folder / "first/config.json"));
+    REQUIRE(train(folder, repeat + folder / "other --seed 4").code == 0);
+    CHECK(metrics("other") != metrics("first"));
+}
+
 TEST_CASE("--precision bf16 trains", "[program]") {
     const TemporaryDirectory folder;
     const std::string flags = quick + "--steps 40 --precision bf16 --out " + folder / "run";
@@ -169,6 +192,8 @@ TEST_CASE("mistakes are answered in one sentence with cause and remedy, exit cod
         {"--batch 1048576 --seq 8192", "2^24", "choose less"},
         {"--layers 1000 --width 65536 --ffn 262144", "MiB", "choose a smaller"},
         {"--norm", "norm", "--help"},
+        {"--config " + folder / "none.json", "none.json", "give the path"},
+        {"--config " + folder.write("run.json", "{\"heads\": 3}"), "run.json", "choose a divisor"},
     };
     for (const Mistake& m : mistakes) {
         const std::string out = folder / "new";
