@@ -9,11 +9,13 @@
 #include <fstream>
 #include <sstream>
 
+#include "accumulate.h"
 #include "check.h"
 #include "flags.h"
 #include "generate.h"
 #include "metrics.h"
 #include "probe.h"
+#include "report.h"
 
 using namespace peri;
 
@@ -33,53 +35,7 @@ std::string default_directory(const std::string& norm) {
     return std::string("runs/") + date + "-" + norm;
 }
 
-// ---- what is printed before a run ---------------------------------------------------------------
-
-void print_settings(const RunConfig& run) {
-    const ModelConfig& m = run.model;
-    const TensorTable table = tensor_table(m);
-    const double millions = 1e-6 * static_cast<double>(table.parameters());
-    const double without = millions - 1e-6 * static_cast<double>(table.embedding_parameters());
-    std::printf("norm        %s\n", m.norm.c_str());
-    const Placement* previous = nullptr;
-    for (const Placement& p : m.placement) {
-        if (previous && previous->name == p.name) continue;
-        std::printf("            %s: %s, qk-norm %s   (%s)\n", p.name, equation(p).c_str(),
-                    to_string(p.qk), p.source);
-        previous = &p;
-    }
-    std::printf("            %s with eps %g, embedding norm %s, final norm %s%s\n",
-                m.layernorm ? "LayerNorm" : "RMSNorm", m.norm_eps, m.embedding_norm ? "on" : "off",
-                m.final_norm ? "on" : "off", m.freeze_output_gamma ? ", output norms frozen" : "");
-    std::printf(
-        "model       %d layers, width %d, %d heads of %d (%d key/value), MLP %d, vocabulary %d\n",
-        m.layers, m.width, m.heads, m.head_size(), m.kv_heads, m.ffn, m.vocab);
-    std::printf("parameters  %.2f M, %.2f M without embedding and head\n", millions, without);
-    const Schedule& schedule = run.schedule;
-    std::printf("training    %lld steps of %d x %d tokens, seed %llu, init %s\n",
-                static_cast<long long>(schedule.steps), run.batch, run.seq,
-                static_cast<unsigned long long>(run.seed), run.init.c_str());
-    std::printf("            learning rate %g, %s to %g, after %g %% warmup\n", schedule.peak,
-                run.decay.c_str(), schedule.peak * schedule.lowest, 100 * schedule.warmup);
-    const OptimizerSettings& o = run.optimizer;
-    if (o.sgd)
-        std::printf("            SGD, momentum %g", o.momentum);
-    else
-        std::printf("            AdamW, betas %g %g", o.beta1, o.beta2);
-    std::printf(", weight decay %g, clip %g, %s\n", o.weight_decay, o.clip,
-                run.bf16 ? "bf16 with fp32 master weights" : "fp32");
-}
-
-template <class T>
-void print_memory(const RunConfig& run) {
-    const MemoryPlan plan = plan_memory<T>(run.model, run.batch, run.seq, run.optimizer.moments());
-    const auto mib = [](size_t bytes) { return static_cast<double>(bytes) / (1 << 20); };
-    std::printf(
-        "memory      %.1f MiB: weights %.1f, gradients %.1f, optimizer %.1f, activations %.1f, "
-        "workspace %.1f\n",
-        mib(plan.total()), mib(plan.weights), mib(plan.gradients), mib(plan.optimizer),
-        mib(plan.activations), mib(plan.workspace));
-}
+// ---- before a run -------------------------------------------------------------------------------
 
 template <class T>
 void check_memory(const RunConfig& run) {
@@ -96,13 +52,14 @@ void check_memory(const RunConfig& run) {
 
 template <class T>
 double validation_loss(Model<T>& model, const Data& data, const RunConfig& run) {
+    int64_t labels = 0;
     model.zero_loss();
     for (int i = 0; i < run.val_batches; i++) {
-        model.load(data.validation(i, run.batch, run.seq));
-        model.forward();
-        model.evaluate(double(run.batch) * run.seq * run.val_batches);
+        const Batch batch = data.validation(i, run.sequences(), run.seq);
+        labels += label_count(batch);
+        forward_evaluate(model, batch, run.batch);
     }
-    return model.loss();
+    return model.loss() / static_cast<double>(labels);
 }
 
 template <class T>
@@ -161,14 +118,13 @@ Outcome training_loop(Model<T>& model, Optimizer<T>& optimizer, const Data& data
                       const RunConfig& run, MetricsFile& metrics, Progress& progress) {
     std::deque<double> last;
     Outcome outcome;
-    const int64_t tokens = int64_t(run.batch) * run.seq;
+    const int64_t tokens = int64_t(run.sequences()) * run.seq;
     for (int64_t step = 1; step <= run.schedule.steps; step++) {
         const double start = seconds_now(), lr = learning_rate(run.schedule, step);
-        model.load(data.training(run.seed, step, run.batch, run.seq));
+        const Batch batch = data.training(run.seed, step, run.sequences(), run.seq);
         model.zero_loss();
         model.zero_gradients();
-        model.forward();
-        model.backward(static_cast<double>(tokens));
+        forward_backward(model, batch, run.batch);
         optimizer.step(lr);
 
         const double loss = model.loss(), norm = optimizer.gradient_norm();
@@ -234,7 +190,7 @@ int train(RunConfig run) {
     Model<T> model(run.model, run.batch, run.seq);
     model.initialise(run.seed);
     Optimizer<T> optimizer(model, run.optimizer);
-    const double floor = data->floor(run.val_batches, run.batch, run.seq);
+    const double floor = data->floor(run.val_batches, run.sequences(), run.seq);
     if (std::isfinite(floor))
         std::printf("floor       %.4f nats a token: no model can do better\n", floor);
     const std::string directory = run.out.empty() ? default_directory(run.model.norm) : run.out;

@@ -33,7 +33,8 @@ const Flag table[] = {
     {"model", "norm-eps", number, "1e-5", "eps inside every norm"},
     {"data", "data", text, "", "a text file (read as bytes), or token shards such as 'shards/*.bin' (default: the built-in stories)"},
     {"data", "val-data", text, "", "likewise, for validation (default: the last 5 % of --data)"},
-    {"data", "batch", number, "16", "sequences a step"},
+    {"data", "batch", number, "16", "sequences computed at once"},
+    {"data", "accumulate", number, "1", "how many such batches make a step: their gradients sum, memory is that of one"},
     {"data", "seed", number, "1", "of weights and batches"},
     {"training", "steps", number, "200", "optimizer steps"},
     {"training", "lr", number, "4e-3", "peak learning rate"},
@@ -172,6 +173,7 @@ void read_data_and_run(RunConfig& run, const Settings& flags) {
     run.data = text_or_nothing(flags, "data");
     run.val_data = text_or_nothing(flags, "val-data");
     run.batch = static_cast<int>(flags.integer("batch", 1, 1 << 20));
+    run.accumulate = static_cast<int>(flags.integer("accumulate", 1, 1 << 20));
     run.seed = static_cast<uint64_t>(flags.integer("seed", 0, 9e15));
     run.out = text_or_nothing(flags, "out");
     run.val_every = static_cast<int>(flags.integer("val-every", 0, 1e9));
@@ -181,14 +183,23 @@ void read_data_and_run(RunConfig& run, const Settings& flags) {
     run.dry_run = flags.on("dry-run");
 }
 
+// Numbers of a batch are counted in int, and a step's tokens lie in the host's memory.
+void check_batch(const RunConfig& run) {
+    const int64_t tokens = int64_t(run.batch) * run.seq;
+    const std::string at_once =
+        "--batch " + std::to_string(run.batch) + " times --seq " + std::to_string(run.seq);
+    if (tokens > 1 << 24) throw UserError(at_once + " is more than 2^24 tokens: choose less");
+    if (tokens * run.accumulate > 1 << 28)
+        throw UserError(at_once + " times --accumulate " + std::to_string(run.accumulate) +
+                        " is more than 2^28 tokens a step: choose less");
+}
+
 RunConfig read_run(const Settings& flags) {
     RunConfig run;
     read_model(run, flags);
     read_training(run, flags);
     read_data_and_run(run, flags);
-    if (int64_t(run.batch) * run.seq > 1 << 24)
-        throw UserError("--batch " + std::to_string(run.batch) + " times --seq " +
-                        std::to_string(run.seq) + " is more than 2^24 tokens: choose less");
+    check_batch(run);
     run.model.vocab = run.vocab ? run.vocab : 256;
     resolve(run.model, run.qk_norm, run.embedding_norm, run.final_norm);
     run.json = flags.json(not_saved);

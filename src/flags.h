@@ -17,8 +17,9 @@ struct RunConfig {
     int vocab = 0;  // 0: what the data needs
 
     std::string data, val_data;  // "": the built-in stories; the last 5 %
-    int batch = 16, seq = 128;
+    int batch = 16, accumulate = 1, seq = 128;
     uint64_t seed = 1;
+    int sequences() const { return batch * accumulate; }  // of a step
 
     Schedule schedule;
     std::string decay, init;  // as the user wrote them
