@@ -11,6 +11,7 @@
 
 #include "accumulate.h"
 #include "check.h"
+#include "fit.h"
 #include "flags.h"
 #include "generate.h"
 #include "metrics.h"
@@ -33,19 +34,6 @@ std::string default_directory(const std::string& norm) {
     const std::time_t now = std::time(nullptr);
     std::strftime(date, sizeof date, "%Y-%m-%d-%H%M%S", std::localtime(&now));
     return std::string("runs/") + date + "-" + norm;
-}
-
-// ---- before a run -------------------------------------------------------------------------------
-
-template <class T>
-void check_memory(const RunConfig& run) {
-    const size_t needed =
-        plan_memory<T>(run.model, run.batch, run.seq, run.optimizer.moments()).total();
-    const size_t left = device_memory_left<T>();
-    if (left && needed > left)
-        throw UserError("this run needs " + std::to_string(needed >> 20) + " MiB and there are " +
-                        std::to_string(left >> 20) +
-                        " MiB left: choose a smaller --batch, --seq or --size");
 }
 
 // ---- one run ------------------------------------------------------------------------------------
@@ -177,20 +165,11 @@ void tune(Model<T>& model, const RunConfig& run, const std::string& directory) {
 }
 
 template <class T>
-int train(RunConfig run) {
-    if (run.threads) set_threads(run.threads);
-    std::printf("backend     %s\n", backend_description().c_str());
-    const std::unique_ptr<Data> data = open_data(run);
-    print_settings(run);
-    print_memory<T>(run);
-    std::printf("data        %s\n", data->describe().c_str());
-    if (run.dry_run) return exit_done;
-    check_memory<T>(run);
-
+int train(const RunConfig& run, const Data& data) {
     Model<T> model(run.model, run.batch, run.seq);
     model.initialise(run.seed);
     Optimizer<T> optimizer(model, run.optimizer);
-    const double floor = data->floor(run.val_batches, run.sequences(), run.seq);
+    const double floor = data.floor(run.val_batches, run.sequences(), run.seq);
     if (std::isfinite(floor))
         std::printf("floor       %.4f nats a token: no model can do better\n", floor);
     const std::string directory = run.out.empty() ? default_directory(run.model.norm) : run.out;
@@ -200,15 +179,36 @@ int train(RunConfig run) {
     std::printf("out         %s\n\n", directory.c_str());
 
     if (run.tune) tune(model, run, directory);
-    const std::vector<double> start = held_out_variance(model, *data, run);
-    const Outcome outcome = training_loop(model, optimizer, *data, run, metrics, progress);
-    const double val_loss = validation_loss(model, *data, run);
-    if (!outcome.diverged) print_summary(model, *data, run, start, directory);
+    const std::vector<double> start = held_out_variance(model, data, run);
+    const Outcome outcome = training_loop(model, optimizer, data, run, metrics, progress);
+    const double val_loss = validation_loss(model, data, run);
+    if (!outcome.diverged) print_summary(model, data, run, start, directory);
     if (std::isfinite(floor))
         std::printf("validation loss is %.1f %% above the floor of %.4f\n",
                     100 * (val_loss / floor - 1), floor);
     std::printf("final train loss %.4f\nfinal val loss %.4f\n", outcome.train_loss, val_loss);
     return outcome.diverged ? exit_diverged : exit_done;
+}
+
+// What is known before anything is allocated, then the run.
+template <class T>
+int start(RunConfig run) {
+    if (run.threads) set_threads(run.threads);
+    set_tf32(run.precision == Precision::tf32);
+    const bool planned = run.dry_run && run.memory;  // for a device that this machine need not have
+    if (!planned) std::printf("backend     %s\n", backend_description().c_str());
+    const std::unique_ptr<Data> data = run.dry_run && run.vocab ? nullptr : open_data(run);
+    print_settings(run);
+    print_memory<T>(run);
+    if (data) std::printf("data        %s\n", data->describe().c_str());
+    if (run.dry_run) return exit_done;
+    check_memory<T>(run);
+    try {
+        return train<T>(run, *data);
+    } catch (const OutOfMemory& e) {  // the plan said that it fits: suggest less than that
+        const size_t less = plan<T>(run).total() - 1, left = device_memory_left<T>();
+        throw UserError(e.shortage + ": " + what_fits<T>(run, left ? std::min(left, less) : less));
+    }
 }
 
 }  // namespace
@@ -217,7 +217,7 @@ int main(int argc, char** argv) {
     try {
         const std::optional<RunConfig> run = parse_flags(argc, argv);
         if (!run) return exit_done;
-        return run->bf16 ? train<bf16>(*run) : train<float>(*run);
+        return run->precision == Precision::bf16 ? start<bf16>(*run) : start<float>(*run);
     } catch (const UserError& e) {
         std::fprintf(stderr, "train: %s\n", e.what());
         return exit_user;

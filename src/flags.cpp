@@ -47,7 +47,7 @@ const Flag table[] = {
     {"training", "beta1", number, "0.9", "AdamW"},
     {"training", "beta2", number, "0.95", "AdamW"},
     {"training", "momentum", number, "0.9", "SGD"},
-    {"training", "precision", text, "fp32", "fp32, bf16 (matrices and activations; sums, gradients, moments and master weights stay fp32)"},
+    {"training", "precision", text, "fp32", "fp32, tf32 (fp32 with products in tf32, on NVIDIA GPUs), bf16 (matrices and activations; sums, gradients, moments and master weights stay fp32)"},
     {"training", "threads", number, "0", "CPU threads; 0: all"},
     {"training", "tune", text, "on", "on, off: time the libraries for the matrix products, use the faster (its choice changes the last bits)"},
     {"run", "config", text, "", "a file of settings, such as a run's config.json; flags override it (a switch by --layernorm=false)"},
@@ -56,13 +56,15 @@ const Flag table[] = {
     {"run", "val-batches", number, "8", "held-out batches of a validation"},
     {"run", "quiet", toggle, "", "only the summary"},
     {"run", "verbose", toggle, "", "also print which library computes which product"},
-    {"run", "dry-run", toggle, "", "print parameters and memory, allocate nothing"},
+    {"run", "dry-run", toggle, "", "print parameters, memory and what fits; allocate nothing; with --vocab, read no data"},
+    {"run", "memory", number, "", "plan for a device of so many GB (10^9 bytes) instead of what this one has left"},
     {"run", "help", toggle, "", "this text"},
 };
 // clang-format on
 
 // What is not a setting of the run itself: a repetition of it would choose its own.
-const std::set<std::string> not_saved = {"config", "out", "quiet", "verbose", "dry-run", "help"};
+const std::set<std::string> not_saved = {"config",  "out",    "quiet", "verbose",
+                                         "dry-run", "memory", "help"};
 
 cxxopts::Options declare() {
     cxxopts::Options options("train", "Trains a Transformer with its norms placed as you say.\n");
@@ -164,7 +166,9 @@ void read_training(RunConfig& run, const Settings& flags) {
     s.beta1 = flags.number("beta1", 0, 0.999999);
     s.beta2 = flags.number("beta2", 0, 0.999999);
     s.momentum = flags.number("momentum", 0, 0.999999);
-    run.bf16 = one_of<bool>(flags, "precision", {{"fp32", false}, {"bf16", true}});
+    run.precision = one_of<Precision>(
+        flags, "precision",
+        {{"fp32", Precision::fp32}, {"tf32", Precision::tf32}, {"bf16", Precision::bf16}});
     run.tune = one_of<bool>(flags, "tune", {{"on", true}, {"off", false}});
     run.threads = static_cast<int>(flags.integer("threads", 0, 4096));
 }
@@ -178,17 +182,19 @@ void read_data_and_run(RunConfig& run, const Settings& flags) {
     run.out = text_or_nothing(flags, "out");
     run.val_every = static_cast<int>(flags.integer("val-every", 0, 1e9));
     run.val_batches = static_cast<int>(flags.integer("val-batches", 1, 1 << 20));
+    if (flags.given("memory"))
+        run.memory = static_cast<size_t>(1e9 * flags.number("memory", 1e-3, 1e6));
     run.quiet = flags.on("quiet");
     run.verbose = flags.on("verbose");
     run.dry_run = flags.on("dry-run");
 }
 
-// Numbers of a batch are counted in int, and a step's tokens lie in the host's memory.
+// A step's tokens lie in the host's memory.
 void check_batch(const RunConfig& run) {
     const int64_t tokens = int64_t(run.batch) * run.seq;
     const std::string at_once =
         "--batch " + std::to_string(run.batch) + " times --seq " + std::to_string(run.seq);
-    if (tokens > 1 << 24) throw UserError(at_once + " is more than 2^24 tokens: choose less");
+    if (tokens > most_tokens) throw UserError(at_once + " is more than 2^24 tokens: choose less");
     if (tokens * run.accumulate > 1 << 28)
         throw UserError(at_once + " times --accumulate " + std::to_string(run.accumulate) +
                         " is more than 2^28 tokens a step: choose less");

@@ -10,6 +10,11 @@
 
 namespace peri {
 
+// How numbers are stored, and matrix products computed (tf32: stored as fp32).
+enum class Precision { fp32, tf32, bf16 };
+
+constexpr int most_tokens = 1 << 24;  // --batch times --seq: kernels count them in int
+
 struct RunConfig {
     ModelConfig model;
     std::string qk_norm = "auto";
@@ -24,13 +29,14 @@ struct RunConfig {
     Schedule schedule;
     std::string decay, init;  // as the user wrote them
     OptimizerSettings optimizer;
-    bool bf16 = false;  // matrices and activations; otherwise float
-    int threads = 0;    // 0: all
-    bool tune = true;   // choose the fastest products by measuring
+    Precision precision = Precision::fp32;
+    int threads = 0;   // 0: all
+    bool tune = true;  // choose the fastest products by measuring
 
     std::string out;  // "": runs/<date>-<norm>
     int val_every = 100, val_batches = 8;
     bool quiet = false, verbose = false, dry_run = false;
+    size_t memory = 0;  // bytes to plan for; 0: what the device has left
 
     std::string json;  // the settings file that repeats the run
 };

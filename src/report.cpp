@@ -2,9 +2,19 @@
 
 #include <cstdio>
 
-#include "model.h"
+#include "fit.h"
 
 namespace peri {
+
+namespace {
+
+const char* describe(Precision precision) {
+    return precision == Precision::bf16   ? "bf16 with fp32 master weights"
+           : precision == Precision::tf32 ? "fp32 with products in tf32"
+                                          : "fp32";
+}
+
+}  // namespace
 
 void print_settings(const RunConfig& run) {
     const ModelConfig& m = run.model;
@@ -39,18 +49,23 @@ void print_settings(const RunConfig& run) {
     else
         std::printf("            AdamW, betas %g %g", o.beta1, o.beta2);
     std::printf(", weight decay %g, clip %g, %s\n", o.weight_decay, o.clip,
-                run.bf16 ? "bf16 with fp32 master weights" : "fp32");
+                describe(run.precision));
 }
 
 template <class T>
 void print_memory(const RunConfig& run) {
-    const MemoryPlan plan = plan_memory<T>(run.model, run.batch, run.seq, run.optimizer.moments());
+    const MemoryPlan p = plan<T>(run);
     const auto mib = [](size_t bytes) { return static_cast<double>(bytes) / (1 << 20); };
     std::printf(
         "memory      %.1f MiB: weights %.1f, gradients %.1f, optimizer %.1f, activations %.1f, "
         "workspace %.1f\n",
-        mib(plan.total()), mib(plan.weights), mib(plan.gradients), mib(plan.optimizer),
-        mib(plan.activations), mib(plan.workspace));
+        mib(p.total()), mib(p.weights), mib(p.gradients), mib(p.optimizer), mib(p.activations),
+        mib(p.workspace));
+    if (!run.dry_run) return;
+    const size_t memory = memory_for<T>(run);
+    if (memory)
+        std::printf("of %.1f GB  %s\n", 1e-9 * static_cast<double>(memory),
+                    what_fits<T>(run, memory).c_str());
 }
 
 template void print_memory<float>(const RunConfig&);

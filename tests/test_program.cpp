@@ -160,13 +160,43 @@ TEST_CASE("--dry-run allocates nothing", "[program]") {
         CHECK_THAT(r.out, contains(part));
 }
 
+TEST_CASE("--memory plans for another device", "[program]") {
+    const TemporaryDirectory folder;
+    const Result r = train(folder,
+                           "--size 1.5b --precision bf16 --vocab 100277 --batch 8 --accumulate 32 "
+                           "--data none.bin --memory 141 --dry-run",
+                           "ulimit -v 4000000; OMP_NUM_THREADS=1");
+    CAPTURE(r.out, r.err);
+    CHECK(r.code == 0);
+    CHECK_THAT(r.out, contains("steps of 32 x 8 x 8192 tokens"));
+    CHECK_THAT(r.out, contains("of 141.0 GB"));
+    CHECK_THAT(r.out, contains("--batch 4 --accumulate 64 fits ("));
+    CHECK(r.out.find("backend") == std::string::npos);
+    const Result small = train(folder, quick + "--memory 0.002 --out " + folder / "run");
+    CHECK(small.code == 2);
+    CHECK_THAT(small.err, contains("this run needs "));
+}
+
 TEST_CASE("more memory than there is: a sentence, exit code 2", "[program]") {
     const TemporaryDirectory folder;
     const Result r = train(folder, "--size 1.5b --batch 1 --steps 1 --out " + folder / "run",
                            "ulimit -v 4000000; OMP_NUM_THREADS=1");
     CAPTURE(r.out, r.err);
     CHECK(r.code == 2);
-    CHECK_THAT(r.err, contains("choose a smaller"));
+    CHECK_THAT(r.err, contains("this run needs "));
+    CHECK_THAT(r.err, contains(" MiB left: --size "));
+    CHECK_THAT(r.err, contains(" fits ("));
+    CHECK_FALSE(fs::exists(folder / "run"));
+    // told that there is more: the allocation fails, and the answer is the same
+    const Result told =
+        train(folder, "--size 1.5b --batch 1 --steps 1 --memory 1000 --out " + folder / "run",
+              "ulimit -v 4000000; OMP_NUM_THREADS=1");
+    CAPTURE(told.err);
+    CHECK(told.code == 2);
+    CHECK_THAT(told.err, contains("has no memory for "));
+    CHECK_THAT(told.err, contains(" MiB are left): --size "));
+    CHECK_THAT(told.err, contains(" fits ("));
+    CHECK(std::count(told.err.begin(), told.err.end(), '\n') == 1);
     CHECK_FALSE(fs::exists(folder / "run"));
 }
 
@@ -216,7 +246,8 @@ TEST_CASE("mistakes are answered in one sentence with cause and remedy, exit cod
         {"peri", "peri", "--help"},
         {"--norm pre --freeze-output-gamma", "no output norm", "choose peri"},
         {"--seed 1.5", "--seed 1.5", "whole number"},
-        {"--precision fp16", "--precision fp16", "choose one of fp32, bf16"},
+        {"--precision fp16", "--precision fp16", "choose one of fp32, tf32, bf16"},
+        {"--precision tf32", "NVIDIA", "use fp32 or bf16"},
         {"--layers 1000000000", "--layers", "must be"},
         {"--batch 1048576 --seq 8192", "2^24", "choose less"},
         {"--batch 16 --seq 8192 --accumulate 1048576", "2^28", "choose less"},

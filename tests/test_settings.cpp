@@ -76,7 +76,7 @@ TEST_CASE("the settings file of a run repeats every value of it", "[settings]") 
     CHECK(again.model.norm == "post:1,peri:3");
     CHECK(again.model.norm_eps == 3e-7);
     CHECK(again.model.layernorm);
-    CHECK(again.bf16);
+    CHECK(again.precision == Precision::bf16);
     CHECK_FALSE(again.tune);
     CHECK(again.val_every == 0);
     CHECK(again.model.kv_heads == 1);
