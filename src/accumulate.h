@@ -1,6 +1,6 @@
-// Steps on batches that are larger than the model's memory: micro-batches of `micro` sequences, one
-// after the other, whose losses and gradients sum. However a batch is cut, its loss is the mean over
-// the labels of all of it, so the divisor is their number and not a micro-batch's.
+// Steps on batches that are larger than the model's memory: micro-batches of `micro` sequences,
+// one after the other, whose losses and gradients sum. However a batch is cut, its loss is the mean
+// over the labels of all of it, so the divisor is their number and not a micro-batch's.
 #pragma once
 
 #include "model.h"

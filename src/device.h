@@ -17,8 +17,8 @@ std::string backend_description();
 void set_threads(int n);
 int get_threads();
 
-// Whether products of float are computed in tf32 from now on: inputs rounded to 10 bits of fraction,
-// sums in fp32. Throws UserError where the backend has no tf32.
+// Whether products of float are computed in tf32 from now on: inputs rounded to 10 bits of
+// fraction, sums in fp32. Throws UserError where the backend has no tf32.
 void set_tf32(bool on);
 bool get_tf32();
 

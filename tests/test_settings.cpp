@@ -33,7 +33,8 @@ TEST_CASE("a settings file gives values, flags override them", "[settings]") {
     const TemporaryDirectory folder;
     const std::string file = folder.write(
         "run.json",
-        R"({"norm": "pre", "lr": 0.003, "layernorm": true, "layers": 3, "steps": 7, "quiet": true})");
+        R"({"norm": "pre", "lr": 0.003, "layernorm": true, "layers": 3, "steps": 7,
+            "quiet": true})");
     const RunConfig run = parse({"--config", file, "--steps", "9", "--seed", "4"});
     CHECK(run.model.norm == "pre");
     CHECK(run.schedule.peak == 0.003);
