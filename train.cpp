@@ -9,11 +9,14 @@
 #include <fstream>
 #include <sstream>
 
+#include "accumulate.h"
 #include "check.h"
+#include "fit.h"
 #include "flags.h"
 #include "generate.h"
 #include "metrics.h"
 #include "probe.h"
+#include "report.h"
 
 using namespace peri;
 
@@ -33,76 +36,18 @@ std::string default_directory(const std::string& norm) {
     return std::string("runs/") + date + "-" + norm;
 }
 
-// ---- what is printed before a run ---------------------------------------------------------------
-
-void print_settings(const RunConfig& run) {
-    const ModelConfig& m = run.model;
-    const TensorTable table = tensor_table(m);
-    const double millions = 1e-6 * static_cast<double>(table.parameters());
-    const double without = millions - 1e-6 * static_cast<double>(table.embedding_parameters());
-    std::printf("norm        %s\n", m.norm.c_str());
-    const Placement* previous = nullptr;
-    for (const Placement& p : m.placement) {
-        if (previous && previous->name == p.name) continue;
-        std::printf("            %s: %s, qk-norm %s   (%s)\n", p.name, equation(p).c_str(),
-                    to_string(p.qk), p.source);
-        previous = &p;
-    }
-    std::printf("            %s with eps %g, embedding norm %s, final norm %s%s\n",
-                m.layernorm ? "LayerNorm" : "RMSNorm", m.norm_eps, m.embedding_norm ? "on" : "off",
-                m.final_norm ? "on" : "off", m.freeze_output_gamma ? ", output norms frozen" : "");
-    std::printf(
-        "model       %d layers, width %d, %d heads of %d (%d key/value), MLP %d, vocabulary %d\n",
-        m.layers, m.width, m.heads, m.head_size(), m.kv_heads, m.ffn, m.vocab);
-    std::printf("parameters  %.2f M, %.2f M without embedding and head\n", millions, without);
-    const Schedule& schedule = run.schedule;
-    std::printf("training    %lld steps of %d x %d tokens, seed %llu, init %s\n",
-                static_cast<long long>(schedule.steps), run.batch, run.seq,
-                static_cast<unsigned long long>(run.seed), run.init.c_str());
-    std::printf("            learning rate %g, %s to %g, after %g %% warmup\n", schedule.peak,
-                run.decay.c_str(), schedule.peak * schedule.lowest, 100 * schedule.warmup);
-    const OptimizerSettings& o = run.optimizer;
-    if (o.sgd)
-        std::printf("            SGD, momentum %g", o.momentum);
-    else
-        std::printf("            AdamW, betas %g %g", o.beta1, o.beta2);
-    std::printf(", weight decay %g, clip %g, %s\n", o.weight_decay, o.clip,
-                run.bf16 ? "bf16 with fp32 master weights" : "fp32");
-}
-
-template <class T>
-void print_memory(const RunConfig& run) {
-    const MemoryPlan plan = plan_memory<T>(run.model, run.batch, run.seq, run.optimizer.moments());
-    const auto mib = [](size_t bytes) { return static_cast<double>(bytes) / (1 << 20); };
-    std::printf(
-        "memory      %.1f MiB: weights %.1f, gradients %.1f, optimizer %.1f, activations %.1f, "
-        "workspace %.1f\n",
-        mib(plan.total()), mib(plan.weights), mib(plan.gradients), mib(plan.optimizer),
-        mib(plan.activations), mib(plan.workspace));
-}
-
-template <class T>
-void check_memory(const RunConfig& run) {
-    const size_t needed =
-        plan_memory<T>(run.model, run.batch, run.seq, run.optimizer.moments()).total();
-    const size_t left = device_memory_left<T>();
-    if (left && needed > left)
-        throw UserError("this run needs " + std::to_string(needed >> 20) + " MiB and there are " +
-                        std::to_string(left >> 20) +
-                        " MiB left: choose a smaller --batch, --seq or --size");
-}
-
 // ---- one run ------------------------------------------------------------------------------------
 
 template <class T>
 double validation_loss(Model<T>& model, const Data& data, const RunConfig& run) {
+    int64_t labels = 0;
     model.zero_loss();
     for (int i = 0; i < run.val_batches; i++) {
-        model.load(data.validation(i, run.batch, run.seq));
-        model.forward();
-        model.evaluate(double(run.batch) * run.seq * run.val_batches);
+        const Batch batch = data.validation(i, run.sequences(), run.seq);
+        labels += label_count(batch);
+        forward_evaluate(model, batch, run.batch);
     }
-    return model.loss();
+    return model.loss() / static_cast<double>(labels);
 }
 
 template <class T>
@@ -161,14 +106,13 @@ Outcome training_loop(Model<T>& model, Optimizer<T>& optimizer, const Data& data
                       const RunConfig& run, MetricsFile& metrics, Progress& progress) {
     std::deque<double> last;
     Outcome outcome;
-    const int64_t tokens = int64_t(run.batch) * run.seq;
+    const int64_t tokens = int64_t(run.sequences()) * run.seq;
     for (int64_t step = 1; step <= run.schedule.steps; step++) {
         const double start = seconds_now(), lr = learning_rate(run.schedule, step);
-        model.load(data.training(run.seed, step, run.batch, run.seq));
+        const Batch batch = data.training(run.seed, step, run.sequences(), run.seq);
         model.zero_loss();
         model.zero_gradients();
-        model.forward();
-        model.backward(static_cast<double>(tokens));
+        forward_backward(model, batch, run.batch);
         optimizer.step(lr);
 
         const double loss = model.loss(), norm = optimizer.gradient_norm();
@@ -221,37 +165,50 @@ void tune(Model<T>& model, const RunConfig& run, const std::string& directory) {
 }
 
 template <class T>
-int train(RunConfig run) {
-    if (run.threads) set_threads(run.threads);
-    std::printf("backend     %s\n", backend_description().c_str());
-    const std::unique_ptr<Data> data = open_data(run);
-    print_settings(run);
-    print_memory<T>(run);
-    std::printf("data        %s\n", data->describe().c_str());
-    if (run.dry_run) return exit_done;
-    check_memory<T>(run);
-
+int train(const RunConfig& run, const Data& data) {
     Model<T> model(run.model, run.batch, run.seq);
     model.initialise(run.seed);
     Optimizer<T> optimizer(model, run.optimizer);
-    const double floor = data->floor(run.val_batches, run.batch, run.seq);
+    const double floor = data.floor(run.val_batches, run.sequences(), run.seq);
     if (std::isfinite(floor))
         std::printf("floor       %.4f nats a token: no model can do better\n", floor);
     const std::string directory = run.out.empty() ? default_directory(run.model.norm) : run.out;
     MetricsFile metrics(directory);
+    save(directory + "/config.json", run.json);
     Progress progress(run.schedule.steps, run.quiet);
     std::printf("out         %s\n\n", directory.c_str());
 
     if (run.tune) tune(model, run, directory);
-    const std::vector<double> start = held_out_variance(model, *data, run);
-    const Outcome outcome = training_loop(model, optimizer, *data, run, metrics, progress);
-    const double val_loss = validation_loss(model, *data, run);
-    if (!outcome.diverged) print_summary(model, *data, run, start, directory);
+    const std::vector<double> start = held_out_variance(model, data, run);
+    const Outcome outcome = training_loop(model, optimizer, data, run, metrics, progress);
+    const double val_loss = validation_loss(model, data, run);
+    if (!outcome.diverged) print_summary(model, data, run, start, directory);
     if (std::isfinite(floor))
         std::printf("validation loss is %.1f %% above the floor of %.4f\n",
                     100 * (val_loss / floor - 1), floor);
     std::printf("final train loss %.4f\nfinal val loss %.4f\n", outcome.train_loss, val_loss);
     return outcome.diverged ? exit_diverged : exit_done;
+}
+
+// What is known before anything is allocated, then the run.
+template <class T>
+int start(RunConfig run) {
+    if (run.threads) set_threads(run.threads);
+    set_tf32(run.precision == Precision::tf32);
+    const bool planned = run.dry_run && run.memory;  // for a device that this machine need not have
+    if (!planned) std::printf("backend     %s\n", backend_description().c_str());
+    const std::unique_ptr<Data> data = run.dry_run && run.vocab ? nullptr : open_data(run);
+    print_settings(run);
+    print_memory<T>(run);
+    if (data) std::printf("data        %s\n", data->describe().c_str());
+    if (run.dry_run) return exit_done;
+    check_memory<T>(run);
+    try {
+        return train<T>(run, *data);
+    } catch (const OutOfMemory& e) {  // the plan said that it fits: suggest less than that
+        const size_t less = plan<T>(run).total() - 1, left = device_memory_left<T>();
+        throw UserError(e.shortage + ": " + what_fits<T>(run, left ? std::min(left, less) : less));
+    }
 }
 
 }  // namespace
@@ -260,7 +217,7 @@ int main(int argc, char** argv) {
     try {
         const std::optional<RunConfig> run = parse_flags(argc, argv);
         if (!run) return exit_done;
-        return run->bf16 ? train<bf16>(*run) : train<float>(*run);
+        return run->precision == Precision::bf16 ? start<bf16>(*run) : start<float>(*run);
     } catch (const UserError& e) {
         std::fprintf(stderr, "train: %s\n", e.what());
         return exit_user;

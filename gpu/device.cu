@@ -37,6 +37,16 @@ std::string backend_description() {
            std::to_string(properties.totalGlobalMem >> 20) + " MiB";
 }
 
+namespace {
+
+bool tf32 = false;
+
+}  // namespace
+
+void set_tf32(bool on) { tf32 = on; }
+
+bool get_tf32() { return tf32; }
+
 // cuBLASLt chooses by shape, always alike.
 std::string backend_choices() { return ""; }
 std::string set_backend_choices(const std::string& lines) { return lines; }
@@ -63,9 +73,9 @@ void* device_allocate(size_t bytes) {
     const cudaError_t error = cudaMalloc(&memory, bytes ? bytes : 1);
     if (error == cudaErrorMemoryAllocation) {
         cudaGetLastError();  // forgets it
-        throw UserError("the GPU has no memory for " + std::to_string(bytes >> 20) + " MiB more (" +
-                        std::to_string(device_memory_left<T>() >> 20) +
-                        " MiB are left): choose a smaller --size, --batch or --seq");
+        throw OutOfMemory("the GPU has no memory for " + std::to_string(bytes >> 20) +
+                          " MiB more (" + std::to_string(device_memory_left<T>() >> 20) +
+                          " MiB are left)");
     }
     CUDA_CHECK(error);
     CUDA_CHECK(cudaMemsetAsync(memory, 0, bytes, stream()));

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 
 #include "device.h"
 #include "kernels.h"
@@ -12,7 +13,7 @@ namespace peri {
 // 1 / sqrt(mean square), and NaN where the sum of squares has overflowed: 1 / inf = 0 would turn a
 // hidden state that has exploded into a calm row of zeros.
 __device__ inline float reciprocal_root(float mean_square) {
-    return mean_square <= 3.402823466e38f ? 1 / sqrtf(mean_square) : nanf("");
+    return mean_square <= 3.402823466e38f ? 1 / sqrtf(mean_square) : NAN;
 }
 
 // ---- sums over rows -----------------------------------------------------------------------------

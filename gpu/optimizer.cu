@@ -49,7 +49,7 @@ template <class A>
 __global__ void clip_scale_kernel(double* norm, A* scale, const double* sum, double max_norm) {
     *norm = sqrt(*sum);
     if (!(*norm <= 1.7976931348623157e308))
-        *scale = static_cast<A>(nan(""));
+        *scale = static_cast<A>(NAN);
     else
         *scale = max_norm > 0 && *norm > max_norm ? static_cast<A>(max_norm / *norm) : 1;
 }

@@ -4,8 +4,10 @@
 
 #include <map>
 #include <tuple>
+#include <type_traits>
 
 #include "cuda.h"
+#include "device.h"
 
 namespace peri {
 
@@ -39,6 +41,7 @@ unsigned alignment(const void* address) {
 // What the choice of an algorithm depends on. cuBLASLt's matrices are column-major, in which a
 // row-major c = op(a) op(b) reads c^T = op(b)^T op(a)^T: b is its first operand, a its second.
 struct Shape {
+    cublasComputeType_t compute;
     cudaDataType_t in, out;
     Op op_a, op_b;
     int M, N, K;
@@ -46,7 +49,8 @@ struct Shape {
     unsigned alignment_a, alignment_b, alignment_c;
 
     auto key() const {
-        return std::tie(in, out, op_a, op_b, M, N, K, add, alignment_a, alignment_b, alignment_c);
+        return std::tie(compute, in, out, op_a, op_b, M, N, K, add, alignment_a, alignment_b,
+                        alignment_c);
     }
     bool operator<(const Shape& other) const { return key() < other.key(); }
 };
@@ -90,7 +94,7 @@ const Ready& prepare(const Shape& s) {
     const auto [entry, is_new] = all.try_emplace(s);
     Ready& ready = entry->second;
     if (!is_new) return ready;
-    CUBLAS_CHECK(cublasLtMatmulDescCreate(&ready.product, CUBLAS_COMPUTE_32F, CUDA_R_32F));
+    CUBLAS_CHECK(cublasLtMatmulDescCreate(&ready.product, s.compute, CUDA_R_32F));
     const auto transpose = [&](cublasLtMatmulDescAttributes_t what, Op op) {
         const cublasOperation_t value = op == Op::none ? CUBLAS_OP_N : CUBLAS_OP_T;
         CUBLAS_CHECK(cublasLtMatmulDescSetAttribute(ready.product, what, &value, sizeof value));
@@ -109,8 +113,10 @@ const Ready& prepare(const Shape& s) {
 template <class C, class T>
 void product(C* c, const T* a, Op op_a, const T* b, Op op_b, int M, int N, int K, bool add,
              void* scratch) {
-    const Ready& ready = prepare({type_of<T>, type_of<C>, op_a, op_b, M, N, K, add, alignment(a),
-                                  alignment(b), alignment(c)});
+    const bool tf32 = std::is_same_v<T, float> && get_tf32();
+    const Ready& ready =
+        prepare({tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F, type_of<T>, type_of<C>,
+                 op_a, op_b, M, N, K, add, alignment(a), alignment(b), alignment(c)});
     const float one = 1, beta = add ? 1 : 0;
     CUBLAS_CHECK(cublasLtMatmul(handle(), ready.product, &one, b, ready.first, a, ready.second,
                                 &beta, c, ready.result, c, ready.result, &ready.algorithm, scratch,

@@ -10,7 +10,8 @@ namespace peri {
 enum class Op { none, transpose };
 
 // c = op(a) op(b), or c += op(a) op(b):   op(a) (M,K)   op(b) (K,N)   c (M,N), all without gaps
-// between rows. Sums are kept in float and rounded to C once.
+// between rows. Sums are kept in float and rounded to C once. Where get_tf32 says so, a and b of
+// float are rounded to tf32.
 //   (C, T): (float, float), (bf16, bf16), (float, bf16)
 //   scratch: product_scratch<T>() bytes on the device, what they hold is lost
 template <class C, class T>

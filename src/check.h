@@ -14,6 +14,14 @@ struct UserError : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
+// A device without enough memory; shortage says what was asked for and what was left, so that one
+// who knows the run can say what fits.
+struct OutOfMemory : UserError {
+    explicit OutOfMemory(const std::string& what)
+        : UserError(what + ": choose a smaller --batch, --seq or --size"), shortage(what) {}
+    std::string shortage;
+};
+
 [[noreturn]] inline void check_failed(const char* expression, const char* file, int line) {
     std::fprintf(stderr, "%s:%d: bug: CHECK(%s) failed\n", file, line, expression);
     std::abort();

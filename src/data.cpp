@@ -412,6 +412,19 @@ class Files final : public Data {
 
 }  // namespace
 
+Batch slice(const Batch& batch, int first, int count) {
+    CHECK(first >= 0 && count >= 1 && first + count <= batch.B);
+    const auto part = [&](const std::vector<int>& all) {
+        const auto begin = all.begin() + size_t(first) * batch.T;
+        return std::vector<int>(begin, begin + size_t(count) * batch.T);
+    };
+    return {count, batch.T, part(batch.tokens), part(batch.labels)};
+}
+
+int64_t label_count(const Batch& batch) {
+    return std::ranges::count_if(batch.labels, [](int label) { return label >= 0; });
+}
+
 std::unique_ptr<Data> open_data(const std::string& path, const std::string& val_path, int T) {
     if (T < 1) {
         throw UserError("--seq " + std::to_string(T) + " is too small; give at least 1");

@@ -15,6 +15,12 @@ struct Batch {
     std::vector<int> labels;  // (B,T)
 };
 
+// Sequences first .. first + count - 1 of a batch.
+Batch slice(const Batch& batch, int first, int count);
+
+// The labels that count: those that are not -1.
+int64_t label_count(const Batch& batch);
+
 // A source of batches, each a pure function of (seed, step): the step is the whole position of a
 // run.
 class Data {

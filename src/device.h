@@ -17,6 +17,11 @@ std::string backend_description();
 void set_threads(int n);
 int get_threads();
 
+// Whether products of float are computed in tf32 from now on: inputs rounded to 10 bits of
+// fraction, sums in fp32. Throws UserError where the backend has no tf32.
+void set_tf32(bool on);
+bool get_tf32();
+
 // What linear_tune and head_loss_tune (kernels.h) have chosen, as lines of text to be saved with a
 // run and set again when it goes on. set_backend_choices returns the first line that it cannot
 // follow, "" if there is none.
@@ -24,7 +29,7 @@ std::string backend_choices();
 std::string set_backend_choices(const std::string& lines);
 
 // All sizes are bytes. Allocation is 64-byte aligned and zeroed; where there is not enough memory
-// it throws UserError naming what was asked for.
+// it throws OutOfMemory (check.h).
 template <class T>
 void* device_allocate(size_t bytes);
 template <class T>

@@ -1,77 +1,95 @@
 #include "flags.h"
 
-#include <charconv>
 #include <cstdio>
 #include <cxxopts.hpp>
 
 #include "check.h"
+#include "settings.h"
 
 namespace peri {
 
 namespace {
 
-using Flags = cxxopts::ParseResult;
+using enum Kind;
 
 // clang-format off
-struct Flag {
-    const char *group, *name, *value, *help;  // value: the default; "": none; null: a switch
-};
 const Flag table[] = {
-    {"model", "norm", "peri", "placement: post, pre, peri, output, input-main, olmo2, keel, simple, mix, deep, or a list of layers such as post:3,peri:9"},
-    {"model", "size", "small", "tiny, small, 124m, 400m, 1.5b, 3.2b; the five flags below change a part of it"},
-    {"model", "layers", "", "number of layers (attention and MLP each)"},
-    {"model", "width", "", "width of the hidden state"},
-    {"model", "heads", "", "attention heads"},
-    {"model", "ffn", "", "width of the MLP"},
-    {"model", "seq", "", "tokens a sequence"},
-    {"model", "kv-heads", "", "key/value heads, a divisor of --heads (default: as --heads)"},
-    {"model", "vocab", "", "tokens in the vocabulary (default: what the data needs)"},
-    {"model", "qk-norm", "auto", "norms of queries and keys: auto, none, head, full"},
-    {"model", "embedding-norm", "auto", "auto, on, off"},
-    {"model", "final-norm", "auto", "auto, on, off"},
-    {"model", "layernorm", nullptr, "LayerNorm in place of RMSNorm (Appendix G.4)"},
-    {"model", "freeze-output-gamma", nullptr, "output norms keep gamma = 1, and beta = 0 (Section 5.3)"},
-    {"model", "init", "auto", "auto, normal:S, xavier, d:K (variance K / width), he, lecun"},
-    {"model", "rope-base", "10000", "base of the rotary angles"},
-    {"model", "norm-eps", "1e-5", "eps inside every norm"},
-    {"data", "data", "", "a text file (read as bytes), or token shards such as 'shards/*.bin' (default: the built-in stories)"},
-    {"data", "val-data", "", "likewise, for validation (default: the last 5 % of --data)"},
-    {"data", "batch", "16", "sequences a step"},
-    {"data", "seed", "1", "of weights and batches"},
-    {"training", "steps", "200", "optimizer steps"},
-    {"training", "lr", "4e-3", "peak learning rate"},
-    {"training", "warmup", "0.1", "share of the steps"},
-    {"training", "decay", "cosine", "cosine, linear, constant, wsd"},
-    {"training", "min-lr", "0", "final learning rate, as a share of the peak"},
-    {"training", "optimizer", "adamw", "adamw, sgd"},
-    {"training", "weight-decay", "0.033", "of matrices"},
-    {"training", "clip", "1", "largest gradient norm; 0: none"},
-    {"training", "beta1", "0.9", "AdamW"},
-    {"training", "beta2", "0.95", "AdamW"},
-    {"training", "momentum", "0.9", "SGD"},
-    {"training", "precision", "fp32", "fp32, bf16 (matrices and activations; sums, gradients, moments and master weights stay fp32)"},
-    {"training", "recompute", "none", "none, norms (and SwiGLU), sublayers: what backward computes again in place of keeping it; same bits, less memory"},
-    {"training", "threads", "0", "CPU threads; 0: all"},
-    {"training", "tune", "on", "on, off: time the libraries for the matrix products, use the faster (its choice changes the last bits)"},
-    {"run", "out", "", "directory for metrics.csv (default: runs/<date>-<norm>)"},
-    {"run", "val-every", "100", "steps between validations; 0: only at the end"},
-    {"run", "val-batches", "8", "held-out batches of a validation"},
-    {"run", "quiet", nullptr, "only the summary"},
-    {"run", "verbose", nullptr, "also print which library computes which product"},
-    {"run", "dry-run", nullptr, "print parameters and memory, allocate nothing"},
-    {"run", "help", nullptr, "this text"},
+    {"model", "norm", text, "peri", "placement: post, pre, peri, output, input-main, olmo2, keel, simple, mix, deep, or a list of layers such as post:3,peri:9"},
+    {"model", "size", text, "small", "tiny, small, 124m, 400m, 1.5b, 3.2b; the five flags below change a part of it"},
+    {"model", "layers", number, "", "number of layers (attention and MLP each)"},
+    {"model", "width", number, "", "width of the hidden state"},
+    {"model", "heads", number, "", "attention heads"},
+    {"model", "ffn", number, "", "width of the MLP"},
+    {"model", "seq", number, "", "tokens a sequence"},
+    {"model", "kv-heads", number, "", "key/value heads, a divisor of --heads (default: as --heads)"},
+    {"model", "vocab", number, "", "tokens in the vocabulary (default: what the data needs)"},
+    {"model", "qk-norm", text, "auto", "norms of queries and keys: auto, none, head, full"},
+    {"model", "embedding-norm", text, "auto", "auto, on, off"},
+    {"model", "final-norm", text, "auto", "auto, on, off"},
+    {"model", "layernorm", toggle, "", "LayerNorm in place of RMSNorm (Appendix G.4)"},
+    {"model", "freeze-output-gamma", toggle, "", "output norms keep gamma = 1, and beta = 0 (Section 5.3)"},
+    {"model", "init", text, "auto", "auto, normal:S, xavier, d:K (variance K / width), he, lecun"},
+    {"model", "rope-base", number, "10000", "base of the rotary angles"},
+    {"model", "norm-eps", number, "1e-5", "eps inside every norm"},
+    {"data", "data", text, "", "a text file (read as bytes), or token shards such as 'shards/*.bin' (default: the built-in stories)"},
+    {"data", "val-data", text, "", "likewise, for validation (default: the last 5 % of --data)"},
+    {"data", "batch", number, "16", "sequences computed at once"},
+    {"data", "accumulate", number, "1", "how many such batches make a step: their gradients sum, memory is that of one"},
+    {"data", "seed", number, "1", "of weights and batches"},
+    {"training", "steps", number, "200", "optimizer steps"},
+    {"training", "lr", number, "4e-3", "peak learning rate"},
+    {"training", "warmup", number, "0.1", "share of the steps"},
+    {"training", "decay", text, "cosine", "cosine, linear, constant, wsd"},
+    {"training", "min-lr", number, "0", "final learning rate, as a share of the peak"},
+    {"training", "optimizer", text, "adamw", "adamw, sgd"},
+    {"training", "weight-decay", number, "0.033", "of matrices"},
+    {"training", "clip", number, "1", "largest gradient norm; 0: none"},
+    {"training", "beta1", number, "0.9", "AdamW"},
+    {"training", "beta2", number, "0.95", "AdamW"},
+    {"training", "momentum", number, "0.9", "SGD"},
+    {"training", "precision", text, "fp32", "fp32, tf32 (fp32 with products in tf32, on NVIDIA GPUs), bf16 (matrices and activations; sums, gradients, moments and master weights stay fp32)"},
+    {"training", "recompute", text, "none", "none, norms (and SwiGLU), sublayers: what backward computes again in place of keeping it; same bits, less memory"},
+    {"training", "threads", number, "0", "CPU threads; 0: all"},
+    {"training", "tune", text, "on", "on, off: time the libraries for the matrix products, use the faster (its choice changes the last bits)"},
+    {"run", "config", text, "", "a file of settings, such as a run's config.json; flags override it (a switch by --layernorm=false)"},
+    {"run", "out", text, "", "directory for config.json and metrics.csv (default: runs/<date>-<norm>)"},
+    {"run", "val-every", number, "100", "steps between validations; 0: only at the end"},
+    {"run", "val-batches", number, "8", "held-out batches of a validation"},
+    {"run", "quiet", toggle, "", "only the summary"},
+    {"run", "verbose", toggle, "", "also print which library computes which product"},
+    {"run", "dry-run", toggle, "", "print parameters, memory and what fits; allocate nothing; with --vocab, read no data"},
+    {"run", "memory", number, "", "plan for a device of so many GB (10^9 bytes) instead of what this one has left"},
+    {"run", "help", toggle, "", "this text"},
 };
 // clang-format on
+
+// What is not a setting of the run itself: a repetition of it would choose its own.
+const std::set<std::string> not_saved = {"config",  "out",    "quiet", "verbose",
+                                         "dry-run", "memory", "help"};
 
 cxxopts::Options declare() {
     cxxopts::Options options("train", "Trains a Transformer with its norms placed as you say.\n");
     for (const Flag& flag : table) {
-        const std::string value = flag.value ? flag.value : "";
-        auto kind = flag.value ? cxxopts::value<std::string>() : cxxopts::value<bool>();
+        const std::string value = flag.value;
+        auto kind = flag.kind == toggle ? cxxopts::value<bool>() : cxxopts::value<std::string>();
         if (!value.empty()) kind = cxxopts::value<std::string>()->default_value(value);
         options.add_options(flag.group)(flag.name, flag.help, kind);
     }
     return options;
+}
+
+// Command line, then settings file, then defaults.
+Settings merge(const cxxopts::ParseResult& given) {
+    Settings settings(table);
+    for (const Flag& flag : table) {
+        if (!given.count(flag.name)) continue;
+        if (flag.kind == toggle)
+            settings.set(flag.name, given[flag.name].as<bool>() ? "true" : "false");
+        else
+            settings.set(flag.name, given[flag.name].as<std::string>());
+    }
+    if (settings.given("config")) settings.read_file(settings.text("config"));
+    return settings;
 }
 
 // A word that belongs to no flag: cxxopts 3 keeps it, cxxopts 2 leaves it in argv.
@@ -83,44 +101,23 @@ std::string left_over(const Result& flags, int argc, char** argv) {
         return argc > 1 ? argv[1] : "";
 }
 
-double number(const Flags& flags, const std::string& flag, double lowest, double highest) {
-    const std::string text = flags[flag].as<std::string>();
-    double value = 0;
-    const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    const bool read = error == std::errc() && stop == text.data() + text.size();
-    if (!read || !(value >= lowest && value <= highest)) {
-        char range[80];
-        std::snprintf(range, sizeof range, "a number from %g to %g", lowest, highest);
-        throw UserError("--" + flag + " " + text + " must be " + range);
-    }
-    return value;
-}
-
-int64_t integer(const Flags& flags, const std::string& flag, double lowest, double highest) {
-    const double value = number(flags, flag, lowest, highest);
-    if (value != std::floor(value))
-        throw UserError("--" + flag + " " + flags[flag].as<std::string>() +
-                        " must be a whole number");
-    return static_cast<int64_t>(value);
-}
-
 // The size's value, or the flag's where it is given.
-int integer_or(const Flags& flags, const std::string& flag, int otherwise, int highest) {
-    return flags.count(flag) ? static_cast<int>(integer(flags, flag, 1, highest)) : otherwise;
+int integer_or(const Settings& flags, const std::string& flag, int otherwise, int highest) {
+    return flags.given(flag) ? static_cast<int>(flags.integer(flag, 1, highest)) : otherwise;
 }
 
 // "" where the flag is not given; given, it must say something.
-std::string text_or_nothing(const Flags& flags, const std::string& flag) {
-    if (!flags.count(flag)) return "";
-    const std::string text = flags[flag].as<std::string>();
+std::string text_or_nothing(const Settings& flags, const std::string& flag) {
+    if (!flags.given(flag)) return "";
+    const std::string text = flags.text(flag);
     if (text.empty()) throw UserError("--" + flag + " is empty: name one, or leave the flag out");
     return text;
 }
 
 template <class Value>
-Value one_of(const Flags& flags, const std::string& flag,
+Value one_of(const Settings& flags, const std::string& flag,
              const std::vector<std::pair<std::string, Value>>& choices) {
-    const std::string text = flags[flag].as<std::string>();
+    const std::string text = flags.text(flag);
     std::string names;
     for (const auto& [name, value] : choices) {
         if (text == name) return value;
@@ -129,8 +126,8 @@ Value one_of(const Flags& flags, const std::string& flag,
     throw UserError("--" + flag + " " + text + ": choose one of " + names);
 }
 
-void read_model(RunConfig& run, const Flags& flags) {
-    const Size& size = find_size(flags["size"].as<std::string>());
+void read_model(RunConfig& run, const Settings& flags) {
+    const Size& size = find_size(flags.text("size"));
     ModelConfig& m = run.model;
     m = model_of(size);
     m.layers = integer_or(flags, "layers", m.layers, 10'000);
@@ -140,24 +137,24 @@ void read_model(RunConfig& run, const Flags& flags) {
     m.ffn = integer_or(flags, "ffn", m.ffn, 1 << 20);
     run.vocab = integer_or(flags, "vocab", 0, 1 << 24);
     run.seq = integer_or(flags, "seq", size.seq, 1 << 24);
-    m.norm = flags["norm"].as<std::string>();
-    m.rope_base = number(flags, "rope-base", 1e-3, 1e12);
-    m.norm_eps = number(flags, "norm-eps", 0, 1);
-    m.layernorm = flags["layernorm"].as<bool>();
-    m.freeze_output_gamma = flags["freeze-output-gamma"].as<bool>();
-    run.init = flags["init"].as<std::string>();
+    m.norm = flags.text("norm");
+    m.rope_base = flags.number("rope-base", 1e-3, 1e12);
+    m.norm_eps = flags.number("norm-eps", 0, 1);
+    m.layernorm = flags.on("layernorm");
+    m.freeze_output_gamma = flags.on("freeze-output-gamma");
+    run.init = flags.text("init");
     m.init = parse_init(run.init);
-    run.qk_norm = flags["qk-norm"].as<std::string>();
-    run.embedding_norm = parse_choice("embedding-norm", flags["embedding-norm"].as<std::string>());
-    run.final_norm = parse_choice("final-norm", flags["final-norm"].as<std::string>());
+    run.qk_norm = flags.text("qk-norm");
+    run.embedding_norm = parse_choice("embedding-norm", flags.text("embedding-norm"));
+    run.final_norm = parse_choice("final-norm", flags.text("final-norm"));
 }
 
-void read_training(RunConfig& run, const Flags& flags) {
-    run.schedule.steps = integer(flags, "steps", 1, 1e12);
-    run.schedule.peak = number(flags, "lr", 0, 100);
-    run.schedule.warmup = number(flags, "warmup", 0, 1);
-    run.schedule.lowest = number(flags, "min-lr", 0, 1);
-    run.decay = flags["decay"].as<std::string>();
+void read_training(RunConfig& run, const Settings& flags) {
+    run.schedule.steps = flags.integer("steps", 1, 1e12);
+    run.schedule.peak = flags.number("lr", 0, 100);
+    run.schedule.warmup = flags.number("warmup", 0, 1);
+    run.schedule.lowest = flags.number("min-lr", 0, 1);
+    run.decay = flags.text("decay");
     run.schedule.decay = one_of<Decay>(flags, "decay",
                                        {{"cosine", Decay::cosine},
                                         {"linear", Decay::linear},
@@ -165,60 +162,86 @@ void read_training(RunConfig& run, const Flags& flags) {
                                         {"wsd", Decay::wsd}});
     OptimizerSettings& s = run.optimizer;
     s.sgd = one_of<bool>(flags, "optimizer", {{"adamw", false}, {"sgd", true}});
-    s.weight_decay = number(flags, "weight-decay", 0, 100);
-    s.clip = number(flags, "clip", 0, 1e9);
-    s.beta1 = number(flags, "beta1", 0, 0.999999);
-    s.beta2 = number(flags, "beta2", 0, 0.999999);
-    s.momentum = number(flags, "momentum", 0, 0.999999);
-    run.bf16 = one_of<bool>(flags, "precision", {{"fp32", false}, {"bf16", true}});
+    s.weight_decay = flags.number("weight-decay", 0, 100);
+    s.clip = flags.number("clip", 0, 1e9);
+    s.beta1 = flags.number("beta1", 0, 0.999999);
+    s.beta2 = flags.number("beta2", 0, 0.999999);
+    s.momentum = flags.number("momentum", 0, 0.999999);
+    run.precision = one_of<Precision>(
+        flags, "precision",
+        {{"fp32", Precision::fp32}, {"tf32", Precision::tf32}, {"bf16", Precision::bf16}});
     run.model.recompute = one_of<Recompute>(flags, "recompute",
                                             {{"none", Recompute::none},
                                              {"norms", Recompute::norms},
                                              {"sublayers", Recompute::sublayers}});
     run.tune = one_of<bool>(flags, "tune", {{"on", true}, {"off", false}});
-    run.threads = static_cast<int>(integer(flags, "threads", 0, 4096));
+    run.threads = static_cast<int>(flags.integer("threads", 0, 4096));
 }
 
-void read_data_and_run(RunConfig& run, const Flags& flags) {
+void read_data_and_run(RunConfig& run, const Settings& flags) {
     run.data = text_or_nothing(flags, "data");
     run.val_data = text_or_nothing(flags, "val-data");
-    run.batch = static_cast<int>(integer(flags, "batch", 1, 1 << 20));
-    run.seed = static_cast<uint64_t>(integer(flags, "seed", 0, 9e15));
+    run.batch = static_cast<int>(flags.integer("batch", 1, 1 << 20));
+    run.accumulate = static_cast<int>(flags.integer("accumulate", 1, 1 << 20));
+    run.seed = static_cast<uint64_t>(flags.integer("seed", 0, 9e15));
     run.out = text_or_nothing(flags, "out");
-    run.val_every = static_cast<int>(integer(flags, "val-every", 0, 1e9));
-    run.val_batches = static_cast<int>(integer(flags, "val-batches", 1, 1 << 20));
-    run.quiet = flags["quiet"].as<bool>();
-    run.verbose = flags["verbose"].as<bool>();
-    run.dry_run = flags["dry-run"].as<bool>();
+    run.val_every = static_cast<int>(flags.integer("val-every", 0, 1e9));
+    run.val_batches = static_cast<int>(flags.integer("val-batches", 1, 1 << 20));
+    if (flags.given("memory"))
+        run.memory = static_cast<size_t>(1e9 * flags.number("memory", 1e-3, 1e6));
+    run.quiet = flags.on("quiet");
+    run.verbose = flags.on("verbose");
+    run.dry_run = flags.on("dry-run");
+}
+
+// A step's tokens lie in the host's memory.
+void check_batch(const RunConfig& run) {
+    const int64_t tokens = int64_t(run.batch) * run.seq;
+    const std::string at_once =
+        "--batch " + std::to_string(run.batch) + " times --seq " + std::to_string(run.seq);
+    if (tokens > most_tokens) throw UserError(at_once + " is more than 2^24 tokens: choose less");
+    if (tokens * run.accumulate > 1 << 28)
+        throw UserError(at_once + " times --accumulate " + std::to_string(run.accumulate) +
+                        " is more than 2^28 tokens a step: choose less");
+}
+
+RunConfig read_run(const Settings& flags) {
+    RunConfig run;
+    read_model(run, flags);
+    read_training(run, flags);
+    read_data_and_run(run, flags);
+    check_batch(run);
+    run.model.vocab = run.vocab ? run.vocab : 256;
+    resolve(run.model, run.qk_norm, run.embedding_norm, run.final_norm);
+    run.json = flags.json(not_saved);
+    return run;
 }
 
 }  // namespace
 
 std::optional<RunConfig> parse_flags(int argc, char** argv) {
     cxxopts::Options options = declare();
-    const Flags flags = [&] {
+    const cxxopts::ParseResult given = [&] {
         try {
             return options.parse(argc, argv);
         } catch (const std::exception& e) {  // cxxopts 2 and 3 name their exceptions differently
             throw UserError(std::string(e.what()) + "; ./train --help lists the flags");
         }
     }();
-    if (const std::string word = left_over(flags, argc, argv); !word.empty())
+    if (const std::string word = left_over(given, argc, argv); !word.empty())
         throw UserError("'" + word + "' belongs to no flag; ./train --help lists the flags");
-    if (flags["help"].as<bool>()) {
+    if (given.count("help")) {
         std::printf("%s", options.help({"model", "data", "training", "run"}).c_str());
         return {};
     }
-    RunConfig run;
-    read_model(run, flags);
-    read_training(run, flags);
-    read_data_and_run(run, flags);
-    if (int64_t(run.batch) * run.seq > 1 << 24)
-        throw UserError("--batch " + std::to_string(run.batch) + " times --seq " +
-                        std::to_string(run.seq) + " is more than 2^24 tokens: choose less");
-    run.model.vocab = run.vocab ? run.vocab : 256;
-    resolve(run.model, run.qk_norm, run.embedding_norm, run.final_norm);
-    return run;
+    const Settings settings = merge(given);
+    try {
+        return read_run(settings);
+    } catch (const UserError& e) {
+        if (!settings.given("config")) throw;
+        throw UserError(std::string(e.what()) + " (some settings are from " +
+                        settings.text("config") + ")");
+    }
 }
 
 }  // namespace peri

@@ -1,4 +1,4 @@
-// The command line: every flag of ./train, its default and its check.
+// The command line and the settings file: every flag of ./train, its default and its check.
 #pragma once
 
 #include <optional>
@@ -10,6 +10,11 @@
 
 namespace peri {
 
+// How numbers are stored, and matrix products computed (tf32: stored as fp32).
+enum class Precision { fp32, tf32, bf16 };
+
+constexpr int most_tokens = 1 << 24;  // --batch times --seq: kernels count them in int
+
 struct RunConfig {
     ModelConfig model;
     std::string qk_norm = "auto";
@@ -17,19 +22,23 @@ struct RunConfig {
     int vocab = 0;  // 0: what the data needs
 
     std::string data, val_data;  // "": the built-in stories; the last 5 %
-    int batch = 16, seq = 128;
+    int batch = 16, accumulate = 1, seq = 128;
     uint64_t seed = 1;
+    int sequences() const { return batch * accumulate; }  // of a step
 
     Schedule schedule;
     std::string decay, init;  // as the user wrote them
     OptimizerSettings optimizer;
-    bool bf16 = false;  // matrices and activations; otherwise float
-    int threads = 0;    // 0: all
-    bool tune = true;   // choose the fastest products by measuring
+    Precision precision = Precision::fp32;
+    int threads = 0;   // 0: all
+    bool tune = true;  // choose the fastest products by measuring
 
     std::string out;  // "": runs/<date>-<norm>
     int val_every = 100, val_batches = 8;
     bool quiet = false, verbose = false, dry_run = false;
+    size_t memory = 0;  // bytes to plan for; 0: what the device has left
+
+    std::string json;  // the settings file that repeats the run
 };
 
 // Nothing when only --help was asked for (and printed). Throws UserError: one sentence naming the

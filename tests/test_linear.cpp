@@ -105,3 +105,44 @@ TEST_CASE("linear: the same bits twice", "[linear]") {
         CHECK(bit_errors([&] { return linear<bf16>(shape, true, Dx::add, 1); }) == "");
     }
 }
+
+namespace {
+
+// y, dx and dw of ones times 1 + 2^-12, which fp32 holds and tf32 rounds to 1
+template <class T>
+std::vector<double> sums_of_64() {
+    constexpr int n = 64;
+    const std::vector<T> odd(n * n, 1 + 0x1p-12f), one(n * n, 1.0f);
+    Arena<T> x(n * n * sizeof(T)), w(x.bytes()), y(x.bytes()), dx(x.bytes());
+    Arena<T> dw(n * n * sizeof(Accum<T>));
+    device_upload<T>(x.at(), odd.data(), x.bytes());
+    device_upload<T>(w.at(), one.data(), w.bytes());
+    linear_forward<T>(y.at(), x.at(), w.at(), nullptr, n, n, n);
+    linear_backward<T>(dx.at(), dw.template at<Accum<T>>(), nullptr, w.at(), x.at(), x.at(), n, n,
+                       n, Dx::overwrite);
+    T one_y, one_dx;
+    Accum<T> one_dw;
+    device_download<T>(&one_y, y.at(), sizeof one_y);
+    device_download<T>(&one_dx, dx.at(), sizeof one_dx);
+    device_download<T>(&one_dw, dw.at(), sizeof one_dw);
+    return {one_y, one_dx, one_dw};
+}
+
+}  // namespace
+
+TEST_CASE("linear: tf32 rounds the inputs, where the backend has it", "[linear]") {
+    const std::vector<double> exact(3, 64 + 0x1p-6), rounded(3, 64);
+    CHECK(sums_of_64<float>() == exact);
+    if (std::string(backend_name()) == "cpu") {
+        CHECK_THROWS_AS(set_tf32(true), UserError);
+        CHECK_FALSE(get_tf32());
+        return;
+    }
+    const std::vector<double> bf16_sums = sums_of_64<bf16>();
+    set_tf32(true);
+    CHECK(get_tf32());
+    CHECK(sums_of_64<float>() == rounded);
+    CHECK(sums_of_64<bf16>() == bf16_sums);  // no concern of theirs
+    set_tf32(false);
+    CHECK(sums_of_64<float>() == exact);  // the choice of a shape's algorithm is not mixed up
+}

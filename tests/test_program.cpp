@@ -44,6 +44,15 @@ double final_loss(const Result& r) {
     return last == std::string::npos ? NAN : std::stod(r.out.substr(last + title.size()));
 }
 
+// The rows of a run's metrics.csv without the two columns that tell time.
+std::vector<std::string> timeless_metrics(const std::string& run) {
+    std::istringstream rows(read(run + "/metrics.csv"));
+    std::vector<std::string> timeless;
+    for (std::string row; std::getline(rows, row);)
+        timeless.push_back(row.substr(0, row.rfind(',', row.rfind(',') - 1)));
+    return timeless;
+}
+
 const std::string quick = " --size tiny --batch 3 --steps 4 --val-batches 2 --threads 1 ";
 
 }  // namespace
@@ -85,6 +94,49 @@ TEST_CASE("a run on the stories prints its floor", "[program]") {
     CHECK_THAT(r.out, contains("y = x + Norm(Module(Norm(x)))"));
 }
 
+TEST_CASE("--config with a run's config.json repeats the run", "[program]") {
+    const TemporaryDirectory folder;
+    const auto metrics = [&](const std::string& run) { return timeless_metrics(folder / run); };
+    const std::string flags = quick + "--tune off --norm pre --seed 3 --lr 1.7e-3 --out ";
+    REQUIRE(train(folder, flags + folder / "first").code == 0);
+    const std::string repeat = "--config " + folder / "first/config.json" + " --out ";
+    const Result again = train(folder, repeat + folder / "again");
+    CAPTURE(again.out, again.err);
+    REQUIRE(again.code == 0);
+    REQUIRE(metrics("first").size() == 5);
+    CHECK(metrics("again") == metrics("first"));
+    CHECK(read(folder / "again/config.json") == read(folder / "first/config.json"));
+    REQUIRE(train(folder, repeat + folder / "other --seed 4").code == 0);
+    CHECK(metrics("other") != metrics("first"));
+}
+
+TEST_CASE("--accumulate: the same run in smaller batches", "[program]") {
+    const TemporaryDirectory folder;
+    const std::string flags = " --size tiny --norm pre --steps 4 --val-batches 2 --threads 1 ";
+    const Result whole = train(folder, flags + "--batch 6 --out " + folder / "whole");
+    const Result parts =
+        train(folder, flags + "--batch 2 --accumulate 3 --out " + folder / "parts");
+    CAPTURE(parts.out, parts.err);
+    REQUIRE(whole.code == 0);
+    REQUIRE(parts.code == 0);
+    CHECK_THAT(whole.out, contains("4 steps of 6 x 64 tokens"));
+    CHECK_THAT(parts.out, contains("4 steps of 3 x 2 x 64 tokens"));
+    // printed to 1e-4; the sums' order differs by far less
+    CHECK(std::abs(final_loss(parts) - final_loss(whole)) < 1.5e-4);
+    const std::vector<std::string> rows = timeless_metrics(folder / "parts");
+    const std::vector<std::string> expected = timeless_metrics(folder / "whole");
+    REQUIRE(rows.size() == 5);
+    for (size_t i = 1; i < rows.size(); i++) {
+        double step, tokens, loss, norm, step2, tokens2, loss2, norm2;
+        REQUIRE(std::sscanf(rows[i].c_str(), "%lf,%lf,%lf,%lf", &step, &tokens, &loss, &norm) == 4);
+        REQUIRE(std::sscanf(expected[i].c_str(), "%lf,%lf,%lf,%lf", &step2, &tokens2, &loss2,
+                            &norm2) == 4);
+        CHECK(tokens == i * 6 * 64.0);
+        CHECK(std::abs(loss - loss2) < 1e-4 * loss2);
+        CHECK(std::abs(norm - norm2) < 1e-3 * norm2);
+    }
+}
+
 TEST_CASE("--precision bf16 trains", "[program]") {
     const TemporaryDirectory folder;
     const std::string flags = quick + "--steps 40 --precision bf16 --out " + folder / "run";
@@ -108,13 +160,43 @@ TEST_CASE("--dry-run allocates nothing", "[program]") {
         CHECK_THAT(r.out, contains(part));
 }
 
+TEST_CASE("--memory plans for another device", "[program]") {
+    const TemporaryDirectory folder;
+    const Result r = train(folder,
+                           "--size 1.5b --precision bf16 --vocab 100277 --batch 8 --accumulate 32 "
+                           "--data none.bin --memory 141 --dry-run",
+                           "ulimit -v 4000000; OMP_NUM_THREADS=1");
+    CAPTURE(r.out, r.err);
+    CHECK(r.code == 0);
+    CHECK_THAT(r.out, contains("steps of 32 x 8 x 8192 tokens"));
+    CHECK_THAT(r.out, contains("of 141.0 GB"));
+    CHECK_THAT(r.out, contains("--batch 4 --accumulate 64 fits ("));
+    CHECK(r.out.find("backend") == std::string::npos);
+    const Result small = train(folder, quick + "--memory 0.002 --out " + folder / "run");
+    CHECK(small.code == 2);
+    CHECK_THAT(small.err, contains("this run needs "));
+}
+
 TEST_CASE("more memory than there is: a sentence, exit code 2", "[program]") {
     const TemporaryDirectory folder;
     const Result r = train(folder, "--size 1.5b --batch 1 --steps 1 --out " + folder / "run",
                            "ulimit -v 4000000; OMP_NUM_THREADS=1");
     CAPTURE(r.out, r.err);
     CHECK(r.code == 2);
-    CHECK_THAT(r.err, contains("choose a smaller"));
+    CHECK_THAT(r.err, contains("this run needs "));
+    CHECK_THAT(r.err, contains(" MiB left: --size "));
+    CHECK_THAT(r.err, contains(" fits ("));
+    CHECK_FALSE(fs::exists(folder / "run"));
+    // told that there is more: the allocation fails, and the answer is the same
+    const Result told =
+        train(folder, "--size 1.5b --batch 1 --steps 1 --memory 1000 --out " + folder / "run",
+              "ulimit -v 4000000; OMP_NUM_THREADS=1");
+    CAPTURE(told.err);
+    CHECK(told.code == 2);
+    CHECK_THAT(told.err, contains("has no memory for "));
+    CHECK_THAT(told.err, contains(" MiB are left): --size "));
+    CHECK_THAT(told.err, contains(" fits ("));
+    CHECK(std::count(told.err.begin(), told.err.end(), '\n') == 1);
     CHECK_FALSE(fs::exists(folder / "run"));
 }
 
@@ -164,11 +246,16 @@ TEST_CASE("mistakes are answered in one sentence with cause and remedy, exit cod
         {"peri", "peri", "--help"},
         {"--norm pre --freeze-output-gamma", "no output norm", "choose peri"},
         {"--seed 1.5", "--seed 1.5", "whole number"},
-        {"--precision fp16", "--precision fp16", "choose one of fp32, bf16"},
+        {"--precision fp16", "--precision fp16", "choose one of fp32, tf32, bf16"},
+        {"--precision tf32", "NVIDIA", "use fp32 or bf16"},
         {"--layers 1000000000", "--layers", "must be"},
         {"--batch 1048576 --seq 8192", "2^24", "choose less"},
+        {"--batch 16 --seq 8192 --accumulate 1048576", "2^28", "choose less"},
+        {"--accumulate 0", "--accumulate 0", "must be"},
         {"--layers 1000 --width 65536 --ffn 262144", "MiB", "choose a smaller"},
         {"--norm", "norm", "--help"},
+        {"--config " + folder / "none.json", "none.json", "give the path"},
+        {"--config " + folder.write("run.json", "{\"heads\": 3}"), "run.json", "choose a divisor"},
     };
     for (const Mistake& m : mistakes) {
         const std::string out = folder / "new";

@@ -2,7 +2,11 @@
 
 #include <cblas.h>
 #include <omp.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -28,6 +32,15 @@ std::string backend_description() {
            (get_threads() == 1 ? " thread" : " threads");
 }
 
+void set_tf32(bool on) {
+    if (on)
+        throw UserError(
+            "--precision tf32 is a number format of NVIDIA GPUs: use fp32 or bf16, or build "
+            "train_cuda");
+}
+
+bool get_tf32() { return false; }
+
 std::string backend_choices() { return product_choices(); }
 
 std::string set_backend_choices(const std::string& lines) { return set_product_choices(lines); }
@@ -44,25 +57,41 @@ struct Workspace {
 
 size_t rounded_up(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
-}  // namespace
-
-template <class T>
-void* device_allocate(size_t bytes) {
-    void* const memory = std::aligned_alloc(64, rounded_up(bytes));
-    if (!memory)
-        throw UserError("this machine has no memory for " + std::to_string(bytes >> 20) +
-                        " MiB more: choose a smaller --size, --batch or --seq");
-    std::memset(memory, 0, bytes);
-    return memory;
-}
-
-template <class T>
-size_t device_memory_left() {
+// 0: not known
+size_t memory_available() {
     std::ifstream file("/proc/meminfo");
     size_t kib = 0;
     for (std::string name; file >> name; file.ignore(100, '\n'))
         if (name == "MemAvailable:" && file >> kib) return kib * 1024;
     return 0;
+}
+
+// What `ulimit -v` leaves.
+size_t address_space_left() {
+    rlimit limit{};
+    if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return SIZE_MAX;
+    std::ifstream file("/proc/self/statm");
+    size_t pages = 0;
+    file >> pages;
+    return limit.rlim_cur - std::min<size_t>(limit.rlim_cur, pages * sysconf(_SC_PAGESIZE));
+}
+
+}  // namespace
+
+template <class T>
+size_t device_memory_left() {
+    return std::min(memory_available(), address_space_left());
+}
+
+template <class T>
+void* device_allocate(size_t bytes) {
+    void* const memory = std::aligned_alloc(64, rounded_up(bytes));
+    if (!memory)
+        throw OutOfMemory("this machine has no memory for " + std::to_string(bytes >> 20) +
+                          " MiB more (" + std::to_string(device_memory_left<T>() >> 20) +
+                          " MiB are left)");
+    std::memset(memory, 0, bytes);
+    return memory;
 }
 
 template <class T>

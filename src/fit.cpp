@@ -1,0 +1,114 @@
+#include "fit.h"
+
+#include <algorithm>
+
+#include "check.h"
+
+namespace peri {
+
+template <class T>
+MemoryPlan plan(const RunConfig& run) {
+    return plan_memory<T>(run.model, run.batch, run.seq, run.optimizer.moments());
+}
+
+template <class T>
+size_t memory_for(const RunConfig& run) {
+    return run.memory ? run.memory : device_memory_left<T>();
+}
+
+namespace {
+
+RunConfig with_batch(RunConfig run, int batch) {
+    run.accumulate = run.sequences() / batch;
+    run.batch = batch;
+    return run;
+}
+
+// The row of the table of sizes that the model is; null if the user has made up its own.
+const Size* size_of(const ModelConfig& c) {
+    for (const Size& s : sizes())
+        if (s.layers == c.layers && s.width == c.width && s.heads == c.heads && s.ffn == c.ffn)
+            return &s;
+    return nullptr;
+}
+
+// The run with another size; layers whose placements were listed one by one do not fit every size.
+bool resize(RunConfig& run, const Size& size) {
+    const ModelConfig other = model_of(size);
+    ModelConfig& c = run.model;
+    c.layers = other.layers;
+    c.width = other.width;
+    c.heads = other.heads;
+    c.kv_heads = other.kv_heads;
+    c.ffn = other.ffn;
+    try {
+        resolve(c, run.qk_norm, run.embedding_norm, run.final_norm);
+    } catch (const UserError&) {
+        return false;
+    }
+    return true;
+}
+
+// "" where no batch fits.
+template <class T>
+std::string fitting_flags(const RunConfig& run, size_t memory, const std::string& other_flags) {
+    const int batch = largest_batch<T>(run, memory);
+    if (!batch) return "";
+    const RunConfig fitting = with_batch(run, batch);
+    std::string flags = other_flags + "--batch " + std::to_string(batch);
+    if (fitting.accumulate > 1 || run.accumulate > 1)
+        flags += " --accumulate " + std::to_string(fitting.accumulate);
+    return flags + " fits (" + std::to_string(plan<T>(fitting).total() >> 20) + " MiB)";
+}
+
+}  // namespace
+
+template <class T>
+int largest_batch(const RunConfig& run, size_t memory) {
+    for (int batch = std::min(run.sequences(), most_tokens / run.seq); batch >= 1; batch--)
+        if (run.sequences() % batch == 0 && plan<T>(with_batch(run, batch)).total() <= memory)
+            return batch;
+    return 0;
+}
+
+template <class T>
+std::string what_fits(const RunConfig& run, size_t memory) {
+    if (const std::string flags = fitting_flags<T>(run, memory, ""); !flags.empty()) return flags;
+    RunConfig other = run;
+    for (other.seq /= 2; other.seq >= 1; other.seq /= 2) {
+        const std::string seq = "--seq " + std::to_string(other.seq) + " ";
+        if (const std::string flags = fitting_flags<T>(other, memory, seq); !flags.empty())
+            return flags;
+    }
+    const Size* const size = size_of(run.model);
+    if (!size) return "choose a smaller --layers, --width or --ffn";
+    for (size_t i = size - sizes().data(); i-- > 0;) {
+        other = run;
+        if (!resize(other, sizes()[i])) continue;
+        const std::string size_and_seq =
+            std::string("--size ") + sizes()[i].name + " --seq " + std::to_string(run.seq) + " ";
+        if (const std::string flags = fitting_flags<T>(other, memory, size_and_seq); !flags.empty())
+            return flags;
+    }
+    return "no --size fits: use a machine with more memory";
+}
+
+template <class T>
+void check_memory(const RunConfig& run) {
+    const size_t needed = plan<T>(run).total(), left = memory_for<T>(run);
+    if (left && needed > left)
+        throw UserError("this run needs " + std::to_string(needed >> 20) + " MiB and there are " +
+                        std::to_string(left >> 20) + " MiB left: " + what_fits<T>(run, left));
+}
+
+#define INSTANTIATE(T)                                           \
+    template MemoryPlan plan<T>(const RunConfig&);               \
+    template size_t memory_for<T>(const RunConfig&);             \
+    template int largest_batch<T>(const RunConfig&, size_t);     \
+    template std::string what_fits<T>(const RunConfig&, size_t); \
+    template void check_memory<T>(const RunConfig&);
+INSTANTIATE(float)
+INSTANTIATE(bf16)
+#undef INSTANTIATE
+
+}  // namespace peri

@@ -1,0 +1,31 @@
+// What fits into a memory: planned, without allocating anything.
+#pragma once
+
+#include <string>
+
+#include "flags.h"
+#include "model.h"
+
+namespace peri {
+
+template <class T>
+MemoryPlan plan(const RunConfig& run);
+
+// Bytes that the run may take: --memory, else what the device has left; 0: not known.
+template <class T>
+size_t memory_for(const RunConfig& run);
+
+// The largest --batch that divides a step's sequences and fits into so many bytes; 0: none does.
+template <class T>
+int largest_batch(const RunConfig& run, size_t memory);
+
+// The flags with which the same step fits, in the largest pieces that do; where none do, those of a
+// shorter sequence, and last of a smaller size: "--batch 4 --accumulate 4 fits (3100 MiB)".
+template <class T>
+std::string what_fits(const RunConfig& run, size_t memory);
+
+// Throws UserError saying what the run needs, what is left and what fits.
+template <class T>
+void check_memory(const RunConfig& run);
+
+}  // namespace peri

@@ -1,0 +1,126 @@
+// What is said to fit does, and the next larger does not; nothing is allocated.
+#include <filesystem>
+#include <iterator>
+#include <sstream>
+
+#include "catch.h"
+#include "fit.h"
+
+using namespace peri;
+
+namespace {
+
+RunConfig parse(const std::string& flags) {
+    std::istringstream stream("train " + flags);
+    std::vector<std::string> words{std::istream_iterator<std::string>(stream), {}};
+    std::vector<char*> argv;
+    for (std::string& word : words) argv.push_back(word.data());
+    return *parse_flags(static_cast<int>(argv.size()), argv.data());
+}
+
+size_t bytes(const std::string& flags) { return plan<float>(parse(flags)).total(); }
+
+std::string fits(const std::string& flags, size_t memory) {
+    return what_fits<float>(parse(flags), memory);
+}
+
+}  // namespace
+
+TEST_CASE("the largest batch that fits, of those that divide the step", "[fit]") {
+    const size_t four = bytes("--batch 4"), five = bytes("--batch 5");
+    CHECK(largest_batch<float>(parse("--batch 16"), four) == 4);
+    CHECK(largest_batch<float>(parse("--batch 16"), four - 1) == 2);
+    CHECK(largest_batch<float>(parse("--batch 12"), five) == 4);
+    CHECK(largest_batch<float>(parse("--batch 13"), five) == 1);
+    CHECK(largest_batch<float>(parse("--batch 2 --accumulate 6"), five) == 4);  // larger, too
+    CHECK(largest_batch<float>(parse("--batch 16"), bytes("--batch 1") - 1) == 0);
+    CHECK(largest_batch<float>(parse("--batch 16"), SIZE_MAX) == 16);
+    // what the kernels can count, however much memory there is
+    const std::string large = "--size tiny --seq 1048576 --batch 16 --accumulate 16";
+    CHECK(largest_batch<float>(parse(large), SIZE_MAX) == 16);
+}
+
+TEST_CASE("what fits: a batch, else a shorter sequence, else a smaller size", "[fit]") {
+    const std::string step = "--size small --seq 128 --batch 16";
+    const size_t four = bytes("--batch 4");
+    CHECK(fits(step, four) ==
+          "--batch 4 --accumulate 4 fits (" + std::to_string(four >> 20) + " MiB)");
+    CHECK_THAT(fits(step, SIZE_MAX), contains("--batch 16 fits"));
+    CHECK_THAT(fits("--batch 2 --accumulate 8", SIZE_MAX), contains("--batch 16 --accumulate 1 "));
+    CHECK_THAT(fits(step, bytes("--batch 1") - 1), contains("--seq 64 --batch 2 --accumulate 8 "));
+    CHECK_THAT(fits(step, bytes("--batch 1 --seq 16")), contains("--seq 16 --batch 1 "));
+    CHECK_THAT(fits(step, bytes("--size tiny --batch 2 --seq 128")),
+               contains("--size tiny --seq 128 --batch 2 --accumulate 8 "));
+    CHECK(fits(step, 1000) == "no --size fits: use a machine with more memory");
+    CHECK(fits(step + " --ffn 385", 1000) == "choose a smaller --layers, --width or --ffn");
+    // a list of twelve layers' placements fits no other size
+    CHECK_THAT(fits(step + " --norm post:3,peri:9", bytes("--size tiny --batch 2")),
+               contains("no --size fits"));
+}
+
+TEST_CASE("what is said to fit does when it is followed", "[fit]") {
+    const std::string step = "--size 124m --seq 256 --batch 6 --accumulate 5 --norm pre ";
+    for (const size_t megabytes : {50, 100, 500, 1000, 2000, 2500, 3000, 5000, 10000}) {
+        const std::string said = fits(step, megabytes * 1'000'000);
+        CAPTURE(megabytes, said);
+        const size_t end = said.find(" fits (");
+        REQUIRE(end != std::string::npos);
+        const RunConfig run = parse(step + said.substr(0, end));
+        CHECK(plan<float>(run).total() <= megabytes * 1'000'000);
+        CHECK(run.sequences() == 30);
+        CHECK_THAT(said, contains("(" + std::to_string(plan<float>(run).total() >> 20) + " MiB)"));
+    }
+}
+
+TEST_CASE("the paper's settings, and what the README says fits", "[fit]") {
+    struct Paper {
+        const char* size;
+        double millions;    // without embeddings, Table 4
+        int on_80, on_141;  // sequences of 8192 at once, bf16; 0: not without recomputing
+    };
+    const auto root = std::filesystem::path(STORIES_GRAMMAR).parent_path().parent_path();
+    for (const auto& [size, millions, on_80, on_141] :
+         {Paper{"400m", 400, 4, 8}, Paper{"1.5b", 1500, 2, 4}, Paper{"3.2b", 3200, 0, 2}}) {
+        CAPTURE(size);
+        const std::string file = root / "experiments/paper-";
+        const RunConfig run = parse("--config " + file + size + ".json");
+        CHECK(run.sequences() == 256);
+        CHECK(run.seq == 8192);
+        CHECK(run.schedule.steps == 14400);
+        CHECK(run.schedule.warmup == 0.1);
+        CHECK(run.schedule.decay == Decay::cosine);
+        CHECK(run.optimizer.weight_decay == 0.033);
+        CHECK(run.model.vocab_rows() == 100288);
+        CHECK(run.precision == Precision::bf16);
+        const TensorTable table = tensor_table(run.model);
+        const double parameters = table.parameters() - table.embedding_parameters();
+        CHECK(std::abs(1e-6 * parameters - millions) < 0.05 * millions);
+        CHECK(largest_batch<bf16>(run, 80'000'000'000) == on_80);
+        CHECK(largest_batch<bf16>(run, 141'000'000'000) == on_141);
+        CHECK(run.batch == std::max(on_80, 1));
+    }
+}
+
+TEST_CASE("too little memory: needed, left, and what fits", "[fit]") {
+    RunConfig run = parse("--batch 16");
+    run.memory = bytes("--batch 16");
+    check_memory<float>(run);
+    run.memory--;
+    const std::string needed = std::to_string((run.memory + 1) >> 20) + " MiB";
+    CHECK_THROWS_WITH(check_memory<float>(run),
+                      contains("needs " + needed) && contains(" left: --batch 8 --accumulate 2 "));
+    CHECK(memory_for<float>(run) == run.memory);
+    run.memory = 0;
+    CHECK(memory_for<float>(run) > 0);
+}
+
+TEST_CASE("an allocation that fails says how much was asked for and is left", "[fit]") {
+    try {
+        device_allocate<float>(size_t(1) << 60);
+        FAIL("2^60 bytes were found");
+    } catch (const OutOfMemory& error) {
+        CHECK_THAT(error.shortage, contains(std::to_string(size_t(1) << 40) + " MiB more"));
+        CHECK_THAT(error.shortage, contains(" MiB are left"));
+        CHECK_THAT(error.what(), contains(error.shortage + ": choose a smaller --batch"));
+    }
+}
