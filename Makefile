@@ -27,12 +27,12 @@ CXXFLAGS ?= -O3 -g1
 FLAGS := $(CXXFLAGS) -std=c++20 -march=$(MARCH) -fno-math-errno -fno-trapping-math -fopenmp \
     -Wall -Wextra $(WERROR) $(if $(findstring clang,$(CXX)),-Wno-pass-failed) -Isrc $(BLAS_FLAGS) -DSTORIES_GRAMMAR='"$(CURDIR)/data/stories.grammar"'
 $(BUILD)/tests/test_program.o: FLAGS += -DPRESCOTT_SHIM='"$(abspath $(BUILD))/tests/prescott_shim.so"'
-LIBS := $(BLAS_LIBS) $(ONEDNN_LIBS) -fopenmp
+LIBS := $(BLAS_LIBS) $(ONEDNN_LIBS) -lz -fopenmp
 # Catch2 3 has a library, Catch2 2 is a header
 CATCH = $(shell echo '$(hash)include <catch2/catch_all.hpp>' | $(CXX) -x c++ -E - > /dev/null 2>&1 && echo -lCatch2)
 
-PACKAGES := g++ make cmake libopenblas-openmp-dev libdnnl-dev libcxxopts-dev nlohmann-json3-dev catch2 dict-gcide
-NEEDED := install a C++20 compiler with OpenMP, OpenBLAS built with OpenMP (and its cblas.h), cxxopts, nlohmann-json; \
+PACKAGES := g++ make cmake libopenblas-openmp-dev libdnnl-dev libcxxopts-dev nlohmann-json3-dev zlib1g-dev catch2 dict-gcide
+NEEDED := install a C++20 compiler with OpenMP, OpenBLAS built with OpenMP (and its cblas.h), cxxopts, nlohmann-json, zlib; \
     for the tests Catch2. On Debian and Ubuntu: make deps
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
@@ -51,7 +51,7 @@ $(BUILD)/tests/all: $(TESTS) $(LIBRARY)
 # Says what to install, where the first compilation would only say which header it did not find.
 $(BUILD)/found:
 	@mkdir -p $(@D)
-	@printf '$(hash)include <cblas.h>\n$(hash)include <cxxopts.hpp>\n$(hash)include <nlohmann/json.hpp>\n$(hash)include <omp.h>\n' | \
+	@printf '$(hash)include <cblas.h>\n$(hash)include <cxxopts.hpp>\n$(hash)include <nlohmann/json.hpp>\n$(hash)include <omp.h>\n$(hash)include <zlib.h>\n' | \
 	    $(CXX) $(FLAGS) -x c++ -fsyntax-only - || { echo "Missing above: $(NEEDED)" >&2; exit 2; }
 	@touch $@
 

@@ -83,6 +83,12 @@ const char* to_string(QkNorm qk) {
     return qk == QkNorm::none ? "none" : qk == QkNorm::head ? "head" : "full";
 }
 
+const char* to_string(Recompute recompute) {
+    return recompute == Recompute::none    ? "none"
+           : recompute == Recompute::norms ? "norms"
+                                           : "sublayers";
+}
+
 void resolve(ModelConfig& c, const std::string& qk_norm, Choice embedding_norm, Choice final_norm) {
     check_shape(c);
     c.placement = parse_placements(c.norm, c.layers);

@@ -54,5 +54,6 @@ void resolve(ModelConfig& config, const std::string& qk_norm, Choice embedding_n
 Choice parse_choice(const std::string& flag, const std::string& text);  // auto, on, off
 Init parse_init(const std::string& text);  // auto, normal:S, xavier, d:K, he, lecun
 const char* to_string(QkNorm qk);
+const char* to_string(Recompute recompute);
 
 }  // namespace peri

@@ -73,8 +73,16 @@ int largest_batch(const RunConfig& run, size_t memory) {
 
 template <class T>
 std::string what_fits(const RunConfig& run, size_t memory) {
-    if (const std::string flags = fitting_flags<T>(run, memory, ""); !flags.empty()) return flags;
     RunConfig other = run;
+    for (const Recompute r : {Recompute::none, Recompute::norms, Recompute::sublayers}) {
+        if (r < run.model.recompute) continue;
+        other.model.recompute = r;
+        const std::string more =
+            r == run.model.recompute ? "" : std::string("--recompute ") + to_string(r) + " ";
+        if (const std::string flags = fitting_flags<T>(other, memory, more); !flags.empty())
+            return flags;
+    }
+    other = run;
     for (other.seq /= 2; other.seq >= 1; other.seq /= 2) {
         const std::string seq = "--seq " + std::to_string(other.seq) + " ";
         if (const std::string flags = fitting_flags<T>(other, memory, seq); !flags.empty())

@@ -19,8 +19,9 @@ size_t memory_for(const RunConfig& run);
 template <class T>
 int largest_batch(const RunConfig& run, size_t memory);
 
-// The flags with which the same step fits, in the largest pieces that do; where none do, those of a
-// shorter sequence, and last of a smaller size: "--batch 4 --accumulate 4 fits (3100 MiB)".
+// The flags with which the same step fits, in the largest pieces that do: "--batch 4 --accumulate 4
+// fits (3100 MiB)". Where none do, with more --recompute, then a shorter sequence, last a smaller
+// size.
 template <class T>
 std::string what_fits(const RunConfig& run, size_t memory);
 

@@ -63,6 +63,23 @@ double Optimizer<T>::gradient_norm() const {
     return norm;
 }
 
+template <class T>
+std::vector<typename Optimizer<T>::State> Optimizer<T>::state() const {
+    std::vector<State> all;
+    for (int id = 0; id < static_cast<int>(model_.table().rows.size()); id++) {
+        const Tensor& tensor = model_.table().rows[id];
+        if (!tensor.trained) continue;
+        const auto add = [&](const char* kind, const Arena<T>& arena) {
+            all.push_back({std::string(kind) + "." + tensor.name, id,
+                           arena.template at<Accum<T>>() + tensor.offset});
+        };
+        add("m", m_);
+        if (!settings_.sgd) add("v", v_);
+        if (has_masters<T> && tensor.is_matrix()) add("master", masters_);
+    }
+    return all;
+}
+
 template class Optimizer<double>;
 template class Optimizer<float>;
 template class Optimizer<bf16>;

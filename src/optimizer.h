@@ -26,6 +26,19 @@ class Optimizer {
 
     double gradient_norm() const;  // before clipping, of the latest step; waits for the device
 
+    // Updates so far; with state(), all that a run needs besides the weights to go on.
+    int steps() const { return steps_; }
+    void set_steps(int steps) { steps_ = steps; }
+
+    // For every trained tensor, in the table's order: "m", "v" (AdamW) and, of matrices where T has
+    // them, "master".
+    struct State {
+        std::string name;  // "m.<tensor>"
+        int id;            // of the tensor in the table, whose shape it has
+        Accum<T>* numbers;
+    };
+    std::vector<State> state() const;
+
   private:
     Model<T>& model_;
     OptimizerSettings settings_;

@@ -63,9 +63,20 @@ void print_memory(const RunConfig& run) {
         mib(p.workspace));
     if (!run.dry_run) return;
     const size_t memory = memory_for<T>(run);
-    if (memory)
-        std::printf("of %.1f GB  %s\n", 1e-9 * static_cast<double>(memory),
-                    what_fits<T>(run, memory).c_str());
+    if (!memory) return;
+    std::printf("of %.1f GB\n", 1e-9 * static_cast<double>(memory));
+    for (const Recompute r : {Recompute::none, Recompute::norms, Recompute::sublayers}) {
+        RunConfig other = run;
+        other.model.recompute = r;
+        const int batch = largest_batch<T>(other, memory);
+        other.batch = batch ? batch : 1;
+        std::printf("            --recompute %s: %s (%zu MiB)\n", to_string(r),
+                    batch ? ("--batch " + std::to_string(batch) + " --accumulate " +
+                             std::to_string(run.sequences() / batch))
+                                .c_str()
+                          : "not even --batch 1",
+                    plan<T>(other).total() >> 20);
+    }
 }
 
 template void print_memory<float>(const RunConfig&);

@@ -40,14 +40,19 @@ TEST_CASE("the largest batch that fits, of those that divide the step", "[fit]")
     CHECK(largest_batch<float>(parse(large), SIZE_MAX) == 16);
 }
 
-TEST_CASE("what fits: a batch, else a shorter sequence, else a smaller size", "[fit]") {
+TEST_CASE("what fits: a batch, else recomputing, a shorter sequence, a smaller size", "[fit]") {
     const std::string step = "--size small --seq 128 --batch 16";
     const size_t four = bytes("--batch 4");
     CHECK(fits(step, four) ==
           "--batch 4 --accumulate 4 fits (" + std::to_string(four >> 20) + " MiB)");
     CHECK_THAT(fits(step, SIZE_MAX), contains("--batch 16 fits"));
     CHECK_THAT(fits("--batch 2 --accumulate 8", SIZE_MAX), contains("--batch 16 --accumulate 1 "));
-    CHECK_THAT(fits(step, bytes("--batch 1") - 1), contains("--seq 64 --batch 2 --accumulate 8 "));
+    CHECK_THAT(fits(step, bytes("--batch 1") - 1), contains("--recompute norms --batch 1 "));
+    CHECK_THAT(fits(step, bytes("--batch 1 --recompute norms") - 1),
+               contains("--recompute sublayers --batch "));
+    const size_t no_sequence = bytes("--batch 1 --recompute sublayers") - 1;
+    CHECK_THAT(fits(step + " --recompute sublayers", no_sequence), contains("--seq 64 --batch "));
+    CHECK_THAT(fits(step, no_sequence), contains("--seq "));
     CHECK_THAT(fits(step, bytes("--batch 1 --seq 16")), contains("--seq 16 --batch 1 "));
     CHECK_THAT(fits(step, bytes("--size tiny --batch 2 --seq 128")),
                contains("--size tiny --seq 128 --batch 2 --accumulate 8 "));
@@ -82,8 +87,8 @@ TEST_CASE("the paper's settings, and what the README says fits", "[fit]") {
     for (const auto& [size, millions, on_80, on_141] :
          {Paper{"400m", 400, 4, 8}, Paper{"1.5b", 1500, 2, 4}, Paper{"3.2b", 3200, 0, 2}}) {
         CAPTURE(size);
-        const std::string file = root / "experiments/paper-";
-        const RunConfig run = parse("--config " + file + size + ".json");
+        const auto file = root / ("experiments/paper-" + std::string(size) + ".json");
+        const RunConfig run = parse("--config " + file.string());
         CHECK(run.sequences() == 256);
         CHECK(run.seq == 8192);
         CHECK(run.schedule.steps == 14400);

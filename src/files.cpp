@@ -1,0 +1,84 @@
+#include "files.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "check.h"
+
+namespace peri {
+
+namespace {
+
+[[noreturn]] void failed(const std::string& path, const char* what) {
+    const char* const remedy = errno == ENOSPC || errno == EDQUOT ? ": free some space" : "";
+    throw UserError(path + ": cannot " + what + " (" + std::strerror(errno) + ")" + remedy);
+}
+
+}  // namespace
+
+DurableFile::DurableFile(const std::string& path)
+    : path_(path), file_(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)) {
+    if (file_ < 0) failed(path_, "be written");
+}
+
+DurableFile::~DurableFile() {
+    if (file_ >= 0) ::close(file_);
+}
+
+void DurableFile::write(const void* data, size_t bytes) {
+    write_at(size_, data, bytes);
+    size_ += bytes;
+}
+
+void DurableFile::write_at(size_t offset, const void* data, size_t bytes) {
+    const char* next = static_cast<const char*>(data);
+    while (bytes > 0) {
+        const ssize_t written = pwrite(file_, next, bytes, static_cast<off_t>(offset));
+        if (written < 0 && errno == EINTR) continue;
+        if (written <= 0) failed(path_, "be written");
+        next += written;
+        offset += static_cast<size_t>(written);
+        bytes -= static_cast<size_t>(written);
+    }
+}
+
+void DurableFile::close() {
+    if (fsync(file_) != 0) failed(path_, "be flushed to the disk");
+    const int file = file_;
+    file_ = -1;
+    if (::close(file) != 0) failed(path_, "be closed");
+}
+
+void save_durably(const std::string& path, const std::string& text) {
+    DurableFile file(path);
+    file.write(text.data(), text.size());
+    file.close();
+}
+
+void sync_directory(const std::string& path) {
+    const int directory = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (directory < 0) failed(path, "be opened");
+    const int result = fsync(directory);
+    ::close(directory);
+    if (result != 0) failed(path, "be flushed to the disk");
+}
+
+void rename_durably(const std::string& from, const std::string& to) {
+    if (std::rename(from.c_str(), to.c_str()) != 0) failed(from, ("become " + to).c_str());
+    const std::filesystem::path parent = std::filesystem::path(to).parent_path();
+    sync_directory(parent.empty() ? "." : parent.string());
+}
+
+std::string read_text(const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    if (!file) failed(path, "be read");
+    return {std::istreambuf_iterator<char>(file), {}};
+}
+
+}  // namespace peri

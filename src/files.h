@@ -1,0 +1,42 @@
+// Files that survive a crash: written in full, flushed to the disk, renamed into place.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+namespace peri {
+
+// All errors are UserErrors that name the path and what the system says.
+
+// A new file, written from its beginning.
+class DurableFile {
+  public:
+    explicit DurableFile(const std::string& path);
+    ~DurableFile();
+    DurableFile(const DurableFile&) = delete;
+    DurableFile& operator=(const DurableFile&) = delete;
+
+    void write(const void* data, size_t bytes);                    // behind what is there
+    void write_at(size_t offset, const void* data, size_t bytes);  // over what is there
+    void close();                                                  // and waits for the disk
+
+  private:
+    std::string path_;
+    int file_;
+    size_t size_ = 0;
+};
+
+// Writes a whole text file and waits for the disk.
+void save_durably(const std::string& path, const std::string& text);
+
+// Waits until the names in a directory are on the disk.
+void sync_directory(const std::string& path);
+
+// from, a file or a directory whose content is on the disk, becomes `to`, which must not exist
+// (a file may): after a crash there is one or the other. Both in one directory.
+void rename_durably(const std::string& from, const std::string& to);
+
+// The whole text of a file.
+std::string read_text(const std::string& path);
+
+}  // namespace peri

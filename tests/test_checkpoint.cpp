@@ -1,0 +1,199 @@
+// A checkpoint holds all that a run needs, to the bit; a damaged one is named and changes nothing on
+// the disk.
+#include "checkpoint.h"
+
+#include <filesystem>
+
+#include "catch.h"
+#include "check.h"
+#include "files.h"
+#include "helpers.h"
+
+using namespace peri;
+namespace fs = std::filesystem;
+
+namespace {
+
+// A model with its optimizer; `peri` of two narrow layers, 61 tokens.
+template <class T>
+struct Run {
+    Model<T> model;
+    Optimizer<T> optimizer;
+
+    static ModelConfig config(int width) {
+        ModelConfig c;
+        c.layers = 2;
+        c.width = width;
+        c.heads = c.kv_heads = 2;
+        c.ffn = 20;
+        c.vocab = 61;
+        resolve(c, "auto", Choice::automatic, Choice::automatic);
+        return c;
+    }
+    static Model<T> initialised(int width) {
+        Model<T> model(config(width), 2, 7);
+        model.initialise(5);
+        return model;
+    }
+    explicit Run(bool sgd = false, int width = 12)
+        : model(initialised(width)), optimizer(model, settings(sgd)) {}
+    static OptimizerSettings settings(bool sgd) {
+        OptimizerSettings s;
+        s.sgd = sgd;
+        return s;
+    }
+
+    void train(int steps) {
+        for (int i = 0; i < steps; i++) {
+            Batch batch{2, 7, {}, {}};
+            for (int t = 0; t < 14; t++) {
+                batch.tokens.push_back((t * 7 + optimizer.steps()) % 61);
+                batch.labels.push_back((t * 5 + 1) % 61);
+            }
+            model.load(batch);
+            model.zero_loss();
+            model.zero_gradients();
+            model.forward();
+            model.backward(14);
+            optimizer.step(1e-2);
+        }
+    }
+
+    // Weights, moments, masters.
+    std::vector<std::vector<double>> numbers() const {
+        std::vector<std::vector<double>> all;
+        for (int id = 0; id < static_cast<int>(model.table().rows.size()); id++)
+            all.push_back(model.values(id));
+        for (const auto& part : optimizer.state()) {
+            std::vector<Accum<T>> part_numbers(model.table().rows[part.id].size());
+            device_download<T>(part_numbers.data(), part.numbers,
+                               part_numbers.size() * sizeof(Accum<T>));
+            all.emplace_back(part_numbers.begin(), part_numbers.end());
+        }
+        return all;
+    }
+};
+
+template <class T>
+std::string load_complaint(const std::string& path, Run<T>& run) {
+    try {
+        load_checkpoint(path, run.model, run.optimizer);
+    } catch (const UserError& error) {
+        return error.what();
+    }
+    return "";
+}
+
+std::vector<std::string> names_in(const TemporaryDirectory& directory) {
+    std::vector<std::string> names;
+    for (const auto& entry : fs::directory_iterator(directory / ""))
+        names.push_back(entry.path().filename().string());
+    std::sort(names.begin(), names.end());
+    return names;
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("a run goes on from its checkpoint with the same bits", "[checkpoint]", float,
+                   bf16) {
+    for (const bool sgd : {false, true}) {
+        const TemporaryDirectory directory;
+        Run<TestType> whole(sgd), first(sgd), second(sgd);
+        whole.train(7);
+        first.train(3);
+        save_checkpoint(directory / "", first.model, first.optimizer, {{"config.json", "{}"}}, 0);
+        second.train(1);  // other numbers than those it will read
+        load_checkpoint(directory / "step-00000003", second.model, second.optimizer);
+        CHECK(second.optimizer.steps() == 3);
+        CHECK(second.numbers() == first.numbers());
+        second.train(4);
+        CHECK(second.numbers() == whole.numbers());
+        CHECK(first.numbers() != whole.numbers());
+    }
+}
+
+TEST_CASE("the newest checkpoints are kept", "[checkpoint]") {
+    const TemporaryDirectory directory;
+    Run<float> run;
+    fs::create_directory(directory / "step-12");         // not a name of ours
+    fs::create_directory(directory / "step-00000009x");  // nor this
+    for (int i = 0; i < 5; i++) {
+        run.train(1);
+        save_checkpoint(directory / "", run.model, run.optimizer, {}, i < 3 ? 0 : 2);
+        const std::vector<SavedStep> saved = saved_steps(directory / "");
+        REQUIRE(!saved.empty());
+        CHECK(saved[0].step == i + 1);
+        CHECK(saved.size() == size_t(i < 3 ? i + 1 : 2));
+    }
+    CHECK(names_in(directory) ==
+          std::vector<std::string>{"step-00000004", "step-00000005", "step-00000009x", "step-12"});
+}
+
+// A whole checkpoint is not written again, a damaged one is; what an unfinished one left is removed.
+TEST_CASE("a checkpoint that is there", "[checkpoint]") {
+    const TemporaryDirectory directory;
+    Run<float> run, other;
+    run.train(2);
+    fs::create_directory(directory / "unfinished");
+    directory.write("unfinished/model.safetensors", "half");
+    save_checkpoint(directory / "", run.model, run.optimizer, {{"config.json", "first"}}, 0);
+    save_checkpoint(directory / "", run.model, run.optimizer, {{"config.json", "second"}}, 0);
+    CHECK(read_text(directory / "step-00000002/config.json") == "first");
+    CHECK(names_in(directory) == std::vector<std::string>{"step-00000002"});
+    const std::string file = directory / "step-00000002/optimizer.safetensors";
+    fs::resize_file(file, fs::file_size(file) - 1);
+    CHECK(load_complaint(directory / "step-00000002", other) != "");
+    save_checkpoint(directory / "", run.model, run.optimizer, {{"config.json", "third"}}, 0);
+    CHECK(read_text(directory / "step-00000002/config.json") == "third");
+    CHECK(load_complaint(directory / "step-00000002", other) == "");
+    CHECK(other.numbers() == run.numbers());
+}
+
+TEST_CASE("checkpoints that cannot be used are named", "[checkpoint]") {
+    const TemporaryDirectory directory;
+    const std::string path = directory / "step-00000001";
+    Run<float> run, other;
+    run.train(1);
+    save_checkpoint(directory / "", run.model, run.optimizer, {}, 0);
+    const auto says = [&](auto&& reader, const std::string& part) {
+        const std::string said = load_complaint(path, reader);
+        CAPTURE(said, part);
+        CHECK(said.find(part) != std::string::npos);
+        CHECK(said.find(path) == 0);
+    };
+    says(Run<bf16>(), "another model or precision");
+    says(Run<float>(false, 16), "another model");
+    says(Run<float>(true), "it has more tensors");
+
+    // the weights of one step beside the moments of another
+    run.train(1);
+    save_checkpoint(directory / "", run.model, run.optimizer, {}, 0);
+    const std::string state = "/optimizer.safetensors", good = read_text(path + state);
+    fs::copy_file(directory / ("step-00000002" + state), path + state,
+                  fs::copy_options::overwrite_existing);
+    says(other, "different steps");
+
+    std::string flipped = good;
+    flipped[good.size() - 3] ^= 4;
+    directory.write("step-00000001" + state, flipped);
+    says(other, "is damaged");
+    fs::remove(path + state);
+    says(other, "cannot be read");
+    CHECK(load_complaint(directory / "nowhere", other).find("nowhere/model.safetensors") !=
+          std::string::npos);
+}
+
+TEST_CASE("weights alone, into another precision", "[checkpoint]") {
+    const TemporaryDirectory directory;
+    Run<float> run;
+    run.train(2);
+    save_checkpoint(directory / "", run.model, run.optimizer, {}, 0);
+    Run<bf16> narrow;
+    load_weights(directory / "step-00000002", narrow.model);
+    const int q = run.model.table().sublayers[0].q;
+    const std::vector<double> wide_q = run.model.values(q), narrow_q = narrow.model.values(q);
+    for (size_t i = 0; i < wide_q.size(); i++)
+        CHECK(narrow_q[i] == bf16(static_cast<float>(wide_q[i])));
+    Run<float> wider(false, 16);
+    CHECK_THROWS_AS(load_weights(directory / "step-00000002", wider.model), UserError);
+}
