@@ -31,9 +31,9 @@ std::string refusal(const std::vector<std::string>& words) {
 
 TEST_CASE("a settings file gives values, flags override them", "[settings]") {
     const TemporaryDirectory folder;
-    const std::string file = folder.write(
-        "run.json",
-        R"({"norm": "pre", "lr": 0.003, "layernorm": true, "layers": 3, "steps": 7,
+    const std::string file =
+        folder.write("run.json",
+                     R"({"norm": "pre", "lr": 0.003, "layernorm": true, "layers": 3, "steps": 7,
             "quiet": true})");
     const RunConfig run = parse({"--config", file, "--steps", "9", "--seed", "4"});
     CHECK(run.model.norm == "pre");
