@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "check.h"
+#include "crosscheck.h"
 #include "flags.h"
 #include "generate.h"
 #include "metrics.h"
@@ -19,7 +20,7 @@ using namespace peri;
 
 namespace {
 
-constexpr int exit_done = 0, exit_user = 2, exit_diverged = 3;
+constexpr int exit_done = 0, exit_user = 2, exit_diverged = 3, exit_differs = 4;
 
 double seconds_now() {
     const auto now = std::chrono::steady_clock::now().time_since_epoch();
@@ -81,15 +82,22 @@ void print_memory(const RunConfig& run) {
         mib(plan.activations), mib(plan.workspace));
 }
 
+void require_memory(const std::string& what, size_t needed, size_t left) {
+    if (left && needed > left)
+        throw UserError(what + " needs " + std::to_string(needed >> 20) + " MiB and there are " +
+                        std::to_string(left >> 20) +
+                        " MiB left: choose a smaller --batch, --seq or --size");
+}
+
 template <class T>
 void check_memory(const RunConfig& run) {
     const size_t needed =
         plan_memory<T>(run.model, run.batch, run.seq, run.optimizer.moments()).total();
-    const size_t left = device_memory_left<T>();
-    if (left && needed > left)
-        throw UserError("this run needs " + std::to_string(needed >> 20) + " MiB and there are " +
-                        std::to_string(left >> 20) +
-                        " MiB left: choose a smaller --batch, --seq or --size");
+    require_memory("this run", needed, device_memory_left<T>());
+    if (!run.check) return;
+    const bool shared = backend_name() == std::string("cpu");
+    require_memory("--check, which computes the run in double on the CPU too,",
+                   oracle_memory(run) + (shared ? needed : 0), device_memory_left<double>());
 }
 
 // ---- one run ------------------------------------------------------------------------------------
@@ -220,6 +228,14 @@ void tune(Model<T>& model, const RunConfig& run, const std::string& directory) {
                     backend_choices().c_str());
 }
 
+// --check: the steps of the run beside the oracle's, in place of training.
+template <class T>
+int check(const RunConfig& run, const Data& data, const std::string& directory) {
+    CrossCheck<T> check(run);
+    if (run.tune) tune(check.backend(), run, directory);
+    return report_check(check, run, data, directory) ? exit_done : exit_differs;
+}
+
 template <class T>
 int train(RunConfig run) {
     if (run.threads) set_threads(run.threads);
@@ -230,6 +246,8 @@ int train(RunConfig run) {
     std::printf("data        %s\n", data->describe().c_str());
     if (run.dry_run) return exit_done;
     check_memory<T>(run);
+    const std::string directory = run.out.empty() ? default_directory(run.model.norm) : run.out;
+    if (run.check) return check<T>(run, *data, directory);
 
     Model<T> model(run.model, run.batch, run.seq);
     model.initialise(run.seed);
@@ -237,7 +255,6 @@ int train(RunConfig run) {
     const double floor = data->floor(run.val_batches, run.batch, run.seq);
     if (std::isfinite(floor))
         std::printf("floor       %.4f nats a token: no model can do better\n", floor);
-    const std::string directory = run.out.empty() ? default_directory(run.model.norm) : run.out;
     MetricsFile metrics(directory);
     Progress progress(run.schedule.steps, run.quiet);
     std::printf("out         %s\n\n", directory.c_str());

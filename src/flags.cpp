@@ -55,6 +55,7 @@ const Flag table[] = {
     {"run", "out", "", "directory for metrics.csv (default: runs/<date>-<norm>)"},
     {"run", "val-every", "100", "steps between validations; 0: only at the end"},
     {"run", "val-batches", "8", "held-out batches of a validation"},
+    {"run", "check", "0", "run so many steps beside the oracle (double, on the CPU) in place of training and name the first tensor that differs (exit code 4); 0: train"},
     {"run", "quiet", nullptr, "only the summary"},
     {"run", "verbose", nullptr, "also print which library computes which product"},
     {"run", "dry-run", nullptr, "print parameters and memory, allocate nothing"},
@@ -182,6 +183,10 @@ void read_data_and_run(RunConfig& run, const Flags& flags) {
     run.out = text_or_nothing(flags, "out");
     run.val_every = static_cast<int>(integer(flags, "val-every", 0, 1e9));
     run.val_batches = static_cast<int>(integer(flags, "val-batches", 1, 1 << 20));
+    run.check = static_cast<int>(integer(flags, "check", 0, 1e6));
+    if (run.check > run.schedule.steps)
+        throw UserError("--check " + std::to_string(run.check) + " is more than --steps " +
+                        std::to_string(run.schedule.steps) + ": raise --steps, or check less");
     run.quiet = flags["quiet"].as<bool>();
     run.verbose = flags["verbose"].as<bool>();
     run.dry_run = flags["dry-run"].as<bool>();

@@ -95,6 +95,7 @@ void Model<T>::attention_module_forward(int s, T* a, const T* x_tilde) {
     rope_forward(v.q, v.q, act_.rope, B_, T_, config_.heads, D, 0);
     rope_forward(v.k, v.k, act_.rope, B_, T_, config_.kv_heads, D, 0);
     attention_forward(v.context, v.lse, v.q, v.k, v.v, nullptr, attention_shape());
+    perturb(v.context, config_.width);
     project(a, v.context, ids.o);
 }
 
@@ -220,12 +221,14 @@ template <class T>
 void Model<T>::project(T* y, const T* x, int id) {
     const Tensor& w = table_.rows[id];
     linear_forward<T>(y, x, matrix(id), nullptr, rows(), w.cols, w.rows);
+    perturb(y, w.rows);
 }
 
 template <class T>
 void Model<T>::project_backward(T* dx, const T* dy, const T* x, int id, Dx mode) {
     const Tensor& w = table_.rows[id];
     linear_backward<T>(dx, gradient(id), nullptr, dy, x, matrix(id), rows(), w.cols, w.rows, mode);
+    perturb(dx, w.cols);
 }
 
 template <class T>
@@ -388,8 +391,24 @@ void Model<T>::set_values(int id, const std::vector<double>& values) {
 }
 
 template <class T>
+void Model<T>::set_gradient_values(int id, const std::vector<double>& values) {
+    CHECK(gradient(id) && values.size() == table_.rows[id].size());
+    upload_from_double<T>(gradient(id), values);
+}
+
+template <class T>
 std::vector<double> Model<T>::hidden_state(int s) const {
-    return download_as_double<T>(hidden(s), size_t(rows()) * config_.width);
+    const T* const x = s > sublayer_count() ? act_.last : hidden(s);
+    return download_as_double<T>(x, size_t(rows()) * config_.width);
+}
+
+template <class T>
+void Model<T>::perturb([[maybe_unused]] T* y, [[maybe_unused]] int width) {
+    if constexpr (std::is_same_v<T, double>) {
+        if (perturbation_ == 0) return;
+        for (double* const end = y + size_t(rows()) * width; y < end; y++)
+            *y *= 1 + (perturbation_rng_.below(2) ? perturbation_ : -perturbation_);
+    }
 }
 
 template <class T>

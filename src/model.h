@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 #include <vector>
 
 #include "activations.h"
@@ -9,6 +10,7 @@
 #include "data.h"
 #include "device.h"
 #include "kernels.h"
+#include "random.h"
 #include "tensors.h"
 
 namespace peri {
@@ -53,8 +55,16 @@ class Model {
     // logits (V) of the last token of sequence 0; after forward
     std::vector<double> next_token_logits();
 
-    // The hidden state (R,C) before sub-layer s; s = S: after the last one. After forward.
+    // The hidden state (R,C) before sub-layer s; s = S: after the last one; s = S + 1: as the head
+    // reads it, after the final norm where there is one. After forward.
     std::vector<double> hidden_state(int s) const;
+
+    // From now on every result of a matrix product or of attention is moved by `share` of itself, up
+    // or down by chance: what rounding does, enlarged (crosscheck.h). 0: not moved. For the oracle.
+    void perturb_results(double share, uint64_t seed) requires std::is_same_v<T, double> {
+        perturbation_ = share;
+        perturbation_rng_ = Rng(seed);
+    }
 
     const ModelConfig& config() const { return config_; }
     const TensorTable& table() const { return table_; }
@@ -70,6 +80,7 @@ class Model {
     std::vector<double> values(int id) const;
     std::vector<double> gradient_values(int id) const;
     void set_values(int id, const std::vector<double>& values);
+    void set_gradient_values(int id, const std::vector<double>& values);
 
   private:
     using Views = SubLayerActivations<T>;
@@ -89,6 +100,8 @@ class Model {
     void qkv_norm_forward(T* y, NormStats<T> stats, const T* x, NormIds ids, int width);
     void qkv_norm_backward(T* dx, const T* x, NormStats<T> stats, NormIds ids, int width);
 
+    void perturb(T* y, int width);  // y (R,width)
+
     const T* hidden(int s) const { return s == 0 ? act_.x0 : act_.sublayers[s - 1].y; }
     AttentionShape attention_shape() const;
     int rows() const { return B_ * T_; }
@@ -100,6 +113,8 @@ class Model {
     Activations<T> act_;                  // views into activations_
     Arena<T> weights_, gradients_, activations_, scalars_, logits_;
     int B_max_, T_max_, B_, T_;
+    double perturbation_ = 0;
+    Rng perturbation_rng_ = Rng(0);
 };
 
 }  // namespace peri
