@@ -16,8 +16,8 @@
 // The error of a tensor is the largest |backend - oracle| over the largest |oracle|; that of the
 // loss, a logarithm, is the difference itself. The tolerance is what rounding explains. How far
 // rounding carries a tensor depends on the model, the data and how far training is, so the oracle
-// is asked: it runs the step once more with every weight and every result of a product moved by one
-// unit roundoff of T. A tensor may be off by so many times what it moved then (crosscheck.cpp).
+// is asked: it runs the step once more with every result moved by one unit roundoff of T, up or
+// down by chance. A tensor may be off by so many times what it moved then (crosscheck.cpp).
 #pragma once
 
 #include <cstdint>
@@ -64,7 +64,7 @@ class CrossCheck {
     struct Trace {
         std::vector<std::vector<double>> hidden, gradients;
     };
-    Trace perturbed_run();
+    Trace perturbed_run();  // the oracle's, results moved by one unit roundoff of T
     double loss_movement() const;
     int tensors() const { return static_cast<int>(oracle_.table().rows.size()); }
 

@@ -39,7 +39,7 @@ const T* Model<T>::sublayer_forward(int s, const T* x) {
 
     // o = alpha x + a~
     T* const o = p.C ? v.o : v.y;
-    residual_add(o, x, a_tilde, Accum<T>(p.alpha), size_t(R) * C);
+    join(o, x, a_tilde, p.alpha);
 
     // y = C ? Norm(o) : o
     if (p.C) norm_forward(v.y, v.C, o, ids.C, R, C);
@@ -74,7 +74,7 @@ void Model<T>::sublayer_backward(int s, const T* x) {
     if (p.A) norm_backward(act_.d_x_tilde, act_.d_x_tilde, x, v.A, ids.A, R, C);
 
     // x is read twice: dL/dx = alpha dL/do + what came back through the module
-    residual_add(act_.d_stream, d_o, act_.d_x_tilde, Accum<T>(p.alpha), size_t(R) * C);
+    join(act_.d_stream, d_o, act_.d_x_tilde, p.alpha);
 }
 
 // ---- attention: q, k, v -> [Norm] -> RoPE -> softmax(q k^T / sqrt(D)) v -> o --------------------
@@ -95,7 +95,7 @@ void Model<T>::attention_module_forward(int s, T* a, const T* x_tilde) {
     rope_forward(v.q, v.q, act_.rope, B_, T_, config_.heads, D, 0);
     rope_forward(v.k, v.k, act_.rope, B_, T_, config_.kv_heads, D, 0);
     attention_forward(v.context, v.lse, v.q, v.k, v.v, nullptr, attention_shape());
-    perturb(v.context, config_.width);
+    perturb(v.context, size_t(rows()) * config_.width);
     project(a, v.context, ids.o);
 }
 
@@ -191,6 +191,7 @@ void Model<T>::norm_forward(T* y, NormStats<T> stats, const T* x, NormIds ids, i
                           width, eps);
     else
         rmsnorm_forward(y, stats.rstd, x, vector(ids.gamma), rows, width, eps);
+    perturb(y, size_t(rows) * width);
 }
 
 template <class T>
@@ -202,6 +203,7 @@ void Model<T>::norm_backward(T* dx, const T* dy, const T* x, NormStats<T> stats,
     else
         rmsnorm_backward(dx, gradient(ids.gamma), dy, x, vector(ids.gamma), stats.rstd, rows,
                          width);
+    perturb(dx, size_t(rows) * width);
 }
 
 // A norm of q, k or v: gamma's size tells whether each head is a row, or all heads together are.
@@ -221,14 +223,22 @@ template <class T>
 void Model<T>::project(T* y, const T* x, int id) {
     const Tensor& w = table_.rows[id];
     linear_forward<T>(y, x, matrix(id), nullptr, rows(), w.cols, w.rows);
-    perturb(y, w.rows);
+    perturb(y, size_t(rows()) * w.rows);
 }
 
 template <class T>
 void Model<T>::project_backward(T* dx, const T* dy, const T* x, int id, Dx mode) {
     const Tensor& w = table_.rows[id];
     linear_backward<T>(dx, gradient(id), nullptr, dy, x, matrix(id), rows(), w.cols, w.rows, mode);
-    perturb(dx, w.cols);
+    perturb(dx, size_t(rows()) * w.cols);
+}
+
+// y = alpha x + a on the residual stream, or the join of the two gradients that meet there
+template <class T>
+void Model<T>::join(T* y, const T* x, const T* a, double alpha) {
+    const size_t n = size_t(rows()) * config_.width;
+    residual_add(y, x, a, Accum<T>(alpha), n);
+    perturb(y, n);
 }
 
 template <class T>
@@ -403,11 +413,11 @@ std::vector<double> Model<T>::hidden_state(int s) const {
 }
 
 template <class T>
-void Model<T>::perturb([[maybe_unused]] T* y, [[maybe_unused]] int width) {
+void Model<T>::perturb([[maybe_unused]] T* y, [[maybe_unused]] size_t n) {
     if constexpr (std::is_same_v<T, double>) {
         if (perturbation_ == 0) return;
-        for (double* const end = y + size_t(rows()) * width; y < end; y++)
-            *y *= 1 + (perturbation_rng_.below(2) ? perturbation_ : -perturbation_);
+        for (size_t i = 0; i < n; i++)
+            y[i] *= 1 + (perturbation_rng_.below(2) ? perturbation_ : -perturbation_);
     }
 }
 

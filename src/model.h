@@ -59,8 +59,9 @@ class Model {
     // reads it, after the final norm where there is one. After forward.
     std::vector<double> hidden_state(int s) const;
 
-    // From now on every result of a matrix product or of attention is moved by `share` of itself, up
-    // or down by chance: what rounding does, enlarged (crosscheck.h). 0: not moved. For the oracle.
+    // From now on what products, norms, attention and joins of the residual stream compute, forward
+    // and backward, is moved by `share` of itself, up or down by chance: what rounding to a narrower
+    // type would do (crosscheck.h). 0: not moved.
     void perturb_results(double share, uint64_t seed) requires std::is_same_v<T, double> {
         perturbation_ = share;
         perturbation_rng_ = Rng(seed);
@@ -95,12 +96,13 @@ class Model {
     void norm_forward(T* y, NormStats<T> stats, const T* x, NormIds ids, int rows, int width);
     void norm_backward(T* dx, const T* dy, const T* x, NormStats<T> stats, NormIds ids, int rows,
                        int width);
+    void join(T* y, const T* x, const T* a, double alpha);
     void project(T* y, const T* x, int id);
     void project_backward(T* dx, const T* dy, const T* x, int id, Dx mode);
     void qkv_norm_forward(T* y, NormStats<T> stats, const T* x, NormIds ids, int width);
     void qkv_norm_backward(T* dx, const T* x, NormStats<T> stats, NormIds ids, int width);
 
-    void perturb(T* y, int width);  // y (R,width)
+    void perturb(T* y, size_t n);
 
     const T* hidden(int s) const { return s == 0 ? act_.x0 : act_.sublayers[s - 1].y; }
     AttentionShape attention_shape() const;
