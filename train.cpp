@@ -232,8 +232,9 @@ void tune(Model<T>& model, const RunConfig& run, const std::string& directory) {
 template <class T>
 int check(const RunConfig& run, const Data& data, const std::string& directory) {
     CrossCheck<T> check(run);
+    std::ofstream csv = open_new_file(directory, "check.csv");
     if (run.tune) tune(check.backend(), run, directory);
-    return report_check(check, run, data, directory) ? exit_done : exit_differs;
+    return report_check(check, run, data, csv) ? exit_done : exit_differs;
 }
 
 template <class T>

@@ -5,7 +5,6 @@
 #include <cstdio>
 
 #include "check.h"
-#include "metrics.h"
 #include "random.h"
 
 namespace peri {
@@ -114,7 +113,10 @@ template <class T>
 void CrossCheck<T>::start(const Batch& batch) {
     step_++;
     batch_ = batch;
-    for (int id = 0; id < tensors(); id++) backend_optimizer_.set_weights(id, weights_[id]);
+    for (int id = 0; id < tensors(); id++) {
+        backend_optimizer_.set_weights(id, weights_[id]);
+        oracle_.set_values(id, backend_.values(id));
+    }
 }
 
 template <class T>
@@ -149,7 +151,6 @@ double CrossCheck<T>::loss_movement() const {
 
 template <class T>
 std::vector<Comparison> CrossCheck<T>::compare_run() {
-    for (int id = 0; id < tensors(); id++) oracle_.set_values(id, backend_.values(id));
     const Trace perturbed = perturbed_run();
     forward_and_backward(oracle_, batch_);
     forward_and_backward(backend_, batch_);
@@ -242,9 +243,7 @@ const Comparison& worst(const std::vector<Comparison>& list) {
 }  // namespace
 
 template <class T>
-bool report_check(CrossCheck<T>& check, const RunConfig& run, const Data& data,
-                  const std::string& directory) {
-    std::ofstream csv = open_new_file(directory, "check.csv");
+bool report_check(CrossCheck<T>& check, const RunConfig& run, const Data& data, std::ostream& csv) {
     csv << "step,stage,tensor,layer,error,tolerance\n";
     std::printf("  step       loss      error  tolerance   tensor nearest to its tolerance\n");
     std::vector<Comparison> nearest;  // of each step
@@ -256,8 +255,7 @@ bool report_check(CrossCheck<T>& check, const RunConfig& run, const Data& data,
 
         for (const Comparison& c : list) csv << csv_row(step, c);
         if (!csv.flush())
-            throw UserError(directory +
-                            "/check.csv: cannot write (is the disk full?): free some space");
+            throw UserError("check.csv: cannot write (is the disk full?): free some space");
         const Comparison& w = nearest.emplace_back(worst(list));
         std::printf("%6d %10.4f %10.2g %10.2g   %s\n", step, check.oracle_loss(), w.error,
                     w.tolerance, title(w).c_str());
@@ -277,7 +275,7 @@ bool report_check(CrossCheck<T>& check, const RunConfig& run, const Data& data,
 
 #define INSTANTIATE(T)            \
     template class CrossCheck<T>; \
-    template bool report_check(CrossCheck<T>&, const RunConfig&, const Data&, const std::string&);
+    template bool report_check(CrossCheck<T>&, const RunConfig&, const Data&, std::ostream&);
 INSTANTIATE(float)
 INSTANTIATE(bf16)
 #undef INSTANTIATE

@@ -21,6 +21,7 @@
 #pragma once
 
 #include <cstdint>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -80,10 +81,9 @@ class CrossCheck {
 };
 
 // Runs run.check steps, or as many as it takes to find a difference. Prints a line a step, then the
-// first tensor that differs or, where none does, how close one came. All comparisons become rows of
-// DIR/check.csv. True when nothing differs.
+// first tensor that differs or, where none does, how close one came. Writes all comparisons to csv.
+// True when nothing differs.
 template <class T>
-bool report_check(CrossCheck<T>& check, const RunConfig& run, const Data& data,
-                  const std::string& directory);
+bool report_check(CrossCheck<T>& check, const RunConfig& run, const Data& data, std::ostream& csv);
 
 }  // namespace peri
