@@ -124,6 +124,10 @@ test-sim: $(BUILD)/tests/sim_rules $(BUILD)/tests/sim_kernels
 	$(BUILD)/tests/sim_rules
 	BACKEND=cuda $(BUILD)/tests/sim_kernels "$(SIM_TESTS)"
 
+# whole training steps on the simulator, tensor by tensor: two minutes
+check-sim: train train_sim
+	tests/check_training.sh
+
 # Planted races are found by ThreadSanitizer, at both lines; kernels without one are silent.
 $(BUILD)/race: tests/sim/race.cpp gpu/sim/simulator.cpp gpu/sim/memory.cpp $(wildcard gpu/sim/*.h)
 	@mkdir -p $(@D)
@@ -185,4 +189,4 @@ deps:
 	@dpkg -s $(PACKAGES) > /dev/null 2>&1 || \
 	    { $(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends $(PACKAGES); }
 
-.PHONY: test test-grid test-sim sim-race bench bench-compare format clean deps
+.PHONY: test test-grid test-sim check-sim sim-race bench bench-compare format clean deps

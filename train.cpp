@@ -11,6 +11,7 @@
 
 #include "accumulate.h"
 #include "check.h"
+#include "crosscheck.h"
 #include "fit.h"
 #include "flags.h"
 #include "generate.h"
@@ -22,7 +23,7 @@ using namespace peri;
 
 namespace {
 
-constexpr int exit_done = 0, exit_user = 2, exit_diverged = 3;
+constexpr int exit_done = 0, exit_user = 2, exit_diverged = 3, exit_differs = 4;
 
 double seconds_now() {
     const auto now = std::chrono::steady_clock::now().time_since_epoch();
@@ -164,15 +165,23 @@ void tune(Model<T>& model, const RunConfig& run, const std::string& directory) {
                     backend_choices().c_str());
 }
 
+// --check: the steps of the run beside the oracle's, in place of training.
 template <class T>
-int train(const RunConfig& run, const Data& data) {
+int check(const RunConfig& run, const Data& data, const std::string& directory) {
+    CrossCheck<T> check(run);
+    std::ofstream csv = open_new_file(directory, "check.csv");
+    if (run.tune) tune(check.backend(), run, directory);
+    return report_check(check, run, data, csv) ? exit_done : exit_differs;
+}
+
+template <class T>
+int train(const RunConfig& run, const Data& data, const std::string& directory) {
     Model<T> model(run.model, run.batch, run.seq);
     model.initialise(run.seed);
     Optimizer<T> optimizer(model, run.optimizer);
     const double floor = data.floor(run.val_batches, run.sequences(), run.seq);
     if (std::isfinite(floor))
         std::printf("floor       %.4f nats a token: no model can do better\n", floor);
-    const std::string directory = run.out.empty() ? default_directory(run.model.norm) : run.out;
     MetricsFile metrics(directory);
     save(directory + "/config.json", run.json);
     Progress progress(run.schedule.steps, run.quiet);
@@ -203,8 +212,9 @@ int start(RunConfig run) {
     if (data) std::printf("data        %s\n", data->describe().c_str());
     if (run.dry_run) return exit_done;
     check_memory<T>(run);
+    const std::string directory = run.out.empty() ? default_directory(run.model.norm) : run.out;
     try {
-        return train<T>(run, *data);
+        return run.check ? check<T>(run, *data, directory) : train<T>(run, *data, directory);
     } catch (const OutOfMemory& e) {  // the plan said that it fits: suggest less than that
         const size_t less = plan<T>(run).total() - 1, left = device_memory_left<T>();
         throw UserError(e.shortage + ": " + what_fits<T>(run, left ? std::min(left, less) : less));

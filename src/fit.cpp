@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "check.h"
+#include "crosscheck.h"
 
 namespace peri {
 
@@ -107,6 +108,16 @@ void check_memory(const RunConfig& run) {
     if (left && needed > left)
         throw UserError("this run needs " + std::to_string(needed >> 20) + " MiB and there are " +
                         std::to_string(left >> 20) + " MiB left: " + what_fits<T>(run, left));
+    if (!run.check) return;
+    // the oracle computes beside the backend, on the CPU and perhaps in the same memory
+    const bool shared = std::string(backend_name()) == "cpu";
+    const size_t both = oracle_memory(run) + (shared ? needed : 0);
+    const size_t host = run.memory && shared ? run.memory : device_memory_left<double>();
+    if (host && both > host)
+        throw UserError("--check, which computes the run in double on the CPU too, needs " +
+                        std::to_string(both >> 20) + " MiB and there are " +
+                        std::to_string(host >> 20) +
+                        " MiB left: choose a smaller --batch, --seq or --size");
 }
 
 #define INSTANTIATE(T)                                           \

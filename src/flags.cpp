@@ -55,6 +55,7 @@ const Flag table[] = {
     {"run", "out", text, "", "directory for config.json and metrics.csv (default: runs/<date>-<norm>)"},
     {"run", "val-every", number, "100", "steps between validations; 0: only at the end"},
     {"run", "val-batches", number, "8", "held-out batches of a validation"},
+    {"run", "check", number, "0", "run so many steps beside the oracle (double, on the CPU) in place of training and name the first tensor that differs (exit code 4); 0: train"},
     {"run", "quiet", toggle, "", "only the summary"},
     {"run", "verbose", toggle, "", "also print which library computes which product"},
     {"run", "dry-run", toggle, "", "print parameters, memory and what fits; allocate nothing; with --vocab, read no data"},
@@ -65,7 +66,7 @@ const Flag table[] = {
 
 // What is not a setting of the run itself: a repetition of it would choose its own.
 const std::set<std::string> not_saved = {"config",  "out",    "quiet", "verbose",
-                                         "dry-run", "memory", "help"};
+                                         "dry-run", "memory", "check", "help"};
 
 cxxopts::Options declare() {
     cxxopts::Options options("train", "Trains a Transformer with its norms placed as you say.\n");
@@ -187,6 +188,10 @@ void read_data_and_run(RunConfig& run, const Settings& flags) {
     run.out = text_or_nothing(flags, "out");
     run.val_every = static_cast<int>(flags.integer("val-every", 0, 1e9));
     run.val_batches = static_cast<int>(flags.integer("val-batches", 1, 1 << 20));
+    run.check = static_cast<int>(flags.integer("check", 0, 1e6));
+    if (run.check > run.schedule.steps)
+        throw UserError("--check " + std::to_string(run.check) + " is more than --steps " +
+                        std::to_string(run.schedule.steps) + ": raise --steps, or check less");
     if (flags.given("memory"))
         run.memory = static_cast<size_t>(1e9 * flags.number("memory", 1e-3, 1e6));
     run.quiet = flags.on("quiet");

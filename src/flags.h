@@ -35,6 +35,7 @@ struct RunConfig {
 
     std::string out;  // "": runs/<date>-<norm>
     int val_every = 100, val_batches = 8;
+    int check = 0;  // steps beside the oracle, in place of training
     bool quiet = false, verbose = false, dry_run = false;
     size_t memory = 0;  // bytes to plan for; 0: what the device has left
 

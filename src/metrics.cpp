@@ -11,20 +11,26 @@
 
 namespace peri {
 
-MetricsFile::MetricsFile(const std::string& directory) : path_(directory + "/metrics.csv") {
+std::ofstream open_new_file(const std::string& directory, const std::string& name) {
+    const std::string path = directory + "/" + name;
     std::error_code error;
     std::filesystem::create_directories(directory, error);
     if (error)
         throw UserError("--out " + directory + ": cannot make this directory (" + error.message() +
                         "): choose another");
-    if (std::filesystem::exists(path_, error))
-        throw UserError(
-            "--out " + directory +
-            " already holds a run (metrics.csv): choose another directory or move it away");
-    file_.open(path_);
+    if (std::filesystem::exists(path, error))
+        throw UserError("--out " + directory + " already holds a run (" + name +
+                        "): choose another directory or move it away");
+    std::ofstream file(path);
+    if (!file)
+        throw UserError("--out " + directory + ": cannot write " + name + " there: choose another");
+    return file;
+}
+
+MetricsFile::MetricsFile(const std::string& directory)
+    : path_(directory + "/metrics.csv"), file_(open_new_file(directory, "metrics.csv")) {
     file_ << "step,tokens,loss,grad_norm,lr,ms,tokens_per_s\n" << std::flush;
-    if (!file_)
-        throw UserError("--out " + directory + ": cannot write metrics.csv there: choose another");
+    if (!file_) throw UserError(path_ + ": cannot write (is the disk full?): free some space");
 }
 
 void MetricsFile::add(const StepMetrics& m) {

@@ -12,8 +12,11 @@ struct StepMetrics {
     double loss, grad_norm, lr, seconds, tokens_per_second;
 };
 
-// DIR/metrics.csv, one row a step. Throws UserError if DIR cannot be made or written, or already
-// holds a run.
+// Opens DIR/NAME for writing. Throws UserError if DIR cannot be made or written, or already holds
+// such a file: no run is ever overwritten.
+std::ofstream open_new_file(const std::string& directory, const std::string& name);
+
+// DIR/metrics.csv, one row a step.
 class MetricsFile {
   public:
     explicit MetricsFile(const std::string& directory);

@@ -38,7 +38,7 @@ const T* Model<T>::sublayer_forward(int s, const T* x) {
     if (p.B)
         norm_forward(o, v.B, a, ids.B, R, C, {x, Accum<T>(p.alpha)});
     else
-        residual_add(o, x, a, Accum<T>(p.alpha), size_t(R) * C);
+        add_stream(o, x, a, p.alpha);
 
     // y = C ? Norm(o) : o
     if (p.C) norm_forward(v.y, v.C, o, ids.C, R, C);
@@ -73,7 +73,7 @@ void Model<T>::sublayer_backward(int s, const T* x) {
     if (p.A)
         norm_backward(act_.d_stream, act_.d_x_tilde, x, v.A, ids.A, R, C, {d_o, Accum<T>(p.alpha)});
     else
-        residual_add(act_.d_stream, d_o, act_.d_x_tilde, Accum<T>(p.alpha), size_t(R) * C);
+        add_stream(act_.d_stream, d_o, act_.d_x_tilde, p.alpha);
 }
 
 // What forward did not keep of sub-layer s, computed again just before its backward (--recompute).
@@ -107,6 +107,7 @@ void Model<T>::attention_module_forward(int s, T* a, const T* x_tilde) {
     rope_forward(v.q, v.q, act_.rope, B_, T_, config_.heads, D, 0);
     rope_forward(v.k, v.k, act_.rope, B_, T_, config_.kv_heads, D, 0);
     attention_forward(v.context, v.lse, v.q, v.k, v.v, nullptr, attention_shape());
+    perturb(v.context, size_t(rows()) * config_.width);
     project(a, v.context, ids.o);
 }
 
@@ -212,6 +213,7 @@ void Model<T>::norm_forward(T* y, NormStats<T> stats, const T* x, NormIds ids, i
                           width, eps, join);
     else
         rmsnorm_forward(y, stats.rstd, x, vector(ids.gamma), rows, width, eps, join);
+    perturb(y, size_t(rows) * width);
 }
 
 template <class T>
@@ -223,6 +225,7 @@ void Model<T>::norm_backward(T* dx, const T* dy, const T* x, NormStats<T> stats,
     else
         rmsnorm_backward(dx, gradient(ids.gamma), dy, x, vector(ids.gamma), stats.rstd, rows, width,
                          join);
+    perturb(dx, size_t(rows) * width);
 }
 
 // A norm of q, k or v: gamma's size tells whether each head is a row, or all heads together are.
@@ -242,12 +245,22 @@ template <class T>
 void Model<T>::project(T* y, const T* x, int id) {
     const Tensor& w = table_.rows[id];
     linear_forward<T>(y, x, matrix(id), nullptr, rows(), w.cols, w.rows);
+    perturb(y, size_t(rows()) * w.rows);
 }
 
 template <class T>
 void Model<T>::project_backward(T* dx, const T* dy, const T* x, int id, Dx mode) {
     const Tensor& w = table_.rows[id];
     linear_backward<T>(dx, gradient(id), nullptr, dy, x, matrix(id), rows(), w.cols, w.rows, mode);
+    perturb(dx, size_t(rows()) * w.cols);
+}
+
+// y = alpha x + a on the residual stream, or the join of the two gradients that meet there
+template <class T>
+void Model<T>::add_stream(T* y, const T* x, const T* a, double alpha) {
+    const size_t n = size_t(rows()) * config_.width;
+    residual_add(y, x, a, Accum<T>(alpha), n);
+    perturb(y, n);
 }
 
 template <class T>
@@ -410,8 +423,24 @@ void Model<T>::set_values(int id, const std::vector<double>& values) {
 }
 
 template <class T>
+void Model<T>::set_gradient_values(int id, const std::vector<double>& values) {
+    CHECK(gradient(id) && values.size() == table_.rows[id].size());
+    upload_from_double<T>(gradient(id), values);
+}
+
+template <class T>
 std::vector<double> Model<T>::hidden_state(int s) const {
-    return download_as_double<T>(hidden(s), size_t(rows()) * config_.width);
+    const T* const x = s > sublayer_count() ? act_.last : hidden(s);
+    return download_as_double<T>(x, size_t(rows()) * config_.width);
+}
+
+template <class T>
+void Model<T>::perturb([[maybe_unused]] T* y, [[maybe_unused]] size_t n) {
+    if constexpr (std::is_same_v<T, double>) {
+        if (perturbation_ == 0) return;
+        for (size_t i = 0; i < n; i++)
+            y[i] *= 1 + (perturbation_rng_.below(2) ? perturbation_ : -perturbation_);
+    }
 }
 
 template <class T>

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 #include <vector>
 
 #include "activations.h"
@@ -9,6 +10,7 @@
 #include "data.h"
 #include "device.h"
 #include "kernels.h"
+#include "random.h"
 #include "tensors.h"
 
 namespace peri {
@@ -53,8 +55,17 @@ class Model {
     // logits (V) of the last token of sequence 0; after forward
     std::vector<double> next_token_logits();
 
-    // The hidden state (R,C) before sub-layer s; s = S: after the last one. After forward.
+    // The hidden state (R,C) before sub-layer s; s = S: after the last one; s = S + 1: as the head
+    // reads it, after the final norm where there is one. After forward.
     std::vector<double> hidden_state(int s) const;
+
+    // From now on what products, norms, attention and joins of the residual stream compute, forward
+    // and backward, is moved by `share` of itself, up or down by chance: what rounding to a narrower
+    // type would do (crosscheck.h). 0: not moved.
+    void perturb_results(double share, uint64_t seed) requires std::is_same_v<T, double> {
+        perturbation_ = share;
+        perturbation_rng_ = Rng(seed);
+    }
 
     const ModelConfig& config() const { return config_; }
     const TensorTable& table() const { return table_; }
@@ -70,6 +81,7 @@ class Model {
     std::vector<double> values(int id) const;
     std::vector<double> gradient_values(int id) const;
     void set_values(int id, const std::vector<double>& values);
+    void set_gradient_values(int id, const std::vector<double>& values);
 
   private:
     using Views = SubLayerActivations<T>;
@@ -87,10 +99,13 @@ class Model {
                       Join<T> join = {});
     void norm_backward(T* dx, const T* dy, const T* x, NormStats<T> stats, NormIds ids, int rows,
                        int width, Join<T> join = {});
+    void add_stream(T* y, const T* x, const T* a, double alpha);
     void project(T* y, const T* x, int id);
     void project_backward(T* dx, const T* dy, const T* x, int id, Dx mode);
     void qkv_norm_forward(T* y, NormStats<T> stats, const T* x, NormIds ids, int width);
     void qkv_norm_backward(T* dx, const T* x, NormStats<T> stats, NormIds ids, int width);
+
+    void perturb(T* y, size_t n);
 
     const T* hidden(int s) const { return s == 0 ? act_.x0 : act_.sublayers[s - 1].y; }
     AttentionShape attention_shape() const;
@@ -103,6 +118,8 @@ class Model {
     Activations<T> act_;                  // views into activations_
     Arena<T> weights_, gradients_, activations_, scalars_, logits_;
     int B_max_, T_max_, B_, T_;
+    double perturbation_ = 0;
+    Rng perturbation_rng_ = Rng(0);
 };
 
 }  // namespace peri

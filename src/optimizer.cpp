@@ -13,14 +13,8 @@ Optimizer<T>::Optimizer(Model<T>& model, const OptimizerSettings& settings)
       masters_(has_masters<T> ? m_.bytes() : 0),
       scalars_(3 * sizeof(double)) {
     if (!has_masters<T>) return;
-    for (int id = 0; id < static_cast<int>(model.table().rows.size()); id++) {
-        const Tensor& tensor = model.table().rows[id];
-        if (!tensor.trained || !tensor.is_matrix()) continue;
-        const std::vector<double> values = model.values(id);
-        const std::vector<Accum<T>> copy(values.begin(), values.end());
-        device_upload<T>(masters_.template at<Accum<T>>() + tensor.offset, copy.data(),
-                         copy.size() * sizeof(Accum<T>));
-    }
+    for (int id = 0; id < static_cast<int>(model.table().rows.size()); id++)
+        if (master(id)) set_weights(id, model.values(id));
 }
 
 template <class T>
@@ -40,13 +34,12 @@ void Optimizer<T>::step(double lr) {
             return arena.template at<Accum<T>>() + tensor.offset;
         };
         const auto update = [&]<class Weight>(Weight* w) {
-            Accum<T>* const master = has_masters<Weight> ? part(masters_) : nullptr;
             if (settings_.sgd)
-                sgd_update<Weight>(w, master, part(m_), model_.gradient(id), scale, tensor.size(),
-                                   {lr, settings_.momentum, decay});
+                sgd_update<Weight>(w, master(id), part(m_), model_.gradient(id), scale,
+                                   tensor.size(), {lr, settings_.momentum, decay});
             else
                 adamw_update<Weight>(
-                    w, master, part(m_), part(v_), model_.gradient(id), scale, tensor.size(),
+                    w, master(id), part(m_), part(v_), model_.gradient(id), scale, tensor.size(),
                     {lr, settings_.beta1, settings_.beta2, settings_.eps, decay, steps_});
         };
         if (tensor.is_matrix())
@@ -78,6 +71,29 @@ std::vector<typename Optimizer<T>::State> Optimizer<T>::state() const {
         if (has_masters<T> && tensor.is_matrix()) add("master", masters_);
     }
     return all;
+}
+
+template <class T>
+Accum<T>* Optimizer<T>::master(int id) const {
+    const Tensor& tensor = model_.table().rows[id];
+    if (!has_masters<T> || !tensor.trained || !tensor.is_matrix()) return nullptr;
+    return masters_.template at<Accum<T>>() + tensor.offset;
+}
+
+template <class T>
+std::vector<double> Optimizer<T>::weights(int id) const {
+    if (!master(id)) return model_.values(id);
+    std::vector<Accum<T>> copy(model_.table().rows[id].size());
+    device_download<T>(copy.data(), master(id), copy.size() * sizeof(Accum<T>));
+    return {copy.begin(), copy.end()};
+}
+
+template <class T>
+void Optimizer<T>::set_weights(int id, const std::vector<double>& values) {
+    model_.set_values(id, values);
+    if (!master(id)) return;
+    const std::vector<Accum<T>> copy(values.begin(), values.end());
+    device_upload<T>(master(id), copy.data(), copy.size() * sizeof(Accum<T>));
 }
 
 template class Optimizer<double>;

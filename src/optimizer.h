@@ -38,8 +38,14 @@ class Optimizer {
         Accum<T>* numbers;
     };
     std::vector<State> state() const;
+    // Tensor id as updates add up in it: its master weights where it has them, else the model's.
+    // Setting it sets both.
+    std::vector<double> weights(int id) const;
+    void set_weights(int id, const std::vector<double>& values);
 
   private:
+    Accum<T>* master(int id) const;  // null where the model's own weights are as wide
+
     Model<T>& model_;
     OptimizerSettings settings_;
     Arena<T> m_, v_, masters_;  // lie as the gradients do

@@ -148,6 +148,42 @@ TEST_CASE("--precision bf16 trains", "[program]") {
     CHECK(final_loss(r) < std::log(256));
 }
 
+TEST_CASE("--check runs beside the oracle in place of training", "[program]") {
+    const TemporaryDirectory folder;
+    for (const char* precision : {"fp32", "bf16"}) {
+        const std::string out = folder / precision;
+        const std::string flags = quick + "--layers 2 --check 2 --precision " + precision;
+        const Result r = train(folder, flags + " --out " + out);
+        CAPTURE(r.out, r.err);
+        REQUIRE(r.code == 0);
+        CHECK_THAT(r.out, contains("\ncheck: 2 steps: largest error "));
+        CHECK(r.out.find("final val loss") == std::string::npos);
+        CHECK_FALSE(fs::exists(out + "/metrics.csv"));
+        const std::string csv = read(out + "/check.csv");
+        CHECK_THAT(csv, contains("step,stage,tensor,layer,error,tolerance\n"
+                                 "1,hidden,embedding_norm,,"));
+        CHECK_THAT(csv, contains("\n2,gradient,layers.1.mlp.down.weight,1,"));
+        CHECK_THAT(csv, contains("\n2,weight,head.weight,,"));
+
+        const Result again = train(folder, flags + " --out " + out);
+        CHECK(again.code == 2);
+        CHECK_THAT(again.err, contains("check.csv"));
+    }
+}
+
+// A run that explodes overflows in float long before it does in double.
+TEST_CASE("--check names the first tensor that differs, with exit code 4", "[program]") {
+    const TemporaryDirectory folder;
+    const Result r = train(folder,
+                           " --size tiny --norm output --final-norm off --clip 0 --optimizer sgd "
+                           "--lr 100 --warmup 0 --batch 2 --check 200 --out " +
+                               folder / "run");
+    CAPTURE(r.out, r.err);
+    CHECK(r.code == 4);
+    CHECK_THAT(r.out, contains(" differs: error "));
+    CHECK(r.out.find("\ncheck: ") == std::string::npos);
+}
+
 TEST_CASE("--dry-run allocates nothing", "[program]") {
     const TemporaryDirectory folder;
     // an address space of 4 GB would not hold the 25 GB of weights and moments
@@ -170,7 +206,7 @@ TEST_CASE("--memory plans for another device", "[program]") {
     CHECK(r.code == 0);
     CHECK_THAT(r.out, contains("steps of 32 x 8 x 8192 tokens"));
     CHECK_THAT(r.out, contains("of 141.0 GB"));
-    CHECK_THAT(r.out, contains("--batch 4 --accumulate 64 fits ("));
+    CHECK_THAT(r.out, contains("--recompute none: --batch 4 --accumulate 64 ("));
     CHECK(r.out.find("backend") == std::string::npos);
     const Result small = train(folder, quick + "--memory 0.002 --out " + folder / "run");
     CHECK(small.code == 2);
@@ -235,6 +271,10 @@ TEST_CASE("mistakes are answered in one sentence with cause and remedy, exit cod
         {"--lr fast", "--lr fast", "must be a number"},
         {"--lr nan", "--lr nan", "must be a number"},
         {"--steps 0", "--steps 0", "must be"},
+        {"--check -1", "--check -1", "must be a number"},
+        {"--check all", "--check all", "must be a number"},
+        {"--check 1.5", "--check 1.5", "whole number"},
+        {"--check 9", "--check 9", "raise --steps"},
         {"--steps 1.5", "--steps 1.5", "whole number"},
         {"--batch 0", "--batch 0", "must be"},
         {"--seq 0", "--seq 0", "must be"},
