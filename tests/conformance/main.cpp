@@ -1,0 +1,19 @@
+// The conformance suite of the backend that was linked. --help says what it takes.
+#include <cstdio>
+#include <iostream>
+
+#include "check.h"
+#include "suite.h"
+
+int main(int argc, char** argv) {
+    using namespace peri;
+    const std::vector<Family> suite = {norm_checks(),      linear_checks(),     rope_checks(),
+                                       attention_checks(), activation_checks(), embedding_checks(),
+                                       residual_checks(),  loss_checks(),       optimizer_checks()};
+    try {
+        return run_suite(suite, argv[0], {argv + 1, argv + argc}, std::cout);
+    } catch (const UserError& error) {
+        std::fprintf(stderr, "%s\n", error.what());
+        return 2;
+    }
+}
