@@ -51,7 +51,6 @@ struct Family {
     std::vector<Check> checks;
 };
 
-// in order of kernels.h
 Family norm_checks(), linear_checks(), rope_checks(), attention_checks(), activation_checks(),
     embedding_checks(), residual_checks(), loss_checks(), optimizer_checks();
 
