@@ -69,9 +69,8 @@ void decode_as(std::vector<double>& to, const std::byte* from) {
 template <class T>
 class Problem {
   public:
-    // Entries of 0xff are NaN: a kernel that reads a guard shows it in its results.
-    static constexpr size_t guard = 64;
-    static constexpr std::byte guard_byte = std::byte(0xff);
+    static constexpr size_t guard = 64;                     // bytes
+    static constexpr std::byte nan_byte = std::byte(0xff);  // all types' entries of these are NaN
 
     std::string title;
     std::function<void()> forward, backward;
@@ -204,8 +203,8 @@ class Problem {
            const std::string& gradient_of = "") {
         const size_t bytes = n * sizeof(E) + 2 * guard;
         slots_.push_back({name, gradient_of, stage, accumulated, std::is_same_v<E, bf16>, n, terms,
-                          Arena<T>(bytes), std::vector<std::byte>(bytes, guard_byte),
-                          std::vector<double>(n), encode_as<E>, decode_as<E>});
+                          Arena<T>(bytes), std::vector<std::byte>(bytes), std::vector<double>(n),
+                          encode_as<E>, decode_as<E>});
         load(slots_.back(), std::vector<double>(n, 0.0));
         return at<E>(name);
     }
@@ -222,10 +221,21 @@ class Problem {
         return result;
     }
 
+    // A kernel that reads a guard shows it by a NaN in its results. What it makes of an input's
+    // guard and writes into another one must not equal what was there: NaN keep their bits in sums
+    // and products. So outputs have another NaN, and accumulated arrays a number.
+    static void fill_guards(Slot<T>& s) {
+        const bool given = s.stage == Stage::given;
+        for (size_t i = 0; i < s.image.size(); i++)
+            s.image[i] = s.accumulated         ? std::byte(0x5a)
+                         : given || i % 2 == 1 ? nan_byte
+                                               : std::byte(0xf5);
+    }
+
     void load(Slot<T>& s, const std::vector<double>& values) {
         if (values.size() != s.n) throw std::runtime_error(title + ": length of " + s.name);
         s.before = values;
-        std::fill(s.image.begin(), s.image.end(), guard_byte);
+        fill_guards(s);
         s.encode(s.image.data() + guard, values);
         device_upload<T>(s.memory.at(), s.image.data(), s.image.size());
     }
@@ -250,7 +260,7 @@ class Problem {
     }
 
     void poison_workspace() const {
-        const std::string ones(workspace_bytes_, static_cast<char>(guard_byte));
+        const std::string ones(workspace_bytes_, static_cast<char>(nan_byte));
         if (!ones.empty())
             device_upload<T>(peri::workspace<T>(ones.size()), ones.data(), ones.size());
     }
