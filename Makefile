@@ -1,6 +1,7 @@
 # make deps    installs what Debian and Ubuntu need for all of the below
 # make         builds ./train
-# make test    builds and runs all tests; make test-grid the slow ones
+# make test    builds and runs all tests; make test-grid the slow ones; make test-conformance the
+#              kernels' suite alone; make test-sim the same suite on a simulated GPU
 # make train_cuda  the same program for an NVIDIA GPU; make train_sim for a simulated one
 # make format  puts every source file into the house style
 # make bench   speed of steps and kernels; make bench-compare a step beside one of PyTorch
@@ -38,7 +39,9 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 # The directories are the list of sources (CMakeLists.txt reads the same).
 LIBRARY := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard src/*.cpp src/cpu/*.cpp))
-TESTS := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard tests/*.cpp))
+TESTS := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard tests/*.cpp)) $(BUILD)/tests/conformance/suite.o
+CONFORMANCE := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard tests/conformance/*.cpp))
+$(BUILD)/tests/%.o: FLAGS += -Itests
 
 train: $(BUILD)/train.o $(LIBRARY)
 	@echo "$(CXX) -o $@"
@@ -47,6 +50,11 @@ train: $(BUILD)/train.o $(LIBRARY)
 $(BUILD)/tests/all: $(TESTS) $(LIBRARY)
 	@echo "$(CXX) -o $@"
 	@$(CXX) $(FLAGS) $^ $(LIBS) $(CATCH) -o $@
+
+# the kernels' suite, here and below with each backend that it is linked with
+$(BUILD)/tests/conformance_cpu: $(CONFORMANCE) $(LIBRARY)
+	@echo "$(CXX) -o $@"
+	@$(CXX) $(FLAGS) $^ $(LIBS) -o $@
 
 # Says what to install, where the first compilation would only say which header it did not find.
 $(BUILD)/found:
@@ -89,9 +97,15 @@ $(BUILD)/gpu/%.o: gpu/%.cu Makefile
 	@$(NVCC) $(NVCC_FLAGS) -MMD -MP -c $< -o $@
 
 # builds without a GPU, runs with one
-train_cuda: $(BUILD)/train.o $(ORACLE) $(addprefix $(BUILD)/gpu/,$(GPU))
+CUDA := $(ORACLE) $(addprefix $(BUILD)/gpu/,$(GPU))
+CUDA_LIBS := -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcublasLt -lcudart
+train_cuda: $(BUILD)/train.o $(CUDA)
 	@echo "$(CXX) -o $@"
-	@$(CXX) $(FLAGS) $^ $(LIBS) -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcublasLt -lcudart -o $@
+	@$(CXX) $(FLAGS) $^ $(LIBS) $(CUDA_LIBS) -o $@
+
+$(BUILD)/tests/conformance_cuda: $(CONFORMANCE) $(CUDA)
+	@echo "$(CXX) -o $@"
+	@$(CXX) $(FLAGS) $^ $(LIBS) $(CUDA_LIBS) -o $@
 
 # the same .cu files by the host's compiler, run thread by thread on the CPU (gpu/sim)
 SIMULATOR := $(addprefix $(BUILD)/sim/,$(GPU)) $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard gpu/sim/*.cpp))
@@ -107,22 +121,48 @@ train_sim: $(BUILD)/train.o $(ORACLE) $(SIMULATOR)
 	@echo "$(CXX) -o $@"
 	@$(CXX) $(FLAGS) $^ $(LIBS) -o $@
 
-# every kernel's tests with float and bf16 from gpu/, on the simulator
-CPU_ONLY_TESTS := $(BUILD)/tests/test_product.o $(BUILD)/tests/test_program.o
-SIM_TESTS := [backend],[norm],[linear],[rope],[attention],[activation],[embedding],[residual],[loss],[optimizer]
-$(BUILD)/tests/sim_kernels: $(filter-out $(CPU_ONLY_TESTS),$(TESTS)) $(ORACLE) $(SIMULATOR)
+$(BUILD)/tests/conformance_sim: $(CONFORMANCE) $(ORACLE) $(SIMULATOR)
 	@echo "$(CXX) -o $@"
-	@$(CXX) $(FLAGS) $^ $(LIBS) $(CATCH) -o $@
+	@$(CXX) $(FLAGS) $^ $(LIBS) -o $@
 
 # the simulator's own tests: every rule it enforces is broken once
-$(BUILD)/tests/sim/%.o: FLAGS += $(SIM_FLAGS) -Itests
+$(BUILD)/tests/sim/%.o: FLAGS += $(SIM_FLAGS)
 $(BUILD)/tests/sim_rules: $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard tests/sim/test_*.cpp)) $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard gpu/sim/*.cpp))
 	@echo "$(CXX) -o $@"
 	@$(CXX) $(FLAGS) $^ $(CATCH) -o $@
 
-test-sim: $(BUILD)/tests/sim_rules $(BUILD)/tests/sim_kernels
+test-sim: $(BUILD)/tests/sim_rules $(BUILD)/tests/conformance_sim
 	$(BUILD)/tests/sim_rules
-	BACKEND=cuda $(BUILD)/tests/sim_kernels "$(SIM_TESTS)"
+	$(BUILD)/tests/conformance_sim --backend cuda --quiet
+
+# The suite with kernels that ThreadSanitizer watches. The oracle is compiled without it, and so is
+# simulator.cpp, which says why.
+TSAN := $(BUILD)/tsan
+TSAN_FLAGS = $(filter-out -DSTORIES_GRAMMAR=%,$(FLAGS)) $(SIM_FLAGS) -Itests -O1 -g -fsanitize=thread
+TSAN_OBJECTS := $(patsubst %.cpp,$(TSAN)/%.o,$(wildcard tests/conformance/*.cpp) gpu/sim/memory.cpp gpu/sim/cublasLt.cpp) \
+    $(addprefix $(TSAN)/gpu/,$(GPU)) $(BUILD)/gpu/sim/simulator.o $(ORACLE)
+# What takes a minute or two so: of attention, linear and head_loss a few small cases alone.
+TSAN_CASES := norm rope activation embedding residual adamw sgd sum_of_squares clip_scale \
+    'attention B=2 Tq=5 Tk=12 first=6 H=4 KV=2 D=3 documents=yes type=float seed=1' \
+    'attention B=2 Tq=5 Tk=12 first=6 H=4 KV=2 D=3 documents=yes type=bf16 seed=1' \
+    'attention B=1 Tq=17 Tk=17 first=0 H=1 KV=1 D=64 documents=yes type=float seed=1' \
+    'attention B=1 Tq=17 Tk=17 first=0 H=1 KV=1 D=64 documents=yes type=bf16 seed=1' \
+    'attention B=1 Tq=3 Tk=67 first=64 H=2 KV=1 D=80 documents=no type=bf16 seed=1' \
+    'linear R=13 C=17 O=11 bias=yes dx=add dw=yes dbias=yes tuned=no type=float seed=1' \
+    'linear R=13 C=17 O=11 bias=yes dx=add dw=yes dbias=yes tuned=no type=bf16 seed=1' \
+    'head_loss R=3 C=9 V=257 tuned=no type=float seed=1' \
+    'head_loss R=7 C=5 V=11 tuned=no type=bf16 seed=1'
+$(TSAN)/%.o: %.cpp $(BUILD)/flags
+	@mkdir -p $(@D)
+	@echo "$(CXX) $< (ThreadSanitizer)"
+	@$(CXX) $(TSAN_FLAGS) -MMD -MP -c $< -o $@
+$(TSAN)/gpu/%.o: gpu/%.cu $(BUILD)/flags
+	@mkdir -p $(@D)
+	@echo "$(CXX) $< (ThreadSanitizer)"
+	@$(CXX) $(TSAN_FLAGS) -MMD -MP -x c++ -c $< -o $@
+$(TSAN)/conformance: $(TSAN_OBJECTS)
+	@echo "$(CXX) -o $@"
+	@$(CXX) $(TSAN_FLAGS) $^ $(LIBS) -o $@
 
 # whole training steps on the simulator, tensor by tensor: two minutes
 check-sim: train train_sim
@@ -134,15 +174,20 @@ $(BUILD)/race: tests/sim/race.cpp gpu/sim/simulator.cpp gpu/sim/memory.cpp $(wil
 	$(CXX) -std=c++20 -O1 -g $(SIM_FLAGS) -Isrc -c gpu/sim/simulator.cpp -o $(BUILD)/race_simulator.o
 	$(CXX) -std=c++20 -O1 -g -fsanitize=thread $(SIM_FLAGS) -Isrc tests/sim/race.cpp gpu/sim/memory.cpp \
 	    $(BUILD)/race_simulator.o -o $@
-sim-race: $(BUILD)/race
+sim-race: $(BUILD)/race $(TSAN)/conformance
 	TSAN_OPTIONS=atexit_sleep_ms=0 $(BUILD)/race clean
 	for fault in no-barrier no-second-barrier no-syncwarp no-atomic; do \
 	    ! TSAN_OPTIONS=atexit_sleep_ms=0 $(BUILD)/race $$fault > $(BUILD)/race.log 2>&1 && \
 	    grep -c "data race" $(BUILD)/race.log || { cat $(BUILD)/race.log; echo "$$fault: not found"; exit 1; }; \
 	done
+	OMP_NUM_THREADS=1 $(TSAN)/conformance --backend cuda --quiet $(TSAN_CASES)
+	tests/sim/planted_races.sh "$(CXX) $(TSAN_FLAGS)" " $(TSAN_OBJECTS) $(LIBS)" $(TSAN)
 
-test: $(BUILD)/tests/all $(BUILD)/tests/prescott_shim.so train
-	BACKEND=cpu TRAIN=./train $(BUILD)/tests/all
+test: $(BUILD)/tests/all $(BUILD)/tests/prescott_shim.so train test-conformance
+	TRAIN=./train $(BUILD)/tests/all
+
+test-conformance: $(BUILD)/tests/conformance_cpu
+	$(BUILD)/tests/conformance_cpu --backend cpu --seeds 3 --quiet
 
 # every combination of the model's options against finite differences: a few minutes
 test-grid: $(BUILD)/tests/all
@@ -189,4 +234,4 @@ deps:
 	@dpkg -s $(PACKAGES) > /dev/null 2>&1 || \
 	    { $(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends $(PACKAGES); }
 
-.PHONY: test test-grid test-sim check-sim sim-race bench bench-compare format clean deps
+.PHONY: test test-grid test-conformance test-sim check-sim sim-race bench bench-compare format clean deps

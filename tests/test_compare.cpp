@@ -66,12 +66,20 @@ Problem<T> toy(Fault fault, int n = 7) {
 
 std::string toy_gradient_errors(Fault fault) { return gradient_errors(toy<double>(fault)); }
 
-std::string toy_float_errors(Fault fault) {
-    return float_errors(toy<float>(fault), toy<double>(Fault::none), 4);
+// the toy with a fault in the backend's type alone
+template <class T>
+std::string toy_conformance_errors(Fault fault, const Roundings& roundings = {}) {
+    const auto make = [&](auto t) {
+        using U = decltype(t);
+        return toy<U>(std::is_same_v<U, double> ? Fault::none : fault);
+    };
+    return conformance_errors<T>(make, 4, roundings);
 }
 
+std::string toy_float_errors(Fault fault) { return toy_conformance_errors<float>(fault); }
+
 std::string toy_bf16_errors(Fault fault, const Roundings& roundings = {}) {
-    return bf16_errors(toy<bf16>(fault), toy<double>(Fault::none), 4, roundings);
+    return toy_conformance_errors<bf16>(fault, roundings);
 }
 
 }  // namespace
@@ -171,5 +179,17 @@ TEST_CASE("the comparison of bits fails on a kernel that is not repeatable", "[c
     CHECK(bit_errors([] { return toy<double>(Fault::none); }) == "");
     CHECK_THAT(bit_errors([] { return toy<double>(Fault::differs_each_time); }),
                contains("on 1 threads, dx") && contains("on 2 threads, dx"));
-    CHECK(bit_errors([] { return toy<float>(Fault::not_a_number); }) != "");
+    CHECK(bit_errors([] { return toy<double>(Fault::not_a_number); }) != "");
+    // a kernel that is repeatable on one thread is not let off on two
+    CHECK_THAT(toy_float_errors(Fault::differs_each_time),
+               contains("on 1 threads, dx") && contains("on 2 threads, dx"));
+}
+
+TEST_CASE("conformance is judged with the harness's eyes", "[compare]") {
+    CHECK_THAT(toy_float_errors(Fault::input_changed), contains("w was changed"));
+    CHECK_THAT(toy_bf16_errors(Fault::overrun), contains("written outside dx"));
+    CHECK_THAT(toy_bf16_errors(Fault::underrun), contains("written outside dx"));
+    CHECK_THAT(toy_float_errors(Fault::added_to_output), contains("dx entry 0: got"));
+    CHECK_THAT(toy_float_errors(Fault::overwrote_sum), contains("dw entry 0"));
+    CHECK_THAT(toy_float_errors(Fault::read_outside), contains("dx entry 6: got"));
 }

@@ -1,0 +1,78 @@
+#include "problems/loss.h"
+
+#include "suite.h"
+
+namespace peri {
+
+namespace {
+
+// k = 4: a logit of C terms, an exponential, a sum over V and the product with w or x. With bf16
+// logits and loss are kept in float, their gradients rounded before they meet x and w. In dw that
+// is one rounding of each term; in dx two before its own: the label's, and those of all others,
+// which together are as large.
+std::string head_errors(const Case& c) {
+    const HeadCase h{c.size("R"), c.size("C"), c.size("V"), c.yes("tuned")};
+    const auto make = [&](auto t) { return head<decltype(t)>(h, c.seed()); };
+    return conform(c, make, 4, {{"dx", 3}, {"dw", 1}});
+}
+
+// More logits than are held at once: the rows need a second chunk, and the last is short.
+std::string chunk_errors(const Case& c) {
+    const size_t R = c.size("R"), V = c.size("V");
+    const std::string whole = with_type(c, [&](auto t) {
+        using T = decltype(t);
+        const size_t logits = head_loss_workspace<T>(c.size("R"), c.size("V"));
+        const size_t number = sizeof(Accum<T>) + (has_masters<T> ? sizeof(T) : 0);
+        const bool all = logits - linear_workspace<T>() >= number * R * V;
+        return std::string(all ? "all logits are held at once\n" : "");
+    });
+    return whole + head_errors(c);
+}
+
+// Rows without a label add nothing to any gradient or loss, exactly.
+std::string unlabelled_errors(const Case& c) {
+    const HeadCase h{5, c.size("C"), c.size("V")};
+    return with_type(c, [&](auto t) {
+        auto some = head<decltype(t)>(h, {-1, 0, -1, h.V - 1, -1}, 2, c.seed());
+        auto none = head<decltype(t)>(h, {-1, -1, -1, -1, -1}, 2, c.seed());
+        std::string errors = some.run().errors() + none.run().errors();
+        const std::vector<double> dx = some.values("dx");
+        for (int r = 0; r < h.R; r++) {
+            const std::string other = nonzero({&dx[r * h.C], &dx[r * h.C] + h.C});
+            if (r % 2 == 0) errors += other;
+            if (r % 2 == 1 && other == "") errors += "dx of a row with a label is 0\n";
+        }
+        for (const std::string name : {"loss", "loss again", "dx", "dw"})
+            errors += nonzero(none.values(name));
+        return errors;
+    });
+}
+
+std::string nan_errors(const Case& c) {
+    return with_type(c, [&](auto t) {
+        auto p = head<decltype(t)>({3, 2, 5}, {0, 1, 2}, 3, c.seed());
+        std::vector<double> x = p.values("x");
+        x[3] = NAN;
+        p.set("x", x);
+        const bool shown = std::isnan(p.run().values("loss")[0]);
+        return std::string(shown ? "" : "a NaN in x does not show in the loss\n");
+    });
+}
+
+}  // namespace
+
+Family loss_checks() {
+    std::vector<std::string> cases;
+    for (const char* const shape : {"R=1 C=1 V=1", "R=1 C=3 V=5", "R=7 C=5 V=11", "R=5 C=1 V=3",
+                                    "R=70 C=4 V=13", "R=3 C=9 V=257", "R=70 C=4 V=257"})
+        cases.push_back(std::string(shape) + " tuned=no");
+    // a shape of its own: what is chosen for it stays
+    cases.push_back("R=34 C=16 V=300 tuned=yes");
+    return {"loss",
+            {{"head_loss", head_errors, cases},
+             {"head_loss_chunks", chunk_errors, {"R=170 C=2 V=100003 tuned=no"}},
+             {"head_loss_unlabelled", unlabelled_errors, {"C=3 V=7", "C=3 V=300"}},
+             {"head_loss_nan", nan_errors, {""}}}};
+}
+
+}  // namespace peri

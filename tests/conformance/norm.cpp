@@ -1,0 +1,91 @@
+#include "problems/norm.h"
+
+#include "suite.h"
+
+namespace peri {
+
+namespace {
+
+// k = 8: a square, two sums, a root and four products, each rounded to float. With bf16 one more
+// rounding, of y and of dx: statistics and sums are kept in float.
+std::string rmsnorm_errors(const Case& c) {
+    const NormCase n{c.size("R"), c.size("C"), c.real("eps"), c.yes("in_place"), c.yes("dgamma")};
+    return conform(
+        c, [&](auto t) { return rmsnorm<decltype(t)>(n, c.seed()); }, 8);
+}
+
+std::string layernorm_errors(const Case& c) {
+    const NormCase n{c.size("R"),       c.size("C"),     c.real("eps"),
+                     c.yes("in_place"), c.yes("dgamma"), c.yes("dbeta")};
+    return conform(
+        c, [&](auto t) { return layernorm<decltype(t)>(n, c.seed()); }, 8);
+}
+
+// A hidden state that has exploded must not come out as a calm row: in float the squares of 1e20
+// overflow, and 1 / sqrt(inf) would be 0.
+template <class T>
+std::string overflow(Problem<T> p) {
+    p.set("x", {1e20, 1, -1e20});
+    std::string errors;
+    for (const double y : p.run(Stage::forward).values("y"))
+        if (!std::isnan(y)) errors += p.title + " y is " + std::to_string(y) + ", not NaN\n";
+    return errors;
+}
+
+std::string overflow_errors(const Case& c) {
+    const NormCase n{1, 3, 1e-5};
+    const bool rms = c.choice("norm", {"layernorm", "rmsnorm"});
+    return with_type(c, [&](auto t) {
+        using T = decltype(t);
+        return overflow(rms ? rmsnorm<T>(n, c.seed()) : layernorm<T>(n, c.seed()));
+    });
+}
+
+std::string zero_row_errors(const Case& c) {
+    return with_type(c, [&](auto t) {
+        auto p = rmsnorm<decltype(t)>({1, c.size("C"), 1e-5}, c.seed());
+        p.set("x", std::vector<double>(c.size("C"), 0.0));
+        return nonzero(p.run().values("y"));
+    });
+}
+
+// The numbers are exact in float, their squares are not: a variance computed as the mean of the
+// squares less the square of the mean would be lost.
+std::string far_mean_errors(const Case& c) {
+    const int C = c.size("C");
+    std::vector<double> x(C);
+    for (int i = 0; i < C; i++) x[i] = 4096 + i % 3;
+    auto wide = layernorm<double>({1, C, 1e-5}, c.seed());
+    auto narrow = layernorm<float>({1, C, 1e-5}, c.seed());
+    wide.set("x", x);
+    narrow.set("x", x);
+    return difference(narrow.run().values("y"), wide.run().values("y"), 1e-4);
+}
+
+}  // namespace
+
+// layernorm with eps 0.1: with a vanishing variance rounding is amplified by its inverse.
+Family norm_checks() {
+    const std::vector<std::string> shapes = {"R=1 C=1",   "R=3 C=1",   "R=1 C=2",  "R=5 C=7",
+                                             "R=4 C=8",   "R=2 C=13",  "R=67 C=5", "R=3 C=131",
+                                             "R=2 C=519", "R=130 C=37"};
+    std::vector<std::string> rms, layer;
+    for (const std::string& shape : shapes) {
+        rms.push_back(shape + " eps=1e-5 in_place=no dgamma=yes");
+        layer.push_back(shape + " eps=0.1 in_place=no dgamma=yes dbeta=yes");
+    }
+    rms.push_back("R=5 C=7 eps=0.1 in_place=yes dgamma=yes");
+    rms.push_back("R=5 C=7 eps=0.1 in_place=yes dgamma=no");
+    layer.push_back("R=5 C=7 eps=0.1 in_place=yes dgamma=yes dbeta=yes");
+    layer.push_back("R=5 C=7 eps=0.1 in_place=no dgamma=no dbeta=yes");
+    layer.push_back("R=5 C=7 eps=0.1 in_place=yes dgamma=yes dbeta=no");
+    layer.push_back("R=5 C=7 eps=0.1 in_place=no dgamma=no dbeta=no");
+    return {"norm",
+            {{"rmsnorm", rmsnorm_errors, rms},
+             {"layernorm", layernorm_errors, layer},
+             {"norm_overflow", overflow_errors, {"norm=rmsnorm", "norm=layernorm"}},
+             {"rmsnorm_zero_row", zero_row_errors, {"C=9"}},
+             {"layernorm_far_mean", far_mean_errors, {"C=9"}, {"float"}}}};
+}
+
+}  // namespace peri

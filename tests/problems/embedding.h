@@ -1,0 +1,42 @@
+#pragma once
+
+#include <numeric>
+
+#include "problem.h"
+
+namespace peri {
+
+struct EmbeddingShape {
+    int R, C, V;
+};
+
+inline std::vector<int> tokens_of(EmbeddingShape s, uint64_t seed) {
+    Rng rng(seed, 99);
+    std::vector<int> tokens(s.R);
+    for (int& token : tokens) token = static_cast<int>(rng.below(s.V));
+    return tokens;
+}
+
+inline std::vector<int> sorted_rows(const std::vector<int>& tokens) {
+    std::vector<int> order(tokens.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(),
+                     [&](int a, int b) { return tokens[a] < tokens[b]; });
+    return order;
+}
+
+template <class T>
+Problem<T> embedding(EmbeddingShape s, const std::vector<int>& token_list, uint64_t seed) {
+    Problem<T> p("embedding", {s.R, s.C, s.V}, seed);
+    T* const table = p.input("table", size_t(s.V) * s.C);
+    const int* const tokens = p.integers("tokens", token_list);
+    const int* const order = p.integers("order", sorted_rows(token_list));
+    T* const y = p.output("y", size_t(s.R) * s.C, 1);
+    T* const dy = p.upstream("y");
+    Accum<T>* const dtable = p.accumulated_gradient("table", s.R);
+    p.forward = [=] { embedding_forward<T>(y, table, tokens, s.R, s.C); };
+    p.backward = [=] { embedding_backward<T>(dtable, dy, tokens, order, s.R, s.C); };
+    return p;
+}
+
+}  // namespace peri

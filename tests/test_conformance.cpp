@@ -1,0 +1,119 @@
+// The conformance suite's program on a suite made up for the purpose: which cases it runs, what it
+// prints of them and how it ends.
+#include <sstream>
+
+#include "catch.h"
+#include "conformance/suite.h"
+
+using namespace peri;
+
+namespace {
+
+int runs = 0;
+
+std::string odd_is_wrong(const Case& c) {
+    runs++;
+    return c.size("n") % 2 ? "entry 0: got 1\nentry 1: got 2\n" : "";
+}
+
+std::string always_right(const Case&) {
+    runs++;
+    return "";
+}
+
+const std::vector<Family> suite = {{"parity",
+                                    {{"even", odd_is_wrong, {"n=2 in=yes", "n=4 in=no"}},
+                                     {"odd", odd_is_wrong, {"n=3"}, {"bf16"}},
+                                     {"rare",
+                                      odd_is_wrong,
+                                      {"n=5", "n=6"},
+                                      {"float"},
+                                      [](const Case& c) { return c.size("n") != 5; }}}},
+                                   {"other", {{"plain", always_right, {""}}}}};
+
+struct Result {
+    int code;
+    std::string out;
+};
+
+Result run(const std::vector<std::string>& arguments) {
+    std::ostringstream out;
+    runs = 0;
+    const int code = run_suite(suite, "conformance", arguments, out);
+    return {code, out.str()};
+}
+
+}  // namespace
+
+TEST_CASE("conformance: a case is printed as its line, with what came of it", "[conformance]") {
+    const Result all = run({});
+    CHECK(all.code == 1);
+    CHECK_THAT(all.out, contains("even n=2 in=yes type=float seed=1 ok\n"));
+    CHECK_THAT(all.out, contains("even n=4 in=no type=bf16 seed=1 ok\n"));
+    CHECK_THAT(all.out, contains("plain type=bf16 seed=1 ok\n"));
+    CHECK_THAT(all.out, contains("odd n=3 type=bf16 seed=1 FAIL\n    entry 0: got 1\n"
+                                 "    entry 1: got 2\n"
+                                 "    again: conformance 'odd n=3 type=bf16 seed=1'\n"));
+    CHECK_THAT(all.out, contains("\n7 ok, 1 failed, 1 not supported (cpu)\n"));
+    CHECK(runs == 8);
+}
+
+TEST_CASE("conformance: what the backend does not support is not run and not passed",
+          "[conformance]") {
+    const Result rare = run({"rare"});
+    CHECK(rare.code == 0);
+    CHECK_THAT(rare.out, contains("rare n=5 type=float seed=1 not supported\n"));
+    CHECK_THAT(rare.out, contains("rare n=6 type=float seed=1 ok\n"));
+    CHECK_THAT(rare.out, contains("\n1 ok, 0 failed, 1 not supported (cpu)\n"));
+    CHECK(runs == 1);
+}
+
+TEST_CASE("conformance: a family, a check or one line", "[conformance]") {
+    CHECK_THAT(run({"other"}).out, contains("\n2 ok, 0 failed"));
+    CHECK_THAT(run({"even", "plain"}).out, contains("\n6 ok, 0 failed"));
+    CHECK_THAT(run({"parity"}).out, contains("\n5 ok, 1 failed, 1 not supported"));
+    CHECK(run({"odd n=3 type=bf16 seed=1"}).code == 1);
+    CHECK(runs == 1);
+    // a size that is not listed, a seed of one's own
+    CHECK(run({"odd n=8 type=bf16 seed=77"}).code == 0);
+    CHECK_THAT(run({"--seeds", "3", "even"}).out, contains("\n12 ok"));
+}
+
+TEST_CASE("conformance: --quiet prints what is wrong, --list runs nothing", "[conformance]") {
+    const Result quiet = run({"--quiet"});
+    CHECK(quiet.out.find("even n=2") == std::string::npos);
+    CHECK_THAT(quiet.out, contains("odd n=3 type=bf16 seed=1 FAIL\n    entry 0"));
+    CHECK_THAT(quiet.out, contains("rare n=5 type=float seed=1 not supported\n"));
+    CHECK(run({"--list", "odd", "rare"}).out ==
+          "odd n=3 type=bf16 seed=1\nrare n=5 type=float seed=1\nrare n=6 type=float seed=1\n");
+    CHECK(runs == 0);
+}
+
+TEST_CASE("conformance: only the backend that was asked for is tested", "[conformance]") {
+    CHECK(run({"--backend", "cpu", "plain"}).code == 0);
+    CHECK_THROWS_WITH(run({"--backend", "cuda", "plain"}),
+                      contains("asks for cuda, but this program tests cpu"));
+    CHECK(runs == 0);
+}
+
+TEST_CASE("conformance: what cannot be run is said in a sentence", "[conformance]") {
+    const auto complaint = [](const std::string& argument) -> std::string {
+        try {
+            run({argument});
+        } catch (const UserError& error) {
+            return error.what();
+        }
+        return "none";
+    };
+    CHECK_THAT(complaint("strange"), contains("no family and no check 'strange'"));
+    CHECK_THAT(complaint("strange n=1"), contains("'strange n=1' names no check"));
+    CHECK_THAT(complaint("odd n=3"), contains("'odd n=3 type=bf16 seed=1', in this order"));
+    CHECK_THAT(complaint("odd m=3 type=bf16 seed=1"), contains("in this order"));
+    CHECK_THAT(complaint("odd n=3 type=float seed=1"), contains("type one of bf16"));
+    CHECK_THAT(complaint("odd n=x type=bf16 seed=1"), contains("n a whole number of at least 1"));
+    CHECK_THAT(complaint("odd n=0 type=bf16 seed=1"), contains("n a whole number of at least 1"));
+    CHECK_THAT(complaint("odd n=3 type=bf16 seed=-1"), contains("seed a whole number"));
+    CHECK_THAT(complaint("odd n=3 bf16 seed=1"), contains("name=value, not bf16"));
+    CHECK_THAT(complaint("--strange"), contains("no flag --strange"));
+    CHECK_THAT(complaint("--seeds"), contains("--seeds needs a value"));
+}
