@@ -150,3 +150,32 @@ TEST_CASE("norms: the same bits twice", "[norm]") {
         CHECK(bit_errors([&] { return layernorm<double>({s.R, s.C, 1e-5}, 1); }) == "");
     }
 }
+
+// A join adds alpha times the stream, forward, and alpha times the other gradient, backward; all
+// else stays as it was. Twice an addition's rounding.
+TEST_CASE("norms with a join are the norms and an addition", "[norm]") {
+    const auto check = [](auto norm) {
+        for (const uint64_t seed : seeds)
+            for (const double alpha : {1.0, 2.5})
+                for (const bool in_place : {false, true}) {
+                    CAPTURE(seed, alpha, in_place);
+                    auto alone = norm(NormCase{5, 7, 1e-5, in_place}, seed);
+                    auto joined = norm(NormCase{5, 7, 1e-5, in_place, true, true, alpha}, seed);
+                    alone.run();
+                    joined.run();
+                    const auto sum = [&](const std::string& result, const std::string& other) {
+                        std::vector<double> values = alone.values(result);
+                        const std::vector<double> stream = joined.values(other);
+                        for (size_t i = 0; i < values.size(); i++) values[i] += alpha * stream[i];
+                        return values;
+                    };
+                    CHECK(difference(joined.values("y"), sum("y", "stream"), 2e-15) == "");
+                    const double dx = 1e-14 * largest(alone.values("dx"));
+                    CHECK(difference(joined.values("dx"), sum("dx", "stream_gradient"), dx) == "");
+                    CHECK(difference(joined.values("dgamma"), alone.values("dgamma"), 1e-13) == "");
+                    CHECK(joined.errors() == "");
+                }
+    };
+    check([](NormCase c, uint64_t seed) { return rmsnorm<double>(c, seed); });
+    check([](NormCase c, uint64_t seed) { return layernorm<double>(c, seed); });
+}

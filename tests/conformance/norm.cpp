@@ -9,14 +9,15 @@ namespace {
 // k = 8: a square, two sums, a root and four products, each rounded to float. With bf16 one more
 // rounding, of y and of dx: statistics and sums are kept in float.
 std::string rmsnorm_errors(const Case& c) {
-    const NormCase n{c.size("R"), c.size("C"), c.real("eps"), c.yes("in_place"), c.yes("dgamma")};
+    const NormCase n{c.size("R"),     c.size("C"), c.real("eps"),  c.yes("in_place"),
+                     c.yes("dgamma"), true,        c.real("alpha")};
     return conform(
         c, [&](auto t) { return rmsnorm<decltype(t)>(n, c.seed()); }, 8);
 }
 
 std::string layernorm_errors(const Case& c) {
-    const NormCase n{c.size("R"),       c.size("C"),     c.real("eps"),
-                     c.yes("in_place"), c.yes("dgamma"), c.yes("dbeta")};
+    const NormCase n{c.size("R"),     c.size("C"),    c.real("eps"),  c.yes("in_place"),
+                     c.yes("dgamma"), c.yes("dbeta"), c.real("alpha")};
     return conform(
         c, [&](auto t) { return layernorm<decltype(t)>(n, c.seed()); }, 8);
 }
@@ -71,15 +72,21 @@ Family norm_checks() {
                                              "R=2 C=519", "R=130 C=37"};
     std::vector<std::string> rms, layer;
     for (const std::string& shape : shapes) {
-        rms.push_back(shape + " eps=1e-5 in_place=no dgamma=yes");
-        layer.push_back(shape + " eps=0.1 in_place=no dgamma=yes dbeta=yes");
+        rms.push_back(shape + " eps=1e-5 in_place=no dgamma=yes alpha=0");
+        layer.push_back(shape + " eps=0.1 in_place=no dgamma=yes dbeta=yes alpha=0");
     }
-    rms.push_back("R=5 C=7 eps=0.1 in_place=yes dgamma=yes");
-    rms.push_back("R=5 C=7 eps=0.1 in_place=yes dgamma=no");
-    layer.push_back("R=5 C=7 eps=0.1 in_place=yes dgamma=yes dbeta=yes");
-    layer.push_back("R=5 C=7 eps=0.1 in_place=no dgamma=no dbeta=yes");
-    layer.push_back("R=5 C=7 eps=0.1 in_place=yes dgamma=yes dbeta=no");
-    layer.push_back("R=5 C=7 eps=0.1 in_place=no dgamma=no dbeta=no");
+    rms.push_back("R=5 C=7 eps=0.1 in_place=yes dgamma=yes alpha=0");
+    rms.push_back("R=5 C=7 eps=0.1 in_place=yes dgamma=no alpha=0");
+    for (const char* const joined :
+         {"R=5 C=7 eps=0.1 in_place=no dgamma=yes", "R=67 C=131 eps=0.1 in_place=yes dgamma=yes"}) {
+        rms.push_back(joined + std::string(" alpha=1"));
+        rms.push_back(joined + std::string(" alpha=2.5"));
+        layer.push_back(joined + std::string(" dbeta=yes alpha=2.5"));
+    }
+    layer.push_back("R=5 C=7 eps=0.1 in_place=yes dgamma=yes dbeta=yes alpha=0");
+    layer.push_back("R=5 C=7 eps=0.1 in_place=no dgamma=no dbeta=yes alpha=0");
+    layer.push_back("R=5 C=7 eps=0.1 in_place=yes dgamma=yes dbeta=no alpha=0");
+    layer.push_back("R=5 C=7 eps=0.1 in_place=no dgamma=no dbeta=no alpha=0");
     return {"norm",
             {{"rmsnorm", rmsnorm_errors, rms},
              {"layernorm", layernorm_errors, layer},

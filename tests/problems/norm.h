@@ -7,9 +7,32 @@ namespace peri {
 struct NormCase {
     int R, C;
     double eps;
-    bool in_place = false;             // dx is dy
+    bool in_place = false;             // dx is dy, or the gradient that joins it
     bool dgamma = true, dbeta = true;  // false: null
+    double alpha = 0;                  // of the join; 0: none
 };
+
+// The residual stream that joins y, and the gradient that joins dx.
+template <class T>
+struct Joins {
+    Join<T> forward, backward;
+
+    Joins(Problem<T>& p, const NormCase& c) {
+        if (c.alpha == 0) return;
+        const Accum<T> alpha = static_cast<Accum<T>>(c.alpha);
+        forward = {p.input("stream", size_t(c.R) * c.C), alpha};
+        backward = {p.input("stream_gradient", size_t(c.R) * c.C), alpha};
+    }
+};
+
+// Before a backward pass in place: dx takes the array that it stands for, dy or the join's.
+template <class T>
+void share_dx(const NormCase& c, T* dx, const T*& dy, Join<T>& join) {
+    if (!c.in_place) return;
+    const T*& shared = join.with ? join.with : dy;
+    copy<T>(dx, shared, size_t(c.R) * c.C);
+    shared = dx;
+}
 
 template <class T>
 Problem<T> rmsnorm(NormCase c, uint64_t seed) {
@@ -20,15 +43,19 @@ Problem<T> rmsnorm(NormCase c, uint64_t seed) {
     Accum<T>* const gamma = p.template input<Accum<T>>("gamma", c.C);
     T* const y = p.output("y", n, c.C);
     Accum<T>* const rstd = p.template output<Accum<T>>("rstd", c.R, c.C);
-    T* const dy = p.upstream("y");
+    const T* const dy = p.upstream("y");
     T* const dx = p.gradient("x", c.C);
+    const Joins<T> joins(p, c);
     Accum<T>* const dgamma = c.dgamma ? p.accumulated_gradient("gamma", c.R) : nullptr;
     p.forward = [=] {
-        rmsnorm_forward<T>(y, rstd, x, gamma, c.R, c.C, static_cast<Accum<T>>(c.eps));
+        rmsnorm_forward<T>(y, rstd, x, gamma, c.R, c.C, static_cast<Accum<T>>(c.eps),
+                           joins.forward);
     };
     p.backward = [=] {
-        if (c.in_place) copy<T>(dx, dy, n);
-        rmsnorm_backward<T>(dx, dgamma, c.in_place ? dx : dy, x, gamma, rstd, c.R, c.C);
+        const T* g = dy;
+        Join<T> join = joins.backward;
+        share_dx(c, dx, g, join);
+        rmsnorm_backward<T>(dx, dgamma, g, x, gamma, rstd, c.R, c.C, join);
     };
     return p;
 }
@@ -44,18 +71,20 @@ Problem<T> layernorm(NormCase c, uint64_t seed) {
     T* const y = p.output("y", n, c.C);
     Accum<T>* const mean = p.template output<Accum<T>>("mean", c.R, c.C);
     Accum<T>* const rstd = p.template output<Accum<T>>("rstd", c.R, c.C);
-    T* const dy = p.upstream("y");
+    const T* const dy = p.upstream("y");
     T* const dx = p.gradient("x", c.C);
+    const Joins<T> joins(p, c);
     Accum<T>* const dgamma = c.dgamma ? p.accumulated_gradient("gamma", c.R) : nullptr;
     Accum<T>* const dbeta = c.dbeta ? p.accumulated_gradient("beta", c.R) : nullptr;
     p.forward = [=] {
         const Accum<T> eps = static_cast<Accum<T>>(c.eps);
-        layernorm_forward<T>(y, mean, rstd, x, gamma, beta, c.R, c.C, eps);
+        layernorm_forward<T>(y, mean, rstd, x, gamma, beta, c.R, c.C, eps, joins.forward);
     };
     p.backward = [=] {
-        if (c.in_place) copy<T>(dx, dy, n);
-        layernorm_backward<T>(dx, dgamma, dbeta, c.in_place ? dx : dy, x, gamma, mean, rstd, c.R,
-                              c.C);
+        const T* g = dy;
+        Join<T> join = joins.backward;
+        share_dx(c, dx, g, join);
+        layernorm_backward<T>(dx, dgamma, dbeta, g, x, gamma, mean, rstd, c.R, c.C, join);
     };
     return p;
 }
