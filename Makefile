@@ -3,6 +3,7 @@
 # make test    builds and runs all tests; make test-grid the slow ones; make test-conformance the
 #              kernels' suite alone; make test-sim the same suite on a simulated GPU
 # make train_cuda  the same program for an NVIDIA GPU; make train_sim for a simulated one
+# make train_port PORT=DIR  the same with your kernels in DIR; make test-port PORT=DIR tests them
 # make format  puts every source file into the house style
 # make bench   speed of steps and kernels; make bench-compare a step beside one of PyTorch
 MAKEFLAGS += -j$(shell nproc 2> /dev/null || echo 2)
@@ -38,7 +39,9 @@ NEEDED := install a C++20 compiler with OpenMP, OpenBLAS built with OpenMP (and 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 # The directories are the list of sources (CMakeLists.txt reads the same).
-LIBRARY := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard src/*.cpp src/cpu/*.cpp))
+HOUSE := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard src/*.cpp))
+CPU := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard src/cpu/*.cpp))
+LIBRARY := $(HOUSE) $(CPU)
 TESTS := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard tests/*.cpp)) $(BUILD)/tests/conformance/suite.o
 CONFORMANCE := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard tests/conformance/*.cpp))
 $(BUILD)/tests/%.o: FLAGS += -Itests
@@ -83,13 +86,13 @@ NVCC ?= nvcc
 CUDA_HOME ?= $(patsubst %/bin/nvcc,%,$(realpath $(shell command -v $(NVCC) 2> /dev/null)))
 NVCC_FLAGS := -std=c++20 -O3 -lineinfo --expt-relaxed-constexpr -Isrc -Igpu \
     -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=[sm_90,compute_90]
-ORACLE := $(patsubst $(BUILD)/%,$(BUILD)/oracle/%,$(LIBRARY))
+ORACLE := $(HOUSE) $(patsubst $(BUILD)/%,$(BUILD)/oracle/%,$(CPU))
 GPU := $(patsubst gpu/%.cu,%.o,$(wildcard gpu/*.cu))
 
 $(BUILD)/oracle/%.o: %.cpp $(BUILD)/flags | $(BUILD)/found
 	@mkdir -p $(@D)
-	@echo "$(CXX) $< (CUDA)"
-	@$(CXX) $(FLAGS) -DCUDA_BACKEND -MMD -MP -c $< -o $@
+	@echo "$(CXX) $< (double alone)"
+	@$(CXX) $(FLAGS) -DBACKEND_ELSEWHERE -MMD -MP -c $< -o $@
 
 $(BUILD)/gpu/%.o: gpu/%.cu Makefile
 	@mkdir -p $(@D)
@@ -106,6 +109,33 @@ train_cuda: $(BUILD)/train.o $(CUDA)
 $(BUILD)/tests/conformance_cuda: $(CONFORMANCE) $(CUDA)
 	@echo "$(CXX) -o $@"
 	@$(CXX) $(FLAGS) $^ $(LIBS) $(CUDA_LIBS) -o $@
+
+# ---- a port (gpu/PORTING.md): PORT names a directory whose files take their namesakes' places -----
+
+PORT ?=
+PORT_CC ?= $(CXX)
+PORT_FILES := $(if $(PORT),$(filter-out %.h %.md,$(wildcard $(PORT)/*.*)))
+PORT_OBJECTS := $(patsubst $(PORT)/%,$(BUILD)/port/%.o,$(PORT_FILES))
+PORTED := $(addprefix $(BUILD)/src/cpu/,$(addsuffix .o,$(basename $(notdir $(PORT_FILES)))))
+PORT_LIBRARY := $(HOUSE) $(filter-out $(PORTED),$(CPU)) \
+    $(patsubst $(BUILD)/%,$(BUILD)/oracle/%,$(filter $(PORTED),$(CPU))) $(PORT_OBJECTS)
+
+$(BUILD)/port/%.cpp.o: $(PORT)/%.cpp $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(CXX) $(FLAGS) $(PORT_FLAGS) -MMD -MP -c $< -o $@
+$(BUILD)/port/%.o: $(PORT)/% Makefile
+	@mkdir -p $(@D)
+	$(PORT_CC) $(PORT_FLAGS) -Isrc -c $< -o $@
+
+train_port: $(BUILD)/train.o $(PORT_LIBRARY)
+	$(CXX) $(FLAGS) $^ $(LIBS) $(PORT_LIBS) -o $@
+
+$(BUILD)/tests/conformance_port: $(CONFORMANCE) $(PORT_LIBRARY)
+	$(CXX) $(FLAGS) $^ $(LIBS) $(PORT_LIBS) -o $@
+
+# PORT_CASES chooses a part of the suite
+test-port: $(BUILD)/tests/conformance_port
+	$(BUILD)/tests/conformance_port --quiet $(PORT_CASES)
 
 # the same .cu files by the host's compiler, run thread by thread on the CPU (gpu/sim)
 SIMULATOR := $(addprefix $(BUILD)/sim/,$(GPU)) $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard gpu/sim/*.cpp))
@@ -226,7 +256,7 @@ format:
 	clang-format -i train.cpp $$(find src tests gpu -name '*.cpp' -o -name '*.h' -o -name '*.cu')
 
 clean:
-	rm -rf $(BUILD) train train_cuda train_sim
+	rm -rf $(BUILD) train train_cuda train_sim train_port
 
 deps:
 	@command -v apt-get > /dev/null || \
@@ -234,4 +264,4 @@ deps:
 	@dpkg -s $(PACKAGES) > /dev/null 2>&1 || \
 	    { $(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends $(PACKAGES); }
 
-.PHONY: test test-grid test-conformance test-sim check-sim sim-race bench bench-compare format clean deps
+.PHONY: test test-grid test-conformance test-port test-sim check-sim sim-race bench bench-compare format clean deps

@@ -42,7 +42,7 @@ void relu_backward(T* dx, const T* dh, const T* x, size_t n) {
     template void relu_forward(T*, const T*, size_t);                            \
     template void relu_backward(T*, const T*, const T*, size_t);
 INSTANTIATE(double)
-#ifndef CUDA_BACKEND
+#ifndef BACKEND_ELSEWHERE
 INSTANTIATE(float)
 INSTANTIATE(bf16)
 #endif

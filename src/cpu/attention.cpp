@@ -281,7 +281,7 @@ void attention_backward(T* dq, T* dk, T* dv, const T* dout, const T* out, const 
     template void attention_backward(T*, T*, T*, const T*, const T*, const T*, const T*, const T*, \
                                      const Accum<T>*, const int*, AttentionShape);
 INSTANTIATE(double)
-#ifndef CUDA_BACKEND
+#ifndef BACKEND_ELSEWHERE
 INSTANTIATE(float)
 INSTANTIATE(bf16)
 #endif

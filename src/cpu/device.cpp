@@ -24,7 +24,7 @@ void set_threads(int n) {
 
 int get_threads() { return omp_get_max_threads(); }
 
-#ifndef CUDA_BACKEND
+#ifndef BACKEND_ELSEWHERE
 const char* backend_name() { return "cpu"; }
 
 std::string backend_description() {
@@ -145,7 +145,7 @@ void* workspace(size_t bytes) {
     template void reserve_workspace<T>(size_t);                   \
     template void* workspace<T>(size_t);
 INSTANTIATE(double)
-#ifndef CUDA_BACKEND
+#ifndef BACKEND_ELSEWHERE
 INSTANTIATE(float)
 INSTANTIATE(bf16)
 #endif

@@ -33,7 +33,7 @@ void embedding_backward(Accum<T>* dtable, const T* dy, const int* tokens, const 
     template void embedding_forward(T*, const T*, const int*, int, int); \
     template void embedding_backward(Accum<T>*, const T*, const int*, const int*, int, int);
 INSTANTIATE(double)
-#ifndef CUDA_BACKEND
+#ifndef BACKEND_ELSEWHERE
 INSTANTIATE(float)
 INSTANTIATE(bf16)
 #endif

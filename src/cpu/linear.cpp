@@ -50,7 +50,7 @@ void linear_tune(int R, int C, int O) {
                                   int, int, Dx);                                               \
     template void linear_tune<T>(int, int, int);
 INSTANTIATE(double)
-#ifndef CUDA_BACKEND
+#ifndef BACKEND_ELSEWHERE
 INSTANTIATE(float)
 INSTANTIATE(bf16)
 #endif

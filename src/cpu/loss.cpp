@@ -121,7 +121,7 @@ void head_loss_tune(int R, int C, int V) {
     template size_t head_loss_workspace<T>(int, int);                                              \
     template void head_loss_tune<T>(int, int, int);
 INSTANTIATE(double)
-#ifndef CUDA_BACKEND
+#ifndef BACKEND_ELSEWHERE
 INSTANTIATE(float)
 INSTANTIATE(bf16)
 #endif

@@ -99,7 +99,7 @@ void sgd_update(T* w, Accum<T>* master, Accum<T>* m, const Accum<T>* g, const Ac
     template void sgd_update(T*, Accum<T>*, Accum<T>*, const Accum<T>*, const Accum<T>*, size_t, \
                              Sgd);
 INSTANTIATE(double)
-#ifndef CUDA_BACKEND
+#ifndef BACKEND_ELSEWHERE
 INSTANTIATE(float)
 INSTANTIATE(bf16)
 #endif

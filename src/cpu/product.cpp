@@ -274,7 +274,7 @@ std::string set_product_choices(const std::string& text) {
     template void tune_product<C, T>(Op, Op, int, int, int, bool);
 INSTANTIATE(double, double)
 template size_t product_scratch<double>();
-#ifndef CUDA_BACKEND
+#ifndef BACKEND_ELSEWHERE
 INSTANTIATE(float, float)
 INSTANTIATE(bf16, bf16)
 INSTANTIATE(float, bf16)

@@ -9,7 +9,7 @@ void residual_add(T* y, const T* x, const T* a, Accum<T> alpha, size_t n) {
 }
 
 template void residual_add(double*, const double*, const double*, double, size_t);
-#ifndef CUDA_BACKEND
+#ifndef BACKEND_ELSEWHERE
 template void residual_add(float*, const float*, const float*, float, size_t);
 template void residual_add(bf16*, const bf16*, const bf16*, float, size_t);
 #endif

@@ -59,7 +59,7 @@ void rope_backward(T* dx, const T* dy, const Accum<T>* table, int B, int T_, int
     template void rope_forward(T*, const T*, const Accum<T>*, int, int, int, int, int); \
     template void rope_backward(T*, const T*, const Accum<T>*, int, int, int, int, int);
 INSTANTIATE(double)
-#ifndef CUDA_BACKEND
+#ifndef BACKEND_ELSEWHERE
 INSTANTIATE(float)
 INSTANTIATE(bf16)
 #endif
