@@ -223,9 +223,13 @@ test-conformance: $(BUILD)/tests/conformance_cpu
 test-grid: $(BUILD)/tests/all
 	$(BUILD)/tests/all "[.grid]"
 
-$(BUILD)/tests/prescott_shim.so: tests/prescott_shim.c
+$(BUILD)/tests/%_shim.so: tests/%_shim.c
 	@mkdir -p $(@D)
-	$(CC) -shared -fPIC $< -o $@
+	$(CC) -shared -fPIC $< -ldl -o $@
+
+# a run killed 50 times, and one cut off at each of its writes, end with the bits of a whole one
+check-resume: train $(BUILD)/tests/exit_shim.so
+	tests/check_resume.sh $(BUILD)/tests/exit_shim.so
 
 # The step of each size beside what its products alone would take, each kernel's speed at the shapes
 # of `small` and of 124m beside the machine's peaks, and how steps scale: half an hour.
@@ -264,4 +268,4 @@ deps:
 	@dpkg -s $(PACKAGES) > /dev/null 2>&1 || \
 	    { $(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends $(PACKAGES); }
 
-.PHONY: test test-grid test-conformance test-port test-sim check-sim sim-race bench bench-compare format clean deps
+.PHONY: test test-grid test-conformance test-port test-sim check-sim check-resume sim-race bench bench-compare format clean deps

@@ -6,18 +6,23 @@
 #include <cstdio>
 #include <ctime>
 #include <deque>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
 #include "accumulate.h"
 #include "check.h"
 #include "crosscheck.h"
+#include "divergence.h"
+#include "files.h"
 #include "fit.h"
 #include "flags.h"
 #include "generate.h"
+#include "interrupt.h"
 #include "metrics.h"
 #include "probe.h"
 #include "report.h"
+#include "run_directory.h"
 
 using namespace peri;
 
@@ -58,12 +63,6 @@ std::vector<double> held_out_variance(Model<T>& model, const Data& data, const R
     return hidden_variance(model);
 }
 
-void save(const std::string& path, const std::string& text) {
-    std::ofstream file(path);
-    file << text << std::flush;
-    if (!file) throw UserError(path + ": cannot write (is the disk full?): free some space");
-}
-
 std::string variance_table(const std::vector<double>& start, const std::vector<double>& now) {
     std::ostringstream csv;
     csv << "sublayer,start,end\n";
@@ -89,7 +88,7 @@ template <class T>
 void print_summary(Model<T>& model, const Data& data, const RunConfig& run,
                    const std::vector<double>& start, const std::string& directory) {
     const std::vector<double> now = held_out_variance(model, data, run);
-    save(directory + "/hidden_variance.csv", variance_table(start, now));
+    save_durably(directory + "/hidden_variance.csv", variance_table(start, now));
     std::printf("\nvariance of the hidden state after each sub-layer\n%s",
                 variance_chart(start, now).c_str());
     const std::vector<int> prompt = {data.validation(0, 1, 1).tokens[0]};
@@ -97,51 +96,84 @@ void print_summary(Model<T>& model, const Data& data, const RunConfig& run,
     std::printf("\na sample at temperature 0.8\n%s\n\n", readable(sample, run.model.vocab).c_str());
 }
 
-struct Outcome {
+// A run on its way.
+template <class T>
+struct Training {
+    Model<T>& model;
+    Optimizer<T>& optimizer;
+    const Data& data;
+    const RunConfig& run;
+    const RunDirectory& directory;
+    MetricsFiles metrics;
+    Progress progress;
+    std::deque<double> last = {};  // the losses of the last 10 steps
     bool diverged = false;
-    double train_loss = NAN;  // mean of the last 10 steps
+
+    double train_loss() const {
+        double sum = 0;
+        for (const double loss : last) sum += loss;
+        return sum / static_cast<double>(last.size());
+    }
+    void remember(double loss) {
+        last.push_back(loss);
+        if (last.size() > 10) last.pop_front();
+    }
+    void save() const {
+        save_checkpoint(directory.path(), model, optimizer,
+                        {{"config.json", run.json}, {"products.txt", backend_choices()}}, run.keep);
+    }
 };
 
 template <class T>
-Outcome training_loop(Model<T>& model, Optimizer<T>& optimizer, const Data& data,
-                      const RunConfig& run, MetricsFile& metrics, Progress& progress) {
-    std::deque<double> last;
-    Outcome outcome;
-    const int64_t tokens = int64_t(run.sequences()) * run.seq;
-    for (int64_t step = 1; step <= run.schedule.steps; step++) {
-        const double start = seconds_now(), lr = learning_rate(run.schedule, step);
-        const Batch batch = data.training(run.seed, step, run.sequences(), run.seq);
-        model.zero_loss();
-        model.zero_gradients();
-        forward_backward(model, batch, run.batch);
-        optimizer.step(lr);
+StepMetrics train_step(Training<T>& t, int64_t step) {
+    const RunConfig& run = t.run;
+    const double start = seconds_now(), lr = learning_rate(run.schedule, step);
+    const Batch batch = t.data.training(run.seed, step, run.sequences(), run.seq);
+    t.model.zero_loss();
+    t.model.zero_gradients();
+    forward_backward(t.model, batch, run.batch);
+    t.optimizer.step(lr);
+    const double loss = t.model.loss(), norm = t.optimizer.gradient_norm();
+    const double seconds = seconds_now() - start, tokens = double(run.sequences()) * run.seq;
+    return {step, step * int64_t(tokens), loss, norm, lr, seconds, tokens / seconds};
+}
 
-        const double loss = model.loss(), norm = optimizer.gradient_norm();
-        const double seconds = seconds_now() - start;
-        const StepMetrics m = {step, step * tokens, loss, norm, lr, seconds, tokens / seconds};
-        metrics.add(m);
-        progress.step(m);
-        last.push_back(loss);
-        if (last.size() > 10) last.pop_front();
-        outcome.train_loss = 0;
-        for (const double l : last) outcome.train_loss += l / static_cast<double>(last.size());
-        if (!std::isfinite(loss) || !std::isfinite(norm)) {
-            outcome.diverged = true;
-            progress.line("");
+// The steps that are left.
+template <class T>
+void training_loop(Training<T>& t) {
+    const RunConfig& run = t.run;
+    DivergenceWatch watch(run.model.vocab, std::llround(run.schedule.warmup * run.schedule.steps));
+    for (const StepMetrics& m : t.metrics.earlier()) {
+        t.remember(m.loss);
+        watch.after(m.step, m.loss, m.grad_norm);
+    }
+    while (t.optimizer.steps() < run.schedule.steps && !interrupt()) {
+        const StepMetrics m = train_step(t, t.optimizer.steps() + 1);
+        t.metrics.add(m);
+        t.progress.step(m);
+        t.remember(m.loss);
+        const std::string wrong = watch.after(m.step, m.loss, m.grad_norm);
+        if (!wrong.empty() && run.stop_on_divergence) {
+            t.diverged = true;
+            t.progress.line("");
             std::fprintf(stderr,
-                         "diverged at step %lld: loss %g, gradient norm %g; try a lower --lr\n",
-                         static_cast<long long>(step), loss, norm);
-            break;
+                         "diverged at step %lld: %s (gradient norm %.4g); %s; try a lower --lr\n",
+                         static_cast<long long>(m.step), wrong.c_str(), m.grad_norm,
+                         largest_hidden_state(t.model).c_str());
+            return;
         }
-        if (run.val_every && step % run.val_every == 0 && step < run.schedule.steps) {
+        const bool last = m.step == run.schedule.steps;
+        if (run.val_every && m.step % run.val_every == 0 && !last) {
+            const double loss = validation_loss(t.model, t.data, run);
+            t.metrics.add_validation(m.step, loss);
             char text[80];
             std::snprintf(text, sizeof text, "step %lld  validation loss %.4f",
-                          static_cast<long long>(step), validation_loss(model, data, run));
-            progress.line(text);
+                          static_cast<long long>(m.step), loss);
+            t.progress.line(text);
         }
+        if (run.save_every && (last || m.step % run.save_every == 0)) t.save();
     }
-    progress.line("");
-    return outcome;
+    t.progress.line("");
 }
 
 // The data, and with it the vocabulary that the model needs.
@@ -159,7 +191,7 @@ std::unique_ptr<Data> open_data(RunConfig& run) {
 template <class T>
 void tune(Model<T>& model, const RunConfig& run, const std::string& directory) {
     model.tune();
-    save(directory + "/products.txt", backend_choices());
+    save_durably(directory + "/products.txt", backend_choices());
     if (run.verbose)
         std::printf("products    (shape, chosen library, times as fast)\n%s\n",
                     backend_choices().c_str());
@@ -174,29 +206,61 @@ int check(const RunConfig& run, const Data& data, const std::string& directory) 
     return report_check(check, run, data, csv) ? exit_done : exit_differs;
 }
 
+// Saves the run's settings, and goes on from where an earlier process stopped. Returns the steps done.
 template <class T>
-int train(const RunConfig& run, const Data& data, const std::string& directory) {
+int64_t go_on(Model<T>& model, Optimizer<T>& optimizer, const RunConfig& run,
+              const RunDirectory& directory) {
+    const std::string from =
+        run.resume.empty() ? "" : resume(run.resume, directory.path(), model, optimizer);
+    if (!from.empty()) std::printf("resumed     %s\n", from.c_str());
+    save_durably(directory / "config.json", run.json);
+    const std::string choices = from + "/products.txt";
+    if (!from.empty() && std::filesystem::exists(choices)) {
+        if (const std::string line = set_backend_choices(read_text(choices)); !line.empty())
+            std::fprintf(stderr, "%s: '%s' cannot be followed here: the last bits may differ\n",
+                         choices.c_str(), line.c_str());
+    } else if (run.tune) {
+        tune(model, run, directory.path());
+    }
+    return optimizer.steps();
+}
+
+template <class T>
+int train(const RunConfig& run, const Data& data, const std::string& path) {
     Model<T> model(run.model, run.batch, run.seq);
     model.initialise(run.seed);
+    const std::vector<double> start = held_out_variance(model, data, run);
     Optimizer<T> optimizer(model, run.optimizer);
     const double floor = data.floor(run.val_batches, run.sequences(), run.seq);
     if (std::isfinite(floor))
         std::printf("floor       %.4f nats a token: no model can do better\n", floor);
-    MetricsFile metrics(directory);
-    save(directory + "/config.json", run.json);
-    Progress progress(run.schedule.steps, run.quiet);
-    std::printf("out         %s\n\n", directory.c_str());
+    const RunDirectory directory(path, !run.resume.empty());
+    const int64_t done = go_on(model, optimizer, run, directory);
+    std::printf("out         %s\n\n", path.c_str());
 
-    if (run.tune) tune(model, run, directory);
-    const std::vector<double> start = held_out_variance(model, data, run);
-    const Outcome outcome = training_loop(model, optimizer, data, run, metrics, progress);
+    Training<T> t = {model,
+                     optimizer,
+                     data,
+                     run,
+                     directory,
+                     MetricsFiles(path, done),
+                     Progress(run.schedule.steps, run.quiet)};
+    catch_interrupts();
+    training_loop(t);
+    if (const int signal = interrupt(); signal && optimizer.steps() < run.schedule.steps) {
+        t.save();
+        std::printf("interrupted after step %d: ./train --resume auto --out %s goes on\n",
+                    optimizer.steps(), path.c_str());
+        return 128 + signal;
+    }
     const double val_loss = validation_loss(model, data, run);
-    if (!outcome.diverged) print_summary(model, data, run, start, directory);
+    t.metrics.add_validation(optimizer.steps(), val_loss);
+    if (!t.diverged) print_summary(model, data, run, start, path);
     if (std::isfinite(floor))
         std::printf("validation loss is %.1f %% above the floor of %.4f\n",
                     100 * (val_loss / floor - 1), floor);
-    std::printf("final train loss %.4f\nfinal val loss %.4f\n", outcome.train_loss, val_loss);
-    return outcome.diverged ? exit_diverged : exit_done;
+    std::printf("final train loss %.4f\nfinal val loss %.4f\n", t.train_loss(), val_loss);
+    return t.diverged ? exit_diverged : exit_done;
 }
 
 // What is known before anything is allocated, then the run.

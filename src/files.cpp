@@ -56,9 +56,10 @@ void DurableFile::close() {
 }
 
 void save_durably(const std::string& path, const std::string& text) {
-    DurableFile file(path);
+    DurableFile file(path + ".new");
     file.write(text.data(), text.size());
     file.close();
+    rename_durably(path + ".new", path);
 }
 
 void sync_directory(const std::string& path) {

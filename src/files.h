@@ -26,7 +26,7 @@ class DurableFile {
     size_t size_ = 0;
 };
 
-// Writes a whole text file and waits for the disk.
+// Writes a whole text file and waits for the disk: after a crash it holds the old text or the new.
 void save_durably(const std::string& path, const std::string& text);
 
 // Waits until the names in a directory are on the disk.

@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <cxxopts.hpp>
+#include <filesystem>
 
 #include "check.h"
 #include "settings.h"
@@ -55,6 +56,10 @@ const Flag table[] = {
     {"run", "out", text, "", "directory for config.json and metrics.csv (default: runs/<date>-<norm>)"},
     {"run", "val-every", number, "100", "steps between validations; 0: only at the end"},
     {"run", "val-batches", number, "8", "held-out batches of a validation"},
+    {"run", "save-every", number, "1000", "steps between checkpoints, OUT/step-...; one more is made at the end; 0: none at all"},
+    {"run", "keep", number, "2", "checkpoints that are kept, the newest; 0: all"},
+    {"run", "resume", text, "", "go on from a checkpoint's directory, or from the newest good one in --out: auto"},
+    {"run", "on-divergence", text, "stop", "stop (exit code 3), continue"},
     {"run", "check", number, "0", "run so many steps beside the oracle (double, on the CPU) in place of training and name the first tensor that differs (exit code 4); 0: train"},
     {"run", "quiet", toggle, "", "only the summary"},
     {"run", "verbose", toggle, "", "also print which library computes which product"},
@@ -65,8 +70,8 @@ const Flag table[] = {
 // clang-format on
 
 // What is not a setting of the run itself: a repetition of it would choose its own.
-const std::set<std::string> not_saved = {"config",  "out",    "quiet", "verbose",
-                                         "dry-run", "memory", "check", "help"};
+const std::set<std::string> not_saved = {"config", "out",   "quiet",  "verbose", "dry-run",
+                                         "memory", "check", "resume", "help"};
 
 cxxopts::Options declare() {
     cxxopts::Options options("train", "Trains a Transformer with its norms placed as you say.\n");
@@ -79,7 +84,16 @@ cxxopts::Options declare() {
     return options;
 }
 
-// Command line, then settings file, then defaults.
+// The settings of the run that --resume goes on with; "" where `auto` may find none.
+std::string saved_settings(const Settings& settings) {
+    const std::string which = settings.text("resume");
+    if (which.empty()) return "";
+    if (which != "auto") return which + "/config.json";
+    const std::string path = settings.text("out") + "/config.json";
+    return std::filesystem::exists(path) ? path : "";
+}
+
+// Command line, then settings file, then those of the run to be resumed, then defaults.
 Settings merge(const cxxopts::ParseResult& given) {
     Settings settings(table);
     for (const Flag& flag : table) {
@@ -90,6 +104,8 @@ Settings merge(const cxxopts::ParseResult& given) {
             settings.set(flag.name, given[flag.name].as<std::string>());
     }
     if (settings.given("config")) settings.read_file(settings.text("config"));
+    const std::string saved = saved_settings(settings);
+    if (!saved.empty()) settings.read_file(saved);
     return settings;
 }
 
@@ -188,6 +204,15 @@ void read_data_and_run(RunConfig& run, const Settings& flags) {
     run.out = text_or_nothing(flags, "out");
     run.val_every = static_cast<int>(flags.integer("val-every", 0, 1e9));
     run.val_batches = static_cast<int>(flags.integer("val-batches", 1, 1 << 20));
+    run.save_every = static_cast<int>(flags.integer("save-every", 0, 1e9));
+    run.keep = static_cast<int>(flags.integer("keep", 0, 1e6));
+    run.resume = text_or_nothing(flags, "resume");
+    if (run.resume == "auto" && run.out.empty())
+        throw UserError("--resume auto needs --out, the directory of the run");
+    if (run.resume != "" && run.resume != "auto" && run.out.empty())
+        run.out = std::filesystem::absolute(run.resume + "/.").parent_path().parent_path();
+    run.stop_on_divergence =
+        one_of<bool>(flags, "on-divergence", {{"stop", true}, {"continue", false}});
     run.check = static_cast<int>(flags.integer("check", 0, 1e6));
     if (run.check > run.schedule.steps)
         throw UserError("--check " + std::to_string(run.check) + " is more than --steps " +

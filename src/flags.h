@@ -35,6 +35,9 @@ struct RunConfig {
 
     std::string out;  // "": runs/<date>-<norm>
     int val_every = 100, val_batches = 8;
+    int save_every = 1000, keep = 2;  // checkpoints; 0: none; all
+    std::string resume;               // "", "auto" or a checkpoint's directory
+    bool stop_on_divergence = true;
     int check = 0;  // steps beside the oracle, in place of training
     bool quiet = false, verbose = false, dry_run = false;
     size_t memory = 0;  // bytes to plan for; 0: what the device has left

@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "check.h"
+#include "files.h"
 
 namespace peri {
 
@@ -27,19 +28,63 @@ std::ofstream open_new_file(const std::string& directory, const std::string& nam
     return file;
 }
 
-MetricsFile::MetricsFile(const std::string& directory)
-    : path_(directory + "/metrics.csv"), file_(open_new_file(directory, "metrics.csv")) {
-    file_ << "step,tokens,loss,grad_norm,lr,ms,tokens_per_s\n" << std::flush;
-    if (!file_) throw UserError(path_ + ": cannot write (is the disk full?): free some space");
+StepFile::StepFile(const std::string& path, const std::string& header, int64_t done) : path_(path) {
+    std::string all, keep = header + "\n";
+    if (std::filesystem::exists(path)) all = read_text(path);
+    for (size_t begin = 0, end; (end = all.find('\n', begin)) != std::string::npos;
+         begin = end + 1) {
+        const std::string row = all.substr(begin, end - begin);
+        if (begin == 0 && row != header)
+            throw UserError(path + ": is no file of this program (it begins '" + row.substr(0, 40) +
+                            "'): move it away");
+        if (begin == 0 || std::atoll(row.c_str()) > done) continue;
+        kept_.push_back(row);
+        keep += row + "\n";
+    }
+    if (keep != all) save_durably(path, keep);
+    file_.open(path, std::ios::app);
+    if (!file_) throw UserError(path + ": cannot be written: choose another --out");
 }
 
-void MetricsFile::add(const StepMetrics& m) {
+void StepFile::add(const std::string& row) {
+    file_ << row << '\n' << std::flush;
+    if (!file_) throw UserError(path_ + ": cannot be written (is the disk full?): free some space");
+}
+
+MetricsFiles::MetricsFiles(const std::string& directory, int64_t done)
+    : metrics_(directory + "/metrics.csv", "step,tokens,loss,grad_norm,lr,ms,tokens_per_s", done),
+      validation_(directory + "/validation.csv", "step,loss", done) {}
+
+void MetricsFiles::add(const StepMetrics& m) {
     char row[200];
-    std::snprintf(row, sizeof row, "%lld,%lld,%.9g,%.9g,%.9g,%.3f,%.1f\n",
+    std::snprintf(row, sizeof row, "%lld,%lld,%.9g,%.9g,%.9g,%.3f,%.1f",
                   static_cast<long long>(m.step), static_cast<long long>(m.tokens), m.loss,
                   m.grad_norm, m.lr, m.seconds * 1e3, m.tokens_per_second);
-    file_ << row << std::flush;
-    if (!file_) throw UserError(path_ + ": cannot write (is the disk full?): free some space");
+    metrics_.add(row);
+}
+
+void MetricsFiles::add_validation(int64_t step, double loss) {
+    // a run that had only its summary left writes its last row once
+    if (!validation_.kept().empty() && std::atoll(validation_.kept().back().c_str()) >= step)
+        return;
+    char row[80];
+    std::snprintf(row, sizeof row, "%lld,%.9g", static_cast<long long>(step), loss);
+    validation_.add(row);
+}
+
+std::vector<StepMetrics> MetricsFiles::earlier() const {
+    std::vector<StepMetrics> list;
+    for (const std::string& row : metrics_.kept()) {
+        StepMetrics m = {};
+        long long step = 0, tokens = 0;
+        if (std::sscanf(row.c_str(), "%lld,%lld,%lf,%lf", &step, &tokens, &m.loss, &m.grad_norm) <
+            4)
+            continue;
+        m.step = step;
+        m.tokens = tokens;
+        list.push_back(m);
+    }
+    return list;
 }
 
 Progress::Progress(int64_t steps, bool quiet)

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <fstream>
 #include <string>
+#include <vector>
 
 namespace peri {
 
@@ -16,15 +17,34 @@ struct StepMetrics {
 // such a file: no run is ever overwritten.
 std::ofstream open_new_file(const std::string& directory, const std::string& name);
 
-// DIR/metrics.csv, one row a step.
-class MetricsFile {
+// A CSV file whose first column is the step. Rows reach it at once; those of steps after `done`,
+// which a run that goes on will write again, and a last one that was cut off are removed first.
+class StepFile {
   public:
-    explicit MetricsFile(const std::string& directory);
-    void add(const StepMetrics& m);
+    StepFile(const std::string& path, const std::string& header, int64_t done);
+
+    const std::vector<std::string>& kept() const { return kept_; }  // rows
+    void add(const std::string& row);
 
   private:
     std::string path_;
+    std::vector<std::string> kept_;
     std::ofstream file_;
+};
+
+// DIR/metrics.csv and DIR/validation.csv.
+class MetricsFiles {
+  public:
+    MetricsFiles(const std::string& directory, int64_t done);
+
+    void add(const StepMetrics& m);
+    void add_validation(int64_t step, double loss);
+
+    // Steps done before: step, loss and gradient norm alone.
+    std::vector<StepMetrics> earlier() const;
+
+  private:
+    StepFile metrics_, validation_;
 };
 
 // One line a step on stdout: rewritten in place on a terminal, plain lines otherwise.

@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# Nothing is lost: a run that is killed at random moments, or cut off before each write, fsync and
+# rename of its own, and resumed each time, ends with the bits of one that was never interrupted.
+# usage: tests/check_resume.sh SHIM [KILLS]   SHIM: tests/exit_shim.c built; default 50
+set -eu
+cd "$(dirname "$0")/.."
+shim=$(realpath "$1")
+kills=${2:-50}
+out=build/check-resume
+rm -rf "$out"
+mkdir -p "$out"
+
+# train NAME FLAGS...: a run too small to take time, in $out/NAME
+train() {
+    local name=$1
+    shift
+    ./train --size tiny --layers 1 --width 8 --heads 2 --ffn 12 --batch 2 --seq 17 --tune off \
+        --threads 1 --val-batches 1 --quiet --out "$out/$name" "$@" > "$out/$name.log" 2>&1
+}
+
+# same NAME WHOLE: both have the same weights, moments and, but for the times, metrics
+same() {
+    local last
+    last=$(basename "$(ls -d "$out/$2"/step-* | tail -1)")
+    for file in "$last/model.safetensors" "$last/optimizer.safetensors" validation.csv; do
+        cmp "$out/$2/$file" "$out/$1/$file"
+    done
+    cmp <(cut -d, -f1-5 "$out/$2/metrics.csv") <(cut -d, -f1-5 "$out/$1/metrics.csv")
+}
+
+# ---- killed at random moments -------------------------------------------------------------------
+
+long="--steps 30000 --save-every 100 --val-every 1000"
+# shellcheck disable=SC2086
+train whole $long
+RANDOM=7
+killed=0 finished=0
+while [ "$killed" -lt "$kills" ]; do
+    # shellcheck disable=SC2086
+    train killed $long --resume auto &
+    sleep "0.$(printf %03d $((40 + RANDOM % 120)))"
+    # the program is the child of the function's shell
+    if pkill -9 -P $!; then killed=$((killed + 1)); else finished=$((finished + 1)); fi
+    wait $! || true
+done 2> /dev/null
+# shellcheck disable=SC2086
+train killed $long --resume auto
+same killed whole
+echo "killed $killed times at random and resumed ($finished had ended before): the same bits"
+
+# ---- cut off before each write, fsync and rename in turn ----------------------------------------
+
+short="--steps 5 --save-every 2 --val-every 2 --keep 2"
+# shellcheck disable=SC2086
+train short $short
+for ((n = 1;; n++)); do
+    rm -rf "$out/cut"
+    # shellcheck disable=SC2086
+    if LD_PRELOAD=$shim EXIT_BEFORE=$n train cut $short; then break; fi
+    complete=$(ls -d "$out"/cut/step-* 2> /dev/null || true)
+    # shellcheck disable=SC2086
+    train cut $short --resume auto
+    if grep "passed over" "$out/cut.log"; then
+        echo "cut off before call $n: a checkpoint is damaged"
+        exit 1
+    fi
+    if [ -n "$complete" ] && ! grep -q "resumed.*$(basename "$(echo "$complete" | tail -1)")" "$out/cut.log"; then
+        echo "cut off before call $n: a checkpoint was lost"
+        exit 1
+    fi
+    same cut short
+done
+[ "$n" -gt 100 ] || { echo "only $n calls were seen: is $shim loaded?"; exit 1; }
+echo "cut off before each of $((n - 1)) writes, fsyncs and renames, and resumed: the same bits"

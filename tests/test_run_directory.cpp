@@ -1,0 +1,131 @@
+// A run's directory, the tables in it, and when a run has diverged.
+#include "run_directory.h"
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+
+#include "catch.h"
+#include "check.h"
+#include "divergence.h"
+#include "files.h"
+#include "helpers.h"
+#include "metrics.h"
+
+using namespace peri;
+
+TEST_CASE("one process at a time in a run's directory", "[run]") {
+    const TemporaryDirectory folder;
+    const std::string out = folder / "a/b";
+    {
+        const RunDirectory first(out, false);
+        CHECK_THROWS_WITH(RunDirectory(out, true), contains("another process is training there"));
+    }
+    const RunDirectory again(out, false);
+    folder.write("a/b/metrics.csv", "");
+    CHECK_THROWS_WITH(RunDirectory(out, false), contains("already holds a run"));
+    folder.write("file", "");
+    CHECK_THROWS_WITH(RunDirectory(folder / "file/c", false), contains("cannot make"));
+}
+
+TEST_CASE("tables are cut back to the step that a run goes on from", "[run]") {
+    const TemporaryDirectory folder;
+    const std::string path = folder / "t.csv";
+    {
+        StepFile file(path, "step,x", 0);
+        CHECK(file.kept().empty());
+        for (const char* const row : {"1,a", "2,b", "10,c"}) file.add(row);
+    }
+    std::ofstream(path, std::ios::app) << "11,cut of";  // no end of line
+    StepFile cut(path, "step,x", 9);
+    CHECK(cut.kept() == std::vector<std::string>{"1,a", "2,b"});
+    cut.add("3,d");
+    CHECK(read_text(path) == "step,x\n1,a\n2,b\n3,d\n");
+    CHECK_THROWS_WITH(StepFile(path, "step,y", 9), contains("no file of this program"));
+    CHECK(read_text(path) == "step,x\n1,a\n2,b\n3,d\n");
+}
+
+TEST_CASE("metrics of the steps before are known again", "[run]") {
+    const TemporaryDirectory folder;
+    {
+        MetricsFiles files(folder / "", 0);
+        for (int step = 1; step <= 5; step++)
+            files.add({step, 10 * step, 0.1 * step, 2.0 * step, 1e-3, 0.5, 20});
+        files.add_validation(4, 1.25);
+    }
+    MetricsFiles files(folder / "", 4);
+    const std::vector<StepMetrics> earlier = files.earlier();
+    REQUIRE(earlier.size() == 4);
+    CHECK((earlier[3].step == 4 && earlier[3].tokens == 40));
+    CHECK(std::abs(earlier[3].loss - 0.4) < 1e-9);
+    CHECK(earlier[3].grad_norm == 8);
+    files.add_validation(4, 1.25);  // the summary of a run that had ended: once
+    CHECK(read_text(folder / "validation.csv") == "step,loss\n4,1.25\n");
+}
+
+TEST_CASE("when a run has diverged", "[run]") {
+    const double above = std::log(100) + 1.01, below = std::log(100) + 0.99;
+    DivergenceWatch watch(100, 10);
+    CHECK(watch.after(1, above, 1) == "");
+    CHECK_THAT(watch.after(2, NAN, 1), contains("the loss is"));
+    CHECK_THAT(watch.after(2, 1, INFINITY), contains("gradient norm is inf"));
+    for (int step = 3; step <= 59; step++) CHECK(watch.after(step, above, 1) == "");
+    CHECK_THAT(watch.after(60, above, 1), contains("ln V + 1 = 5.605 for 50 steps"));
+    CHECK(watch.after(61, below, 1) == "");
+    for (int step = 62; step <= 110; step++) CHECK(watch.after(step, above, 1) == "");
+    CHECK(watch.after(111, above, 1) != "");
+}
+
+TEST_CASE("where the hidden state is largest", "[run]") {
+    ModelConfig c;
+    c.layers = 2;
+    c.width = 8;
+    c.heads = c.kv_heads = 2;
+    c.ffn = 12;
+    c.vocab = 61;
+    resolve(c, "auto", Choice::automatic, Choice::automatic);
+    Model<float> model(c, 1, 3);
+    model.initialise(1);
+    const auto forward = [&] {
+        model.load({1, 3, {5, 6, 7}, {6, 7, 8}});
+        model.forward();
+        return largest_hidden_state(model);
+    };
+    // an output norm's gamma decides how large what the sub-layer adds is
+    const int gamma = model.table().sublayers[2].B.gamma;
+    std::vector<double> values = model.values(gamma);
+    values[3] = 5e5;  // times at most sqrt(8), the largest of 8 numbers of mean square 1
+    model.set_values(gamma, values);
+    CHECK_THAT(forward(), contains("e+05, behind attention of layer 1"));
+    values[3] = NAN;
+    model.set_values(gamma, values);
+    CHECK_THAT(forward(), contains("nan, behind attention of layer 1"));
+}
+
+TEST_CASE("auto takes the newest checkpoint that is whole", "[run]") {
+    const TemporaryDirectory folder;
+    ModelConfig c;
+    c.layers = 1;
+    c.width = 8;
+    c.heads = c.kv_heads = 2;
+    c.ffn = 12;
+    c.vocab = 61;
+    resolve(c, "auto", Choice::automatic, Choice::automatic);
+    Model<float> model(c, 1, 3);
+    model.initialise(1);
+    Optimizer<float> optimizer(model, {});
+    const std::string out = folder / "";
+    CHECK(resume("auto", out, model, optimizer) == "");
+    for (const int step : {1, 2, 3}) {
+        optimizer.set_steps(step);
+        save_checkpoint(out, model, optimizer, {}, 0);
+    }
+    const std::string newest = folder / "step-00000003/model.safetensors";
+    std::filesystem::resize_file(newest, std::filesystem::file_size(newest) - 4);
+    CHECK_THROWS_WITH(resume(folder / "step-00000003", out, model, optimizer), contains(newest));
+    CHECK_THAT(resume("auto", out, model, optimizer), contains("step-00000002"));
+    CHECK(optimizer.steps() == 2);
+    folder.write("step-00000002/optimizer.safetensors", "half");
+    folder.write("step-00000001/optimizer.safetensors", "");
+    CHECK(resume("auto", out, model, optimizer) == "");
+}
