@@ -23,11 +23,13 @@ constexpr double unit_roundoff<bf16> = 0x1p-8;
 // How many times what it moved in the perturbed run a tensor may be off. That run is one draw, and
 // it leaves alone what is inside a kernel: sums, the softmax, the logits. For bf16 these are float
 // and count for nothing beside its own rounding; for float they are most of the error.
-// Seen on the CPU: at initialisation of `tiny` 1.4 times (bf16) and 8 times (float) at most; in 60
-// steps at eight times the usual learning rate 4 and 40 times. Where training has broken down and
-// gradients are small differences of large numbers it was 13 and 260 times: there bf16 says so.
+// Seen on the CPU in 240 runs (all placements, two seeds): 9 times (float) and 1.7 times (bf16) at
+// initialisation of `tiny`; 58 and 7 in its first 40 steps; 224 and 15 in 60 steps at eight times
+// the usual learning rate; 39 and 6 with LayerNorm, QK-norm and one key/value head. Known to be too
+// tight for bf16 in 5 of 40 runs with SGD at 0.3 or 24 layers of width 8, where it was up to 54
+// times: a difference that bf16 alone reports there is to be looked at in float.
 template <class T>
-constexpr double safety = has_masters<T> ? 8 : 512;
+constexpr double safety = has_masters<T> ? 16 : 512;
 
 double largest(const std::vector<double>& values) {
     return largest_difference(values, std::vector<double>(values.size(), 0.0));
@@ -134,8 +136,8 @@ typename CrossCheck<T>::Trace CrossCheck<T>::perturbed_run() {
     return trace;
 }
 
-// One number could stay where it is by chance, so for the loss one perturbed run would not tell. How
-// far it moves when every weight moves by one unit roundoff of T, up or down by chance, the
+// One number could stay where it is by chance, so for the loss one perturbed run would not tell.
+// How far it moves when every weight moves by one unit roundoff of T, up or down by chance, the
 // gradient tells:
 //   delta loss = sum_i g_i w_i (+-u),   its standard deviation: u sqrt(sum_i (g_i w_i)^2)
 template <class T>

@@ -5,8 +5,8 @@
 // the same run start every step from the same weights, so their errors can be compared.
 //
 // One step, from w, the oracle's weights in double:
-//   start           w goes to the backend, which rounds it to T; the oracle takes the rounded weights
-//                   from there, so that both compute with the same numbers
+//   start           w goes to the backend, which rounds it to T; the oracle takes the rounded
+//                   weights from there, so that both compute with the same numbers
 //   compare_run     forward and backward of both: the hidden states from the embedding to the head,
 //                   the loss, the gradients from the head to the embedding. In this order the first
 //                   tensor that differs is the one nearest to the cause.
@@ -61,7 +61,7 @@ class CrossCheck {
     double oracle_loss() const { return oracle_.loss(); }
 
   private:
-    // What the oracle computes in one run: all hidden states, and the gradients by the table's rows.
+    // What the oracle computes in one run: hidden states, and gradients by the table's rows.
     struct Trace {
         std::vector<std::vector<double>> hidden, gradients;
     };

@@ -189,6 +189,7 @@ void Model<T>::backward(double divisor) {
     const int R = rows(), C = config_.width;
     head_loss<T>(scalars_.template at<double>(), act_.d_stream, gradient(table_.head), act_.last,
                  matrix(table_.head), act_.labels, R, C, config_.vocab, divisor);
+    perturb(act_.d_stream, size_t(R) * C);
     if (table_.final_norm)
         norm_backward(act_.d_stream, act_.d_stream, hidden(sublayer_count()), act_.final_norm,
                       table_.final_norm, R, C);

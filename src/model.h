@@ -59,9 +59,9 @@ class Model {
     // reads it, after the final norm where there is one. After forward.
     std::vector<double> hidden_state(int s) const;
 
-    // From now on what products, norms, attention and joins of the residual stream compute, forward
-    // and backward, is moved by `share` of itself, up or down by chance: what rounding to a narrower
-    // type would do (crosscheck.h). 0: not moved.
+    // From now on what products, the head, norms, attention and joins of the residual stream
+    // compute, forward and backward, is moved by `share` of itself, up or down by chance: what
+    // rounding to a narrower type would do (crosscheck.h). 0: not moved.
     void perturb_results(double share, uint64_t seed) requires std::is_same_v<T, double> {
         perturbation_ = share;
         perturbation_rng_ = Rng(seed);

@@ -44,10 +44,15 @@ for norm in post pre peri; do
         awk -F, -v name="$norm bf16" '
         NR == 1 { next }
         $1 $2 $3 != $7 $8 $9 { print name ": rows do not match"; exit bad = 1 }
-        { rows++; steps = $1; if ($5 > 0 && $11 / $5 > ratio) { ratio = $11 / $5; at = $2 " " $3 } }
-        !($11 <= 2 * $5) { printf "%s, step %d: %s of %s: error %g, on the CPU %g\n", name, $1, $2, $3, $11, $5; bad = 1 }
+        { rows++; steps = $1 }
+        $5 > 0 && $11 / $5 > ratio { ratio = $11 / $5; at = $2 " " $3 }
+        !($11 <= 2 * $5) {
+            printf "%s, step %d: %s of %s: error %g, CPU %g\n", name, $1, $2, $3, $11, $5
+            bad = 1
+        }
         END {
-            printf "%s: %d comparisons, error at most %.2f times that of the CPU (%s)\n", name, rows, ratio, at
+            printf "%s: %d comparisons, error at most %.2f times that of the CPU (%s)\n",
+                name, rows, ratio, at
             exit bad || steps != 5
         }'
 done
