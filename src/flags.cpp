@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <cxxopts.hpp>
+#include <filesystem>
 
 #include "check.h"
 #include "settings.h"
@@ -55,6 +56,13 @@ const Flag table[] = {
     {"run", "out", text, "", "directory for config.json and metrics.csv (default: runs/<date>-<norm>)"},
     {"run", "val-every", number, "100", "steps between validations; 0: only at the end"},
     {"run", "val-batches", number, "8", "held-out batches of a validation"},
+    {"run", "init-from", text, "", "start from these weights: a checkpoint's directory or a safetensors file"},
+    {"run", "evaluate", toggle, "", "print loss, perplexity and bits per byte of --init-from over all of --data, in place of training"},
+    {"run", "generate", number, "0", "write so many tokens with the weights of --init-from, in place of training; 0: train"},
+    {"run", "prompt", text, "", "what --generate continues: text, or token numbers where the model's tokens are not bytes (default: a new text)"},
+    {"run", "temperature", number, "0.8", "--generate draws from softmax(logits / temperature); 0: the likeliest token"},
+    {"run", "top-k", number, "0", "--generate draws from the so many likeliest tokens; 0: from all"},
+    {"run", "top-p", number, "1", "--generate draws from the fewest likeliest tokens that hold this share of probability"},
     {"run", "check", number, "0", "run so many steps beside the oracle (double, on the CPU) in place of training and name the first tensor that differs (exit code 4); 0: train"},
     {"run", "quiet", toggle, "", "only the summary"},
     {"run", "verbose", toggle, "", "also print which library computes which product"},
@@ -65,8 +73,9 @@ const Flag table[] = {
 // clang-format on
 
 // What is not a setting of the run itself: a repetition of it would choose its own.
-const std::set<std::string> not_saved = {"config",  "out",    "quiet", "verbose",
-                                         "dry-run", "memory", "check", "help"};
+const std::set<std::string> not_saved = {"config", "out",         "quiet", "verbose",  "dry-run",
+                                         "memory", "check",       "help",  "evaluate", "generate",
+                                         "prompt", "temperature", "top-k", "top-p"};
 
 cxxopts::Options declare() {
     cxxopts::Options options("train", "Trains a Transformer with its norms placed as you say.\n");
@@ -79,7 +88,14 @@ cxxopts::Options declare() {
     return options;
 }
 
-// Command line, then settings file, then defaults.
+// The settings of the run that --evaluate and --generate take their weights from; "" if not known.
+std::string settings_of_weights(const Settings& settings) {
+    if (!settings.on("evaluate") && !settings.given("generate")) return "";
+    const std::string path = settings.text("init-from") + "/config.json";
+    return settings.given("init-from") && std::filesystem::exists(path) ? path : "";
+}
+
+// Command line, then settings file, then the settings of the weights, then defaults.
 Settings merge(const cxxopts::ParseResult& given) {
     Settings settings(table);
     for (const Flag& flag : table) {
@@ -90,6 +106,8 @@ Settings merge(const cxxopts::ParseResult& given) {
             settings.set(flag.name, given[flag.name].as<std::string>());
     }
     if (settings.given("config")) settings.read_file(settings.text("config"));
+    const std::string weights = settings_of_weights(settings);
+    if (!weights.empty()) settings.read_file(weights);
     return settings;
 }
 
@@ -199,6 +217,27 @@ void read_data_and_run(RunConfig& run, const Settings& flags) {
     run.dry_run = flags.on("dry-run");
 }
 
+void read_jobs(RunConfig& run, const Settings& flags) {
+    run.init_from = text_or_nothing(flags, "init-from");
+    run.evaluate = flags.on("evaluate");
+    run.generate = static_cast<int>(flags.integer("generate", 0, 1e9));
+    run.prompt = flags.text("prompt");
+    run.sampling.temperature = flags.number("temperature", 0, 1000);
+    run.sampling.top_k = static_cast<int>(flags.integer("top-k", 0, 1 << 24));
+    run.sampling.top_p = flags.number("top-p", 0, 1);
+
+    if (run.evaluate + (run.generate > 0) + (run.check > 0) > 1)
+        throw UserError("--evaluate, --generate and --check are one job each: choose one of them");
+    if (run.init_from.empty() && (run.evaluate || run.generate))
+        throw UserError(std::string(run.evaluate ? "--evaluate" : "--generate") +
+                        " needs weights: give --init-from the directory of a checkpoint, such as "
+                        "runs/a/step-00001000");
+    for (const char* flag : {"prompt", "temperature", "top-k", "top-p"})
+        if (flags.given(flag) && !run.generate)
+            throw UserError(std::string("--") + flag +
+                            " is for writing text: give --generate N too, or leave it out");
+}
+
 // A step's tokens lie in the host's memory.
 void check_batch(const RunConfig& run) {
     const int64_t tokens = int64_t(run.batch) * run.seq;
@@ -215,6 +254,7 @@ RunConfig read_run(const Settings& flags) {
     read_model(run, flags);
     read_training(run, flags);
     read_data_and_run(run, flags);
+    read_jobs(run, flags);
     check_batch(run);
     run.model.vocab = run.vocab ? run.vocab : 256;
     resolve(run.model, run.qk_norm, run.embedding_norm, run.final_norm);

@@ -6,6 +6,7 @@
 
 #include "config.h"
 #include "optimizer.h"
+#include "sampling.h"
 #include "schedule.h"
 
 namespace peri {
@@ -35,7 +36,12 @@ struct RunConfig {
 
     std::string out;  // "": runs/<date>-<norm>
     int val_every = 100, val_batches = 8;
-    int check = 0;  // steps beside the oracle, in place of training
+    int check = 0;          // steps beside the oracle, in place of training
+    std::string init_from;  // weights; "": new ones
+    bool evaluate = false;  // in place of training
+    int generate = 0;       // tokens to write, in place of training
+    std::string prompt;
+    Sampling sampling;
     bool quiet = false, verbose = false, dry_run = false;
     size_t memory = 0;  // bytes to plan for; 0: what the device has left
 
