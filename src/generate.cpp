@@ -87,10 +87,10 @@ void print_generated(RunConfig run) {
     run.model.recompute = Recompute::none;  // keys and values are to be kept
     const int vocab = run.model.vocab;
     std::vector<int> prompt = prompt_tokens(run.prompt, vocab);
-    std::printf("%s", readable(prompt, vocab).c_str());
-    if (prompt.empty()) prompt = {0};  // the end of the text before
     Model<T> model(run.model, 1, run.seq);
     load_weights(run.init_from, model);
+    std::printf("%s", readable(prompt, vocab).c_str());
+    if (prompt.empty()) prompt = {0};  // the end of the text before
     generate<T>(model, prompt, run.generate, run.sampling, Rng(run.seed), [&](int token) {
         std::printf("%s", readable({token}, vocab).c_str());
         std::fflush(stdout);

@@ -462,7 +462,7 @@ TEST_CASE("mistakes with --evaluate and --generate", "[program]") {
              {"--generate 3 --top-k 1.5" + weights, "--top-k 1.5", "whole number"},
              {"--prompt Once" + weights, "--prompt", "give --generate N"},
              {"--top-k 4" + weights, "--top-k", "give --generate N"},
-             {"--generate 3 --norm pre" + weights, "output_norm", "the flags"},
+             {"--generate 3 --norm pre" + weights, "input_norm", "the flags"},
              {"--generate 3 --init-from " + folder / "none", "none", "cannot be"},
              {"--generate 3 --init-from " + folder / "", "config.json", "JSON"},
              {"--evaluate --data " + folder / "none" + weights, "does not exist", "check the path"},
