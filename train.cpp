@@ -12,8 +12,10 @@
 
 #include "accumulate.h"
 #include "check.h"
+#include "checkpoint.h"
 #include "crosscheck.h"
 #include "divergence.h"
+#include "evaluate.h"
 #include "files.h"
 #include "fit.h"
 #include "flags.h"
@@ -70,20 +72,6 @@ std::string variance_table(const std::vector<double>& start, const std::vector<d
     return csv.str();
 }
 
-// Bytes as text, 0 (the end of a text) as a new line, what a terminal would obey as '?'; tokens of
-// a larger vocabulary by number.
-std::string readable(const std::vector<int>& tokens, int vocab) {
-    std::string text;
-    for (const int token : tokens) {
-        const bool shown = token == '\n' || token == '\t' || (token >= ' ' && token != 127);
-        text += vocab > 256  ? std::to_string(token) + " "
-                : token == 0 ? "\n"
-                : shown      ? std::string(1, static_cast<char>(token))
-                             : "?";
-    }
-    return text;
-}
-
 template <class T>
 void print_summary(Model<T>& model, const Data& data, const RunConfig& run,
                    const std::vector<double>& start, const std::string& directory) {
@@ -92,8 +80,9 @@ void print_summary(Model<T>& model, const Data& data, const RunConfig& run,
     std::printf("\nvariance of the hidden state after each sub-layer\n%s",
                 variance_chart(start, now).c_str());
     const std::vector<int> prompt = {data.validation(0, 1, 1).tokens[0]};
-    const std::vector<int> sample = generate(model, prompt, 256, 0.8, run.seq, Rng(run.seed));
-    std::printf("\na sample at temperature 0.8\n%s\n\n", readable(sample, run.model.vocab).c_str());
+    const std::vector<int> sample = generate(model, prompt, 256, {}, Rng(run.seed));
+    std::printf("\na sample at temperature %g\n%s\n\n", Sampling().temperature,
+                readable(sample, run.model.vocab).c_str());
 }
 
 // A run on its way.
@@ -229,6 +218,8 @@ template <class T>
 int train(const RunConfig& run, const Data& data, const std::string& path) {
     Model<T> model(run.model, run.batch, run.seq);
     model.initialise(run.seed);
+    if (!run.init_from.empty() && (run.resume.empty() || saved_steps(path).empty()))
+        load_weights(run.init_from, model);
     const std::vector<double> start = held_out_variance(model, data, run);
     Optimizer<T> optimizer(model, run.optimizer);
     const double floor = data.floor(run.val_batches, run.sequences(), run.seq);
@@ -268,6 +259,14 @@ template <class T>
 int start(RunConfig run) {
     if (run.threads) set_threads(run.threads);
     set_tf32(run.precision == Precision::tf32);
+    if (run.generate && !run.dry_run) {
+        print_generated<T>(run);
+        return exit_done;
+    }
+    if (run.evaluate && !run.dry_run) {
+        print_evaluation<T>(run);
+        return exit_done;
+    }
     const bool planned = run.dry_run && run.memory;  // for a device that this machine need not have
     if (!planned) std::printf("backend     %s\n", backend_description().c_str());
     const std::unique_ptr<Data> data = run.dry_run && run.vocab ? nullptr : open_data(run);

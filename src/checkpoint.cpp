@@ -173,7 +173,8 @@ void save_checkpoint(const std::string& out, const Model<T>& model, const Optimi
     } catch (const fs::filesystem_error& e) {
         throw UserError(beside + ": cannot be made anew (" + e.code().message() + ")");
     }
-    const Metadata metadata = {{"step", std::to_string(optimizer.steps())}};
+    const Metadata metadata = {{"step", std::to_string(optimizer.steps())},
+                               {"vocab", std::to_string(model.config().vocab)}};
     write_weights(beside + "/model.safetensors", model, metadata);
     write_state(beside + "/optimizer.safetensors", model, optimizer, metadata);
     for (const auto& [name, text] : texts) save_durably(beside + "/" + name, text);
@@ -216,9 +217,28 @@ void load_checkpoint(const std::string& path, Model<T>& model, Optimizer<T>& opt
     optimizer.set_steps(static_cast<int>(step));
 }
 
+namespace {
+
+std::string weights_file(const std::string& path) {
+    return fs::is_directory(path) ? path + "/model.safetensors" : path;
+}
+
+}  // namespace
+
+int saved_vocab(const std::string& path) {
+    const SafetensorsFile file(weights_file(path));
+    if (const auto noted = file.metadata().find("vocab"); noted != file.metadata().end())
+        return std::atoi(noted->second.c_str());
+    const TensorInfo* const embedding = file.find("embedding.weight");
+    if (!embedding || embedding->shape.size() != 2)
+        throw UserError(weights_file(path) +
+                        ": has no matrix 'embedding.weight': give weights that this program saved");
+    return static_cast<int>(embedding->shape[0]);
+}
+
 template <class T>
 void load_weights(const std::string& path, Model<T>& model) {
-    const std::string file_path = fs::is_directory(path) ? path + "/model.safetensors" : path;
+    const std::string file_path = weights_file(path);
     const SafetensorsFile file(file_path);
     for (int id = 0; id < static_cast<int>(model.table().rows.size()); id++) {
         const Tensor& tensor = model.table().rows[id];

@@ -41,4 +41,8 @@ void load_checkpoint(const std::string& path, Model<T>& model, Optimizer<T>& opt
 template <class T>
 void load_weights(const std::string& path, Model<T>& model);
 
+// The vocabulary of the weights that load_weights would read there: as save_checkpoint noted it,
+// else the rows of the embedding.
+int saved_vocab(const std::string& path);
+
 }  // namespace peri

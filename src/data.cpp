@@ -65,6 +65,9 @@ class Stories final : public Data {
             B, T, [&](int r, std::span<int> tokens) { tell_row(validation_rng(i, r), tokens); });
     }
 
+    Batch whole(int64_t, int, int) const override { return {}; }
+    bool bytes() const override { return true; }
+
     double floor(int batches, int B, int T) const override {
         CHECK(batches >= 1 && B >= 1 && T >= 1);
         double nats = 0;
@@ -370,6 +373,18 @@ class Files final : public Data {
         });
     }
 
+    Batch whole(int64_t i, int B, int T) const override {
+        Batch batch{0, T, {}, {}};
+        int64_t row = i * B;  // of those that begin in the files not looked at yet
+        for (const TokenFile& f : files_) {
+            const int64_t rows = (f.count() - 1 + T - 1) / T;
+            for (; row < rows && batch.B < B; ++row) add_row(batch, f, row * T);
+            row = std::max<int64_t>(0, row - rows);
+        }
+        return batch;
+    }
+    bool bytes() const override { return !shards_; }
+
     double floor(int, int, int) const override { return std::numeric_limits<double>::quiet_NaN(); }
 
   private:
@@ -377,6 +392,18 @@ class Files final : public Data {
         int64_t sum = 0;
         for (const Stretch& s : stretches) sum += s.count;
         return sum;
+    }
+
+    // The tokens from `first` on and their labels, or as many as the file has left.
+    static void add_row(Batch& batch, const TokenFile& file, int64_t first) {
+        const int n = static_cast<int>(std::min<int64_t>(batch.T, file.count() - 1 - first));
+        std::vector<int> tokens(size_t(n) + 1);
+        file.read(first, tokens);
+        batch.tokens.insert(batch.tokens.end(), tokens.begin(), tokens.end() - 1);
+        batch.labels.insert(batch.labels.end(), tokens.begin() + 1, tokens.end());
+        ++batch.B;
+        batch.tokens.resize(size_t(batch.B) * batch.T, 0);
+        batch.labels.resize(size_t(batch.B) * batch.T, -1);
     }
 
     static void require_window(const std::vector<Stretch>& stretches, int T,

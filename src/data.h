@@ -31,6 +31,12 @@ class Data {
     virtual Batch training(uint64_t seed, int64_t step, int B, int T) const = 0;
     // Held-out batch i of a fixed set: the same for every seed and every run.
     virtual Batch validation(int i, int B, int T) const = 0;
+    // Batch i of the whole of the files, in order, for --evaluate: rows of T tokens, of which a
+    // file's last one may be filled up with label -1, so that every token but a file's first is a
+    // label once. The last batch may have fewer rows than B; those after it have none. The stories
+    // have no end and give none at all.
+    virtual Batch whole(int64_t i, int B, int T) const = 0;
+    virtual bool bytes() const = 0;  // a token is a byte of text
     // Nats per token that no model can beat on validation(0 .. batches-1), or NaN where unknown.
     virtual double floor(int batches, int B, int T) const = 0;
 };

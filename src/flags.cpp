@@ -60,6 +60,13 @@ const Flag table[] = {
     {"run", "keep", number, "2", "checkpoints that are kept, the newest; 0: all"},
     {"run", "resume", text, "", "go on from a checkpoint's directory, or from the newest good one in --out: auto"},
     {"run", "on-divergence", text, "stop", "stop (exit code 3), continue"},
+    {"run", "init-from", text, "", "start from these weights: a checkpoint's directory or a safetensors file"},
+    {"run", "evaluate", toggle, "", "print loss, perplexity and bits per byte of --init-from over all of --data, in place of training"},
+    {"run", "generate", number, "0", "write so many tokens with the weights of --init-from, in place of training; 0: train"},
+    {"run", "prompt", text, "", "what --generate continues: text, or token numbers where the model's tokens are not bytes (default: a new text)"},
+    {"run", "temperature", number, "0.8", "--generate draws from softmax(logits / temperature); 0: the likeliest token"},
+    {"run", "top-k", number, "0", "--generate draws from the so many likeliest tokens; 0: from all"},
+    {"run", "top-p", number, "1", "--generate draws from the fewest likeliest tokens that hold this share of probability"},
     {"run", "check", number, "0", "run so many steps beside the oracle (double, on the CPU) in place of training and name the first tensor that differs (exit code 4); 0: train"},
     {"run", "quiet", toggle, "", "only the summary"},
     {"run", "verbose", toggle, "", "also print which library computes which product"},
@@ -70,8 +77,9 @@ const Flag table[] = {
 // clang-format on
 
 // What is not a setting of the run itself: a repetition of it would choose its own.
-const std::set<std::string> not_saved = {"config", "out",   "quiet",  "verbose", "dry-run",
-                                         "memory", "check", "resume", "help"};
+const std::set<std::string> not_saved = {"config",   "out",    "quiet",       "verbose", "dry-run",
+                                         "memory",   "check",  "help",        "resume",  "evaluate",
+                                         "generate", "prompt", "temperature", "top-k",   "top-p"};
 
 cxxopts::Options declare() {
     cxxopts::Options options("train", "Trains a Transformer with its norms placed as you say.\n");
@@ -93,7 +101,14 @@ std::string saved_settings(const Settings& settings) {
     return std::filesystem::exists(path) ? path : "";
 }
 
-// Command line, then settings file, then those of the run to be resumed, then defaults.
+// The settings of the run that --evaluate and --generate take their weights from; "" if not known.
+std::string settings_of_weights(const Settings& settings) {
+    if (!settings.on("evaluate") && !settings.given("generate")) return "";
+    const std::string path = settings.text("init-from") + "/config.json";
+    return settings.given("init-from") && std::filesystem::exists(path) ? path : "";
+}
+
+// Command line, then settings file, then the settings of the weights, then defaults.
 Settings merge(const cxxopts::ParseResult& given) {
     Settings settings(table);
     for (const Flag& flag : table) {
@@ -104,8 +119,8 @@ Settings merge(const cxxopts::ParseResult& given) {
             settings.set(flag.name, given[flag.name].as<std::string>());
     }
     if (settings.given("config")) settings.read_file(settings.text("config"));
-    const std::string saved = saved_settings(settings);
-    if (!saved.empty()) settings.read_file(saved);
+    for (const std::string& path : {saved_settings(settings), settings_of_weights(settings)})
+        if (!path.empty()) settings.read_file(path);
     return settings;
 }
 
@@ -224,6 +239,27 @@ void read_data_and_run(RunConfig& run, const Settings& flags) {
     run.dry_run = flags.on("dry-run");
 }
 
+void read_jobs(RunConfig& run, const Settings& flags) {
+    run.init_from = text_or_nothing(flags, "init-from");
+    run.evaluate = flags.on("evaluate");
+    run.generate = static_cast<int>(flags.integer("generate", 0, 1e9));
+    run.prompt = flags.text("prompt");
+    run.sampling.temperature = flags.number("temperature", 0, 1000);
+    run.sampling.top_k = static_cast<int>(flags.integer("top-k", 0, 1 << 24));
+    run.sampling.top_p = flags.number("top-p", 0, 1);
+
+    if (run.evaluate + (run.generate > 0) + (run.check > 0) > 1)
+        throw UserError("--evaluate, --generate and --check are one job each: choose one of them");
+    if (run.init_from.empty() && (run.evaluate || run.generate))
+        throw UserError(std::string(run.evaluate ? "--evaluate" : "--generate") +
+                        " needs weights: give --init-from the directory of a checkpoint, such as "
+                        "runs/a/step-00001000");
+    for (const char* flag : {"prompt", "temperature", "top-k", "top-p"})
+        if (flags.given(flag) && !run.generate)
+            throw UserError(std::string("--") + flag +
+                            " is for writing text: give --generate N too, or leave it out");
+}
+
 // A step's tokens lie in the host's memory.
 void check_batch(const RunConfig& run) {
     const int64_t tokens = int64_t(run.batch) * run.seq;
@@ -240,6 +276,7 @@ RunConfig read_run(const Settings& flags) {
     read_model(run, flags);
     read_training(run, flags);
     read_data_and_run(run, flags);
+    read_jobs(run, flags);
     check_batch(run);
     run.model.vocab = run.vocab ? run.vocab : 256;
     resolve(run.model, run.qk_norm, run.embedding_norm, run.final_norm);

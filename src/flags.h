@@ -6,6 +6,7 @@
 
 #include "config.h"
 #include "optimizer.h"
+#include "sampling.h"
 #include "schedule.h"
 
 namespace peri {
@@ -38,7 +39,12 @@ struct RunConfig {
     int save_every = 1000, keep = 2;  // checkpoints; 0: none; all
     std::string resume;               // "", "auto" or a checkpoint's directory
     bool stop_on_divergence = true;
-    int check = 0;  // steps beside the oracle, in place of training
+    int check = 0;          // steps beside the oracle, in place of training
+    std::string init_from;  // weights; "": new ones
+    bool evaluate = false;  // in place of training
+    int generate = 0;       // tokens to write, in place of training
+    std::string prompt;
+    Sampling sampling;
     bool quiet = false, verbose = false, dry_run = false;
     size_t memory = 0;  // bytes to plan for; 0: what the device has left
 

@@ -1,46 +1,112 @@
 #include "generate.h"
 
 #include <algorithm>
-#include <cmath>
+#include <cstdio>
+#include <sstream>
+
+#include "check.h"
+#include "checkpoint.h"
 
 namespace peri {
 
 namespace {
 
-int draw(const std::vector<double>& logits, double temperature, Rng& rng) {
-    const auto most = std::max_element(logits.begin(), logits.end());
-    if (temperature == 0) return static_cast<int>(most - logits.begin());
-    double sum = 0;
-    for (const double z : logits) sum += std::exp((z - *most) / temperature);
-    double left = rng.uniform() * sum;
-    for (size_t v = 0; v < logits.size(); v++) {
-        left -= std::exp((logits[v] - *most) / temperature);
-        if (left < 0) return static_cast<int>(v);
-    }
-    return static_cast<int>(logits.size()) - 1;
+Batch unlabelled(const std::vector<int>& tokens) {
+    return {1, static_cast<int>(tokens.size()), tokens, std::vector<int>(tokens.size(), -1)};
 }
 
 }  // namespace
 
 template <class T>
-std::vector<int> generate(Model<T>& model, std::vector<int> tokens, int n, double temperature,
-                          int context, Rng rng) {
+std::vector<double> Decoder<T>::feed(const std::vector<int>& tokens) {
+    const bool fits = seen_.size() + tokens.size() <= size_t(model_.context());
+    const bool kept = model_.config().recompute != Recompute::sublayers && !seen_.empty();
+    seen_.insert(seen_.end(), tokens.begin(), tokens.end());
+    if (!fits) seen_.erase(seen_.begin(), seen_.end() - std::max(1, model_.context() / 2));
+    if (fits && kept)
+        model_.load_next(tokens);
+    else
+        model_.load(unlabelled(seen_));
+    model_.forward();
+    return model_.next_token_logits();
+}
+
+template <class T>
+std::vector<int> generate(Model<T>& model, std::vector<int> tokens, int n, const Sampling& sampling,
+                          Rng rng, const std::function<void(int)>& each) {
+    Decoder<T> decoder(model);
+    std::vector<int> unread = tokens;
     for (int i = 0; i < n; i++) {
-        const int length = std::min(context, static_cast<int>(tokens.size()));
-        Batch batch;
-        batch.B = 1;
-        batch.T = length;
-        batch.tokens.assign(tokens.end() - length, tokens.end());
-        batch.labels.assign(length, -1);
-        model.load(batch);
-        model.forward();
-        tokens.push_back(draw(model.next_token_logits(), temperature, rng));
+        const std::vector<double> p = next_token_probabilities(decoder.feed(unread), sampling);
+        unread = {draw(p, rng)};
+        tokens.push_back(unread[0]);
+        each(unread[0]);
     }
     return tokens;
 }
 
-template std::vector<int> generate(Model<double>&, std::vector<int>, int, double, int, Rng);
-template std::vector<int> generate(Model<float>&, std::vector<int>, int, double, int, Rng);
-template std::vector<int> generate(Model<bf16>&, std::vector<int>, int, double, int, Rng);
+// ---- tokens and text ----------------------------------------------------------------------------
+
+std::string readable(const std::vector<int>& tokens, int vocab) {
+    std::string text;
+    for (const int token : tokens) {
+        const bool shown = token == '\n' || token == '\t' || (token >= ' ' && token != 127);
+        text += vocab > 256  ? std::to_string(token) + " "
+                : token == 0 ? "\n"
+                : shown      ? std::string(1, static_cast<char>(token))
+                             : "?";
+    }
+    return text;
+}
+
+std::vector<int> prompt_tokens(const std::string& prompt, int vocab) {
+    std::vector<int> tokens;
+    const auto add = [&](int64_t token, const std::string& word) {
+        if (token < 0 || token >= vocab)
+            throw UserError("--prompt: '" + word + "' is none of the model's tokens, 0 to " +
+                            std::to_string(vocab - 1) + ": leave it out");
+        tokens.push_back(static_cast<int>(token));
+    };
+    if (vocab <= 256) {
+        for (const char c : prompt) add(static_cast<unsigned char>(c), std::string(1, c));
+        return tokens;
+    }
+    std::istringstream words(prompt);
+    for (std::string word; words >> word;) {
+        const bool number = word.find_first_not_of("0123456789") == word.npos && word.size() < 10;
+        add(number ? std::stoi(word) : -1, word);
+    }
+    return tokens;
+}
+
+// ---- --generate ---------------------------------------------------------------------------------
+
+template <class T>
+void print_generated(RunConfig run) {
+    run.model.vocab = run.vocab ? run.vocab : saved_vocab(run.init_from);
+    run.model.recompute = Recompute::none;  // keys and values are to be kept
+    const int vocab = run.model.vocab;
+    std::vector<int> prompt = prompt_tokens(run.prompt, vocab);
+    Model<T> model(run.model, 1, run.seq);
+    load_weights(run.init_from, model);
+    std::printf("%s", readable(prompt, vocab).c_str());
+    if (prompt.empty()) prompt = {0};  // the end of the text before
+    generate<T>(model, prompt, run.generate, run.sampling, Rng(run.seed), [&](int token) {
+        std::printf("%s", readable({token}, vocab).c_str());
+        std::fflush(stdout);
+    });
+    std::printf("\n");
+}
+
+#define INSTANTIATE(T)                                                                         \
+    template class Decoder<T>;                                                                 \
+    template std::vector<int> generate(Model<T>&, std::vector<int>, int, const Sampling&, Rng, \
+                                       const std::function<void(int)>&);
+INSTANTIATE(double)
+INSTANTIATE(float)
+INSTANTIATE(bf16)
+#undef INSTANTIATE
+template void print_generated<float>(RunConfig);
+template void print_generated<bf16>(RunConfig);
 
 }  // namespace peri

@@ -101,11 +101,12 @@ void Model<T>::attention_module_forward(int s, T* a, const T* x_tilde) {
         project(norm ? before_norm : y, x_tilde, matrix_id);
         if (norm) qkv_norm_forward(y, stats, before_norm, norm, width);
     };
+    T *const new_k = after_cache(v.k), *const new_v = after_cache(v.v);
     project_and_norm(v.q, v.q_in, v.q_norm, ids.q, ids.q_norm, config_.width);
-    project_and_norm(v.k, v.k_in, v.k_norm, ids.k, ids.k_norm, config_.kv_width());
-    project_and_norm(v.v, v.v_in, v.v_norm, ids.v, ids.v_norm, config_.kv_width());
-    rope_forward(v.q, v.q, act_.rope, B_, T_, config_.heads, D, 0);
-    rope_forward(v.k, v.k, act_.rope, B_, T_, config_.kv_heads, D, 0);
+    project_and_norm(new_k, v.k_in, v.k_norm, ids.k, ids.k_norm, config_.kv_width());
+    project_and_norm(new_v, v.v_in, v.v_norm, ids.v, ids.v_norm, config_.kv_width());
+    rope_forward(v.q, v.q, act_.rope, B_, T_, config_.heads, D, first_);
+    rope_forward(new_k, new_k, act_.rope, B_, T_, config_.kv_heads, D, first_);
     attention_forward(v.context, v.lse, v.q, v.k, v.v, nullptr, attention_shape());
     perturb(v.context, size_t(rows()) * config_.width);
     project(a, v.context, ids.o);
@@ -180,12 +181,14 @@ void Model<T>::forward() {
 
 template <class T>
 void Model<T>::evaluate(double divisor) {
+    CHECK(first_ == 0);  // load_next brings no labels
     head_loss<T>(scalars_.template at<double>(), nullptr, nullptr, act_.last, matrix(table_.head),
                  act_.labels, rows(), config_.width, config_.vocab, divisor);
 }
 
 template <class T>
 void Model<T>::backward(double divisor) {
+    CHECK(first_ == 0);
     const int R = rows(), C = config_.width;
     head_loss<T>(scalars_.template at<double>(), act_.d_stream, gradient(table_.head), act_.last,
                  matrix(table_.head), act_.labels, R, C, config_.vocab, divisor);
@@ -266,7 +269,7 @@ void Model<T>::add_stream(T* y, const T* x, const T* a, double alpha) {
 
 template <class T>
 AttentionShape Model<T>::attention_shape() const {
-    return {B_, T_, T_, 0, config_.heads, config_.kv_heads, config_.head_size()};
+    return {B_, T_, first_ + T_, first_, config_.heads, config_.kv_heads, config_.head_size()};
 }
 
 // ---- memory -------------------------------------------------------------------------------------
@@ -349,6 +352,7 @@ void Model<T>::load(const Batch& batch) {
           batch.T <= T_max_);
     B_ = batch.B;
     T_ = batch.T;
+    first_ = 0;
     std::vector<int> order(rows());
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(),
@@ -357,6 +361,16 @@ void Model<T>::load(const Batch& batch) {
     device_upload<T>(act_.tokens, batch.tokens.data(), bytes);
     device_upload<T>(act_.labels, batch.labels.data(), bytes);
     device_upload<T>(act_.order, order.data(), bytes);
+}
+
+template <class T>
+void Model<T>::load_next(const std::vector<int>& tokens) {
+    const int n = static_cast<int>(tokens.size());
+    CHECK(B_ == 1 && n >= 1 && first_ + T_ + n <= T_max_);
+    CHECK(config_.recompute != Recompute::sublayers);
+    first_ += T_;
+    T_ = n;
+    device_upload<T>(act_.tokens, tokens.data(), n * sizeof(int));
 }
 
 template <class T>

@@ -41,10 +41,16 @@ class Model {
     // The batch that the functions below work on; its B and T may be smaller than the model's.
     void load(const Batch& batch);
 
+    // In place of load, to go on with sequence 0 of a batch of one: forward then works on these
+    // tokens alone, at the positions after those of before, whose keys and values are still there.
+    // All together at most context() tokens; not with Recompute::sublayers, which keeps no keys.
+    void load_next(const std::vector<int>& tokens);
+
     void forward();
 
     // Add the mean loss over the labels, sum / divisor, to the loss on the device. backward also
-    // adds the gradient of every trained tensor to the gradient arena. Both come after forward.
+    // adds the gradient of every trained tensor to the gradient arena. Both come after load and
+    // forward.
     void evaluate(double divisor);
     void backward(double divisor);
 
@@ -69,6 +75,7 @@ class Model {
 
     const ModelConfig& config() const { return config_; }
     const TensorTable& table() const { return table_; }
+    int context() const { return T_max_; }  // the most tokens of a sequence
     int sublayer_count() const { return static_cast<int>(sublayers_.size()); }
 
     // Row `id` of the table: its values on the device, and its gradient (null if not trained).
@@ -110,6 +117,8 @@ class Model {
     const T* hidden(int s) const { return s == 0 ? act_.x0 : act_.sublayers[s - 1].y; }
     AttentionShape attention_shape() const;
     int rows() const { return B_ * T_; }
+    // where a key or value of the new tokens goes: after those of the tokens before (load_next)
+    T* after_cache(T* rows) const { return rows + size_t(first_) * config_.kv_width(); }
 
     ModelConfig config_;
     TensorTable table_;
@@ -118,6 +127,7 @@ class Model {
     Activations<T> act_;                  // views into activations_
     Arena<T> weights_, gradients_, activations_, scalars_, logits_;
     int B_max_, T_max_, B_, T_;
+    int first_ = 0;  // position of each sequence's first token
     double perturbation_ = 0;
     Rng perturbation_rng_ = Rng(0);
 };
