@@ -151,7 +151,7 @@ TEST_CASE("safetensors: headers that lie", "[safetensors]") {
     };
     const auto entry = [](const std::string& name, const std::string& dtype,
                           const std::string& shape, const std::string& place) {
-        return "\"" + name + "\":{\"dtype\":\"" + dtype + "\",\"shape\":" + shape +
+        return '"' + name + "\":{\"dtype\":\"" + dtype + "\",\"shape\":" + shape +
                ",\"data_offsets\":" + place + "}";
     };
     CHECK(said("{" + entry("a", "F32", "[1]", "[0,4]") + "}") == "");
