@@ -4,6 +4,8 @@
 #              kernels' suite alone; make test-sim the same suite on a simulated GPU
 # make train_cuda  the same program for an NVIDIA GPU; make train_sim for a simulated one
 # make train_port PORT=DIR  the same with your kernels in DIR; make test-port PORT=DIR tests them
+# make test-asan   the readers of files under AddressSanitizer and UBSan
+# make fuzz    each of them on any bytes, 10 seconds; FUZZ_SECONDS=3600 is the long mode (clang)
 # make format  puts every source file into the house style
 # make bench   speed of steps and kernels; make bench-compare a step beside one of PyTorch
 MAKEFLAGS += -j$(shell nproc 2> /dev/null || echo 2)
@@ -219,6 +221,54 @@ test: $(BUILD)/tests/all $(BUILD)/tests/prescott_shim.so train test-conformance
 test-conformance: $(BUILD)/tests/conformance_cpu
 	$(BUILD)/tests/conformance_cpu --backend cpu --seeds 3 --quiet
 
+# ---- the readers of files: sanitizers, fuzzers ----------------------------------------------------
+
+READERS := config data files flags placement safetensors samples settings stories
+SANITIZE := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all
+
+# Their tests, and they themselves, under AddressSanitizer and UBSan. The model is what it is elsewhere,
+# and so are warnings: GCC's are mistaken about sanitized code.
+ASAN := $(BUILD)/asan
+ASAN_TESTED := safetensors checkpoint data settings samples
+ASAN_SOURCES := $(READERS) checkpoint
+ASAN_OBJECTS := $(ASAN_SOURCES:%=$(ASAN)/src/%.o) $(ASAN_TESTED:%=$(ASAN)/tests/test_%.o) $(BUILD)/tests/main.o \
+    $(filter-out $(ASAN_SOURCES:%=$(BUILD)/src/%.o),$(LIBRARY))
+$(ASAN)/%.o: %.cpp $(BUILD)/flags
+	@mkdir -p $(@D)
+	@echo "$(CXX) $< (AddressSanitizer)"
+	@$(CXX) $(FLAGS) -Itests $(SANITIZE) -w -MMD -MP -c $< -o $@
+$(ASAN)/tests/all: $(ASAN_OBJECTS)
+	@echo "$(CXX) -o $@"
+	@$(CXX) $(FLAGS) $(SANITIZE) $^ $(LIBS) $(CATCH) -o $@
+test-asan: $(ASAN)/tests/all
+	$(ASAN)/tests/all "$(subst $() ,$(comma),$(ASAN_TESTED:%=[%]))"
+
+# Each reader on any bytes (tests/fuzz), by clang's libFuzzer, for FUZZ_SECONDS. What leads to new
+# code is kept in build/fuzz/corpus, from where the next run goes on; what ends a reader is left in
+# build/fuzz/<target>-crash-..., and `build/fuzz/<target> FILE` repeats it.
+FUZZ := $(BUILD)/fuzz
+FUZZ_CXX ?= clang++
+FUZZ_SECONDS ?= 10
+FUZZ_TARGETS := safetensors shard settings samples
+FUZZ_FLAGS := -std=c++20 -Wall -Wextra $(WERROR) -Isrc -Itests $(SANITIZE) -DSTORIES_GRAMMAR='"$(CURDIR)/data/stories.grammar"'
+FUZZ_READERS := $(READERS:%=$(FUZZ)/src/%.o)
+$(FUZZ)/%.o: %.cpp Makefile
+	@mkdir -p $(@D)
+	@echo "$(FUZZ_CXX) $< (libFuzzer)"
+	@$(FUZZ_CXX) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
+$(FUZZ)/seeds: $(FUZZ)/tests/fuzz/seeds.o $(FUZZ_READERS)
+	@$(FUZZ_CXX) $(FUZZ_FLAGS) $^ -lz -o $@
+$(FUZZ_TARGETS:%=$(FUZZ)/%): $(FUZZ)/%: $(FUZZ)/tests/fuzz/%.o $(FUZZ_READERS)
+	@$(FUZZ_CXX) $(FUZZ_FLAGS) -fsanitize=fuzzer $^ -lz -o $@
+$(FUZZ)/start: $(FUZZ)/seeds
+	@$< $@ && touch $@
+fuzz: $(FUZZ_TARGETS:%=fuzz-%)
+fuzz-%: $(FUZZ)/% $(FUZZ)/start
+	@mkdir -p $(FUZZ)/corpus/$*
+	@$< -max_total_time=$(FUZZ_SECONDS) -timeout=10 -artifact_prefix=$(FUZZ)/$*- \
+	    $(FUZZ)/corpus/$* $(FUZZ)/start/$* > $(FUZZ)/$*.log 2>&1 || { cat $(FUZZ)/$*.log; exit 1; }
+	@echo "fuzz $*: $$(tail -1 $(FUZZ)/$*.log)"
+
 # every combination of the model's options against finite differences: a few minutes
 test-grid: $(BUILD)/tests/all
 	$(BUILD)/tests/all "[.grid]"
@@ -268,4 +318,5 @@ deps:
 	@dpkg -s $(PACKAGES) > /dev/null 2>&1 || \
 	    { $(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends $(PACKAGES); }
 
-.PHONY: test test-grid test-conformance test-port test-sim check-sim check-resume sim-race bench bench-compare format clean deps
+.PHONY: test test-asan fuzz test-grid test-conformance test-port test-sim check-sim check-resume sim-race \
+    bench bench-compare format clean deps

@@ -173,6 +173,7 @@ std::unique_ptr<Data> open_data(RunConfig& run) {
                         std::to_string(data->vocab() - 1) + "; give at least " +
                         std::to_string(data->vocab()) + " or leave the flag out");
     run.model.vocab = run.vocab ? run.vocab : data->vocab();
+    choose_steps(run, data->epoch());
     return data;
 }
 
@@ -269,7 +270,8 @@ int start(RunConfig run) {
     }
     const bool planned = run.dry_run && run.memory;  // for a device that this machine need not have
     if (!planned) std::printf("backend     %s\n", backend_description().c_str());
-    const std::unique_ptr<Data> data = run.dry_run && run.vocab ? nullptr : open_data(run);
+    const bool unread = run.dry_run && run.vocab && !run.epochs;
+    const std::unique_ptr<Data> data = unread ? nullptr : open_data(run);
     print_settings(run);
     print_memory<T>(run);
     if (data) std::printf("data        %s\n", data->describe().c_str());

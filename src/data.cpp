@@ -1,4 +1,4 @@
-// Three sources of batches. Files are mapped into memory, so a corpus may be larger than it.
+// Three of the sources of batches. Files are mapped into memory, so a corpus may be larger than it.
 #include "data.h"
 
 #include <fcntl.h>
@@ -20,6 +20,7 @@
 
 #include "check.h"
 #include "random.h"
+#include "samples.h"
 #include "stories.h"
 
 namespace peri {
@@ -456,6 +457,13 @@ std::unique_ptr<Data> open_data(const std::string& path, const std::string& val_
     if (T < 1) {
         throw UserError("--seq " + std::to_string(T) + " is too small; give at least 1");
     }
+    const auto has_samples_name = [](const std::string& name) { return name.ends_with(".jsonl"); };
+    if (!path.empty() && !val_path.empty() &&
+        has_samples_name(path) != has_samples_name(val_path)) {
+        throw UserError("--val-data '" + val_path + "' and --data '" + path +
+                        "' are not of one kind; give samples (.jsonl) for both or for neither");
+    }
+    if (has_samples_name(path)) return open_samples(path, val_path, T);
     if (!path.empty()) return std::make_unique<Files>(path, val_path, T);
     if (!val_path.empty()) {
         throw UserError("--val-data '" + val_path +

@@ -1,4 +1,5 @@
-// Where tokens come from: the built-in stories, text files as bytes, or llm.c token shards.
+// Where tokens come from: the built-in stories, text files as bytes, llm.c token shards, or samples
+// of prompt and completion (samples.h).
 #pragma once
 
 #include <cstdint>
@@ -28,6 +29,9 @@ class Data {
     virtual ~Data() = default;
     virtual std::string describe() const = 0;  // one line for the user
     virtual int vocab() const = 0;             // tokens are in 0 .. vocab() - 1
+    // Sequences that make an epoch; 0: the source has no epochs.
+    virtual int64_t epoch() const { return 0; }
+    // Steps count from 1.
     virtual Batch training(uint64_t seed, int64_t step, int B, int T) const = 0;
     // Held-out batch i of a fixed set: the same for every seed and every run.
     virtual Batch validation(int i, int B, int T) const = 0;
@@ -41,9 +45,9 @@ class Data {
     virtual double floor(int batches, int B, int T) const = 0;
 };
 
-// path "" is the built-in stories. A path or glob whose files end in .bin is llm.c token shards
-// (uint16 or uint32), any other path or glob text files read as bytes. val_path "" holds out the
-// last 5 % of each file. A path that exists is taken as it is, whatever * ? [ it holds. Throws
+// path "" is the built-in stories. A path that ends in .jsonl is samples (samples.h). A path or glob
+// whose files end in .bin is llm.c token shards (uint16 or uint32), any other path or glob text files
+// read as bytes. val_path "" holds out the last 5 % of each file. A path that exists is taken as it is, whatever * ? [ it holds. Throws
 // UserError (src/check.h) naming the file, what is wrong with it and the remedy: no such file, a
 // directory, empty, too short for one sequence of T + 1 tokens in either part, bad magic, a count
 // that is negative or does not match the file's size.

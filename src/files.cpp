@@ -79,7 +79,11 @@ void rename_durably(const std::string& from, const std::string& to) {
 std::string read_text(const std::string& path) {
     std::ifstream file(path, std::ios::binary);
     if (!file) failed(path, "be read");
-    return {std::istreambuf_iterator<char>(file), {}};
+    try {
+        return {std::istreambuf_iterator<char>(file), {}};
+    } catch (const std::ios_base::failure&) {  // a directory
+        failed(path, "be read");
+    }
 }
 
 }  // namespace peri

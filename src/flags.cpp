@@ -32,12 +32,13 @@ const Flag table[] = {
     {"model", "init", text, "auto", "auto, normal:S, xavier, d:K (variance K / width), he, lecun"},
     {"model", "rope-base", number, "10000", "base of the rotary angles"},
     {"model", "norm-eps", number, "1e-5", "eps inside every norm"},
-    {"data", "data", text, "", "a text file (read as bytes), or token shards such as 'shards/*.bin' (default: the built-in stories)"},
+    {"data", "data", text, "", "a text file (read as bytes), token shards such as 'shards/*.bin', or samples to fine-tune on (.jsonl: prompt and completion) (default: the built-in stories)"},
     {"data", "val-data", text, "", "likewise, for validation (default: the last 5 % of --data)"},
     {"data", "batch", number, "16", "sequences computed at once"},
     {"data", "accumulate", number, "1", "how many such batches make a step: their gradients sum, memory is that of one"},
     {"data", "seed", number, "1", "of weights and batches"},
     {"training", "steps", number, "200", "optimizer steps"},
+    {"training", "epochs", number, "0", "in place of --steps: how often every sample of a .jsonl file is trained on"},
     {"training", "lr", number, "4e-3", "peak learning rate"},
     {"training", "warmup", number, "0.1", "share of the steps"},
     {"training", "decay", text, "cosine", "cosine, linear, constant, wsd"},
@@ -182,7 +183,9 @@ void read_model(RunConfig& run, const Settings& flags) {
 }
 
 void read_training(RunConfig& run, const Settings& flags) {
-    run.schedule.steps = flags.integer("steps", 1, 1e12);
+    run.epochs = flags.integer("epochs", 0, 1e6);
+    const int64_t steps = flags.integer("steps", 1, 1e12);
+    run.schedule.steps = run.epochs && !flags.given("steps") ? 0 : steps;
     run.schedule.peak = flags.number("lr", 0, 100);
     run.schedule.warmup = flags.number("warmup", 0, 1);
     run.schedule.lowest = flags.number("min-lr", 0, 1);
@@ -229,9 +232,6 @@ void read_data_and_run(RunConfig& run, const Settings& flags) {
     run.stop_on_divergence =
         one_of<bool>(flags, "on-divergence", {{"stop", true}, {"continue", false}});
     run.check = static_cast<int>(flags.integer("check", 0, 1e6));
-    if (run.check > run.schedule.steps)
-        throw UserError("--check " + std::to_string(run.check) + " is more than --steps " +
-                        std::to_string(run.schedule.steps) + ": raise --steps, or check less");
     if (flags.given("memory"))
         run.memory = static_cast<size_t>(1e9 * flags.number("memory", 1e-3, 1e6));
     run.quiet = flags.on("quiet");
@@ -271,6 +271,13 @@ void check_batch(const RunConfig& run) {
                         " is more than 2^28 tokens a step: choose less");
 }
 
+void check_steps(const RunConfig& run) {
+    if (run.check > run.schedule.steps)
+        throw UserError("--check " + std::to_string(run.check) + " is more than the run's " +
+                        std::to_string(run.schedule.steps) +
+                        " steps: raise --steps, or check less");
+}
+
 RunConfig read_run(const Settings& flags) {
     RunConfig run;
     read_model(run, flags);
@@ -280,7 +287,10 @@ RunConfig read_run(const Settings& flags) {
     check_batch(run);
     run.model.vocab = run.vocab ? run.vocab : 256;
     resolve(run.model, run.qk_norm, run.embedding_norm, run.final_norm);
-    run.json = flags.json(not_saved);
+    if (run.schedule.steps) check_steps(run);
+    std::set<std::string> except = not_saved;
+    if (run.epochs) except.insert("steps");  // they follow from the data
+    run.json = flags.json(except);
     return run;
 }
 
@@ -309,6 +319,21 @@ std::optional<RunConfig> parse_flags(int argc, char** argv) {
         throw UserError(std::string(e.what()) + " (some settings are from " +
                         settings.text("config") + ")");
     }
+}
+
+void choose_steps(RunConfig& run, int64_t sequences_in_epoch) {
+    if (run.epochs == 0) return;
+    const std::string epochs = "--epochs " + std::to_string(run.epochs);
+    if (sequences_in_epoch == 0)
+        throw UserError(epochs + ": this data has no epochs, only a .jsonl file has: give --steps");
+    const int64_t sequences = run.epochs * sequences_in_epoch;
+    const int64_t steps = (sequences + run.sequences() - 1) / run.sequences();
+    if (run.schedule.steps && run.schedule.steps != steps)
+        throw UserError("--steps " + std::to_string(run.schedule.steps) + " and " + epochs +
+                        ", which are " + std::to_string(steps) + " steps of " +
+                        std::to_string(run.sequences()) + " samples: give one of the two");
+    run.schedule.steps = steps;
+    check_steps(run);
 }
 
 }  // namespace peri

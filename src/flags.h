@@ -27,7 +27,8 @@ struct RunConfig {
     uint64_t seed = 1;
     int sequences() const { return batch * accumulate; }  // of a step
 
-    Schedule schedule;
+    Schedule schedule;  // its steps are 0 until choose_steps, where --epochs alone is given
+    int64_t epochs = 0;
     std::string decay, init;  // as the user wrote them
     OptimizerSettings optimizer;
     Precision precision = Precision::fp32;
@@ -54,5 +55,9 @@ struct RunConfig {
 // Nothing when only --help was asked for (and printed). Throws UserError: one sentence naming the
 // flag, the value and the remedy.
 std::optional<RunConfig> parse_flags(int argc, char** argv);
+
+// The steps that --epochs takes, of sequences_in_epoch each (0: the data has no epochs). Throws
+// UserError.
+void choose_steps(RunConfig& run, int64_t sequences_in_epoch);
 
 }  // namespace peri

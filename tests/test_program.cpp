@@ -310,6 +310,29 @@ TEST_CASE("mistakes are answered in one sentence with cause and remedy, exit cod
     }
 }
 
+TEST_CASE("fine-tuning on samples for some epochs", "[program]") {
+    const TemporaryDirectory folder;
+    std::string samples;
+    for (int i = 0; i < 20; i++)
+        samples += R"({"prompt": "say )" + std::to_string(i) +
+                   R"(: ", "completion": "so"})"
+                   "\n";
+    const std::string file = folder.write("samples.jsonl", samples);
+    const std::string flags =
+        " --size tiny --seq 16 --batch 4 --accumulate 2 --epochs 8 --lr 1e-2 "
+        "--threads 1 --val-batches 1 --data " +
+        file;
+    const Result r = train(folder, flags + " --out " + folder / "run");
+    CAPTURE(r.out, r.err);
+    REQUIRE(r.code == 0);
+    CHECK_THAT(r.out, contains("19 samples to train on, 1 held out"));
+    CHECK_THAT(r.out, contains("19 steps of 2 x 4 x 16 tokens"));  // 8 x 19 / 8
+    CHECK(final_loss(r) < 1);  // of three certain bytes; the prompt's digits alone cost 2.3
+    const Result epochs = train(folder, quick + "--epochs 2 --out " + folder / "no");
+    CHECK(epochs.code == 2);
+    CHECK_THAT(epochs.err, contains("only a .jsonl file has"));
+}
+
 TEST_CASE("an earlier run is never overwritten", "[program]") {
     const TemporaryDirectory folder;
     REQUIRE(train(folder, quick + "--out " + folder / "run").code == 0);
