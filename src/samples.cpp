@@ -108,7 +108,8 @@ void append(Batch& batch, const Sample& sample) {
 
 class Samples final : public Data {
   public:
-    Samples(const std::string& path, const std::string& val_path, int T) : name_(path), seq_(T) {
+    Samples(const std::string& path, const std::string& val_path, int T)
+        : name_(path), seq_(T), one_file_(val_path.empty()) {
         const std::string where = "--data '" + path + "'";
         const std::string val_where = val_path.empty() ? where + ": the last 5 %, held out,"
                                                        : "--val-data '" + val_path + "'";
@@ -168,6 +169,17 @@ class Samples final : public Data {
         return batch;
     }
 
+    // The samples to train on, then those held out of the same file.
+    Batch whole(int64_t i, int B, int T) const override {
+        Batch batch{0, T, {}, {}};
+        const int64_t all = epoch() + (one_file_ ? static_cast<int64_t>(validation_.size()) : 0);
+        for (int64_t row = i * B; row < std::min((i + 1) * B, all); ++row, ++batch.B) {
+            append(batch, row < epoch() ? training_[row] : validation_[row - epoch()]);
+        }
+        return batch;
+    }
+    bool bytes() const override { return true; }
+
     double floor(int, int, int) const override { return std::numeric_limits<double>::quiet_NaN(); }
 
   private:
@@ -181,6 +193,7 @@ class Samples final : public Data {
 
     std::string name_;
     int seq_;
+    bool one_file_;  // the held-out samples are of the same
     std::vector<Sample> training_, validation_;
     size_t left_out_ = 0;
 };
