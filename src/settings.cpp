@@ -38,6 +38,8 @@ Json parse_file(const std::string& path) {
         const auto line = 1 + std::count(text.begin(), text.begin() + before, '\n');
         throw UserError("--config " + path + " is not JSON (see its line " + std::to_string(line) +
                         "): write it as {\"norm\": \"peri\", \"lr\": 0.002}");
+    } catch (const Json::out_of_range&) {
+        throw UserError("--config " + path + " holds a number beyond 1e308: choose a smaller one");
     }
     if (!json.is_object())
         throw UserError("--config " + path + " holds no JSON object: write it as " +

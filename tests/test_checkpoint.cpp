@@ -197,3 +197,9 @@ TEST_CASE("weights alone, into another precision", "[checkpoint]") {
     Run<float> wider(false, 16);
     CHECK_THROWS_AS(load_weights(directory / "step-00000002", wider.model), UserError);
 }
+
+TEST_CASE("a directory is no text file", "[checkpoint]") {
+    const TemporaryDirectory directory;
+    CHECK_THROWS_WITH(read_text(directory / "."), contains("Is a directory"));
+    CHECK_THROWS_WITH(read_text(directory / "none"), contains("No such file"));
+}

@@ -151,27 +151,34 @@ TEST_CASE("safetensors: headers that lie", "[safetensors]") {
     };
     const auto entry = [](const std::string& name, const std::string& dtype,
                           const std::string& shape, const std::string& place) {
-        return '"' + name + "\":{\"dtype\":\"" + dtype + "\",\"shape\":" + shape +
+        return "\"" + name + "\":{\"dtype\":\"" + dtype + "\",\"shape\":" + shape +
                ",\"data_offsets\":" + place + "}";
     };
-    CHECK(said('{' + entry("a", "F32", "[1]", "[0,4]") + "}") == "");
+    CHECK(said(std::string("{") + entry("a", "F32", "[1]", "[0,4]") + "}") == "");
     CHECK(mentions(said("{\"a\":"), "not JSON"));
     CHECK(mentions(said("[]"), "not an object"));
-    CHECK(mentions(said('{' + entry("a", "F33", "[1]", "[0,4]") + "}"), "unknown dtype F33"));
-    CHECK(mentions(said('{' + entry("a", "F32", "[2]", "[0,4]") + "}"), "its shape needs 8"));
-    CHECK(mentions(said('{' + entry("a", "F32", "[-1]", "[0,4]") + "}"), "wrong shape"));
-    CHECK(mentions(said('{' + entry("a", "F32", "[1.0]", "[0,4]") + "}"), "wrong shape"));
-    CHECK(mentions(said('{' + entry("a", "F32", "[4294967296,4294967296,4]", "[0,0]") + "}", 0),
-                   "impossible shape"));
-    CHECK(mentions(said('{' + entry("a", "F32", "[1]", "[4,0]") + "}"), "data_offsets"));
-    CHECK(mentions(said('{' + entry("a", "F32", "[1]", "[0]") + "}"), "data_offsets"));
-    CHECK(mentions(said('{' + entry("a", "F32", "[1]", "[0,4]") + "," +
+    CHECK(mentions(said(std::string("{") + entry("a", "F33", "[1]", "[0,4]") + "}"),
+                   "unknown dtype F33"));
+    CHECK(mentions(said(std::string("{") + entry("a", "F32", "[2]", "[0,4]") + "}"),
+                   "its shape needs 8"));
+    CHECK(
+        mentions(said(std::string("{") + entry("a", "F32", "[-1]", "[0,4]") + "}"), "wrong shape"));
+    CHECK(mentions(said(std::string("{") + entry("a", "F32", "[1.0]", "[0,4]") + "}"),
+                   "wrong shape"));
+    CHECK(mentions(
+        said(std::string("{") + entry("a", "F32", "[4294967296,4294967296,4]", "[0,0]") + "}", 0),
+        "impossible shape"));
+    CHECK(
+        mentions(said(std::string("{") + entry("a", "F32", "[1]", "[4,0]") + "}"), "data_offsets"));
+    CHECK(mentions(said(std::string("{") + entry("a", "F32", "[1]", "[0]") + "}"), "data_offsets"));
+    CHECK(mentions(said(std::string("{") + entry("a", "F32", "[1]", "[0,4]") + "," +
                             entry("b", "F32", "[1]", "[2,6]") + "}",
                         6),
                    "overlaps"));
-    CHECK(mentions(said('{' + entry("a", "F32", "[1]", "[4,8]") + "}", 8), "hole"));
-    CHECK(mentions(said('{' + entry("a", "F32", "[1]", "[0,4]") + "}", 5), "5 bytes of numbers"));
-    CHECK(mentions(said('{' + entry("a", "F32", "[1]", "[0,4]") + "," +
+    CHECK(mentions(said(std::string("{") + entry("a", "F32", "[1]", "[4,8]") + "}", 8), "hole"));
+    CHECK(mentions(said(std::string("{") + entry("a", "F32", "[1]", "[0,4]") + "}", 5),
+                   "5 bytes of numbers"));
+    CHECK(mentions(said(std::string("{") + entry("a", "F32", "[1]", "[0,4]") + "," +
                         entry("a", "F32", "[1]", "[0,4]") + "}"),
                    "twice"));
     CHECK(mentions(said("{\"a\":{\"dtype\":\"F32\",\"shape\":[1]}}"), "no proper"));

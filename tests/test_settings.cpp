@@ -106,6 +106,7 @@ TEST_CASE("a settings file that cannot serve is refused", "[settings]") {
         {R"({"lr": 0.1)", "is not JSON", "write it as"},
         {"", "is not JSON", "write it as"},
         {"[1]", "no JSON object", "write it as"},
+        {R"({"lr": 1e999})", "a number beyond 1e308", "a smaller one"},
         {R"({"lr": 1e9})", "--lr 1000000000.0 must be", "from 0 to 100"},
         {R"({"steps": 1.5})", "--steps 1.5", "whole number"},
         {R"({"size": "huge"})", "--size huge", "choose one of"},

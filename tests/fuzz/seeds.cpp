@@ -62,6 +62,7 @@ int main(int argc, char** argv) {
           R"({"init": "d:1.5", "decay": "wsd", "steps": 12, "warmup": 0.1, "precision": "bf16",
 "batch": 4, "accumulate": 2, "qk-norm": "head", "size": "tiny", "data": "a.txt", "epochs": 15})");
     write("settings/kind", R"({"lr": "fast"})");
+    write("settings/large", R"({"lr": 1e999})");
     write("settings/name", R"({"rate": null})");
 
     const std::string sample = R"({"prompt": "ab", "completion": "c\u00e9d"})"
