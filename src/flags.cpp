@@ -64,7 +64,7 @@ const Flag table[] = {
     {"run", "init-from", text, "", "start from these weights: a checkpoint's directory or a safetensors file"},
     {"run", "evaluate", toggle, "", "print loss, perplexity and bits per byte of --init-from over all of --data, in place of training"},
     {"run", "generate", number, "0", "write so many tokens with the weights of --init-from, in place of training; 0: train"},
-    {"run", "prompt", text, "", "what --generate continues: text, or token numbers where the model's tokens are not bytes (default: a new text)"},
+    {"run", "prompt", text, "", "what --generate continues: text, or token numbers where tokens are not bytes (default: a new text)"},
     {"run", "temperature", number, "0.8", "--generate draws from softmax(logits / temperature); 0: the likeliest token"},
     {"run", "top-k", number, "0", "--generate draws from the so many likeliest tokens; 0: from all"},
     {"run", "top-p", number, "1", "--generate draws from the fewest likeliest tokens that hold this share of probability"},

@@ -90,7 +90,8 @@ void print_generated(RunConfig run) {
     Model<T> model(run.model, 1, run.seq);
     load_weights(run.init_from, model);
     std::printf("%s", readable(prompt, vocab).c_str());
-    if (prompt.empty()) prompt = {0};  // the end of the text before
+    // The end of the text before. A model of the stories has seen no row that begins otherwise.
+    if (prompt.empty() || run.data.empty()) prompt.insert(prompt.begin(), 0);
     generate<T>(model, prompt, run.generate, run.sampling, Rng(run.seed), [&](int token) {
         std::printf("%s", readable({token}, vocab).c_str());
         std::fflush(stdout);

@@ -11,6 +11,7 @@
 #include "catch.h"
 #include "checkpoint.h"
 #include "cpu/libraries.h"
+#include "generate.h"
 #include "helpers.h"
 
 using namespace peri;
@@ -364,14 +365,19 @@ TEST_CASE("--help names every flag with its default", "[program]") {
 
 // ---- evaluate and generate ----------------------------------------------------------------------
 
-// A checkpoint of `tiny` with random weights, as a run leaves it: FOLDER/step-00000000.
-std::string save_tiny(const TemporaryDirectory& folder, int vocab, const std::string& settings) {
+// `tiny` with random weights, and a checkpoint of it as a run leaves it: FOLDER/step-00000000.
+Model<float> random_tiny(int vocab) {
     ModelConfig config = model_of(find_size("tiny"));
     config.norm = "olmo2";
     config.vocab = vocab;
     resolve(config, "auto", Choice::automatic, Choice::automatic);
-    Model<float> model(config, 1, 8);
+    Model<float> model(config, 1, 64);
     model.initialise(4);
+    return model;
+}
+
+std::string save_tiny(const TemporaryDirectory& folder, int vocab, const std::string& settings) {
+    Model<float> model = random_tiny(vocab);
     const Optimizer<float> optimizer(model, {});
     save_checkpoint<float>(folder / "", model, optimizer, {{"config.json", settings}}, 0);
     return folder / "step-00000000";
@@ -404,7 +410,22 @@ TEST_CASE("--generate writes the prompt and its continuation, and nothing else",
     CHECK(train(folder, flags + " --top-k 1").out == likeliest);
     CHECK(train(folder, flags + " --top-p 0").out == likeliest);
     CHECK(train(folder, weights + " --generate 5").out.size() == 6);
-    CHECK_FALSE(fs::exists("runs/step-00000000"));
+}
+
+// A story begins after an end of text, 0; in other texts there need be none.
+TEST_CASE("--generate: what the model reads before the prompt", "[program]") {
+    const TemporaryDirectory folder;
+    const std::string weights = " --init-from " + save_tiny(folder, 256, tiny_settings);
+    Model<float> model = random_tiny(256);
+    const auto expected = [&](const std::vector<int>& read, size_t unprinted) {
+        const std::vector<int> text = generate<float>(model, read, 9, {0}, Rng(1));
+        return readable({text.begin() + unprinted, text.end()}, 256) + "\n";
+    };
+    const std::string flags = weights + " --temperature 0 --generate 9 ";
+    CHECK(train(folder, flags + "--prompt On").out == expected({0, 'O', 'n'}, 1));
+    CHECK(train(folder, flags + "--prompt On --data book.txt").out == expected({'O', 'n'}, 0));
+    CHECK(train(folder, flags + "--data book.txt").out == expected({0}, 1));
+    CHECK(expected({0, 'O', 'n'}, 1) != expected({'O', 'n'}, 0));
 }
 
 TEST_CASE("--generate with a larger vocabulary: numbers", "[program]") {
