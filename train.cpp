@@ -247,7 +247,7 @@ int train(const RunConfig& run, const Data& data, const std::string& path) {
     }
     const double val_loss = validation_loss(model, data, run);
     t.metrics.add_validation(optimizer.steps(), val_loss);
-    if (!t.diverged) print_summary(model, data, run, start, path);
+    if (!t.diverged && std::isfinite(val_loss)) print_summary(model, data, run, start, path);
     if (std::isfinite(floor))
         std::printf("validation loss is %.1f %% above the floor of %.4f\n",
                     100 * (val_loss / floor - 1), floor);

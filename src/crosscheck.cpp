@@ -6,6 +6,7 @@
 
 #include "accumulate.h"
 #include "check.h"
+#include "checkpoint.h"
 #include "random.h"
 
 namespace peri {
@@ -108,6 +109,7 @@ CrossCheck<T>::CrossCheck(const RunConfig& run)
       oracle_optimizer_(oracle_, run.optimizer),
       backend_optimizer_(backend_, run.optimizer) {
     backend_.initialise(run.seed);  // w starts rounded to T, as master weights do
+    if (!run.init_from.empty()) load_weights(run.init_from, backend_);
     for (int id = 0; id < tensors(); id++) weights_.push_back(backend_.values(id));
 }
 
