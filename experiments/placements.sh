@@ -37,7 +37,7 @@ one_run() {
     rm -rf "$out"
     mkdir -p "$out"
     "$train" --norm "$placement" --lr "$rate" --seed "$seed" --size small --batch 16 --seq 128 \
-        --steps $steps --data "$text" --val-batches 16 --val-every 0 --threads 1 --quiet \
+        --steps $steps --data "$text" --val-batches 16 --val-every 0 --save-every 0 --threads 1 --quiet \
         --out "$out" > "$out/log" 2>&1 || { [ $? = 3 ] && diverged=1; } ||
         { cat "$out/log"; return 1; }
     record "$placement" "$rate" "$seed" "$out" $diverged

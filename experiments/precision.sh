@@ -22,7 +22,7 @@ one_run() {
     mkdir -p "$out"
     "$train" --norm peri --precision "$precision" --lr "$rate" --seed "$seed" --size small \
         --batch 16 --seq 128 --steps $steps --data "$text" --val-batches 16 --val-every 0 \
-        --threads 1 --quiet --out "$out" > "$out/log" 2>&1 || { cat "$out/log"; return 1; }
+        --save-every 0 --threads 1 --quiet --out "$out" > "$out/log" 2>&1 || { cat "$out/log"; return 1; }
 }
 
 [ -x "$train" ] || { echo "no $train: run make first" >&2; exit 2; }
