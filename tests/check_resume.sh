@@ -2,6 +2,7 @@
 # Nothing is lost: a run that is killed at random moments, or cut off before each write, fsync and
 # rename of its own, and resumed each time, ends with the bits of one that was never interrupted.
 # usage: tests/check_resume.sh SHIM [KILLS]   SHIM: tests/exit_shim.c built; default 50
+# shellcheck disable=SC2086  # flags are meant to be split
 set -eu
 cd "$(dirname "$0")/.."
 shim=$(realpath "$1")
@@ -10,12 +11,15 @@ out=build/check-resume
 rm -rf "$out"
 mkdir -p "$out"
 
-# train NAME FLAGS...: a run too small to take time, in $out/NAME
+# a run too small to take time
+small="./train --size tiny --layers 1 --width 8 --heads 2 --ffn 12 --batch 2 --seq 17 --tune off
+    --threads 1 --val-batches 1 --quiet"
+
+# train NAME FLAGS...: such a run in $out/NAME
 train() {
     local name=$1
     shift
-    ./train --size tiny --layers 1 --width 8 --heads 2 --ffn 12 --batch 2 --seq 17 --tune off \
-        --threads 1 --val-batches 1 --quiet --out "$out/$name" "$@" > "$out/$name.log" 2>&1
+    $small --out "$out/$name" "$@" > "$out/$name.log" 2>&1
 }
 
 # same NAME WHOLE: both have the same weights, moments and, but for the times, metrics
@@ -31,19 +35,15 @@ same() {
 # ---- killed at random moments -------------------------------------------------------------------
 
 long="--steps 30000 --save-every 100 --val-every 1000"
-# shellcheck disable=SC2086
 train whole $long
 RANDOM=7
 killed=0 finished=0
 while [ "$killed" -lt "$kills" ]; do
-    # shellcheck disable=SC2086
-    train killed $long --resume auto &
+    $small --out "$out/killed" $long --resume auto > "$out/killed.log" 2>&1 &
     sleep "0.$(printf %03d $((40 + RANDOM % 120)))"
-    # the program is the child of the function's shell
-    if pkill -9 -P $!; then killed=$((killed + 1)); else finished=$((finished + 1)); fi
+    if kill -9 $!; then killed=$((killed + 1)); else finished=$((finished + 1)); fi
     wait $! || true
 done 2> /dev/null
-# shellcheck disable=SC2086
 train killed $long --resume auto
 same killed whole
 echo "killed $killed times at random and resumed ($finished had ended before): the same bits"
@@ -51,14 +51,11 @@ echo "killed $killed times at random and resumed ($finished had ended before): t
 # ---- cut off before each write, fsync and rename in turn ----------------------------------------
 
 short="--steps 5 --save-every 2 --val-every 2 --keep 2"
-# shellcheck disable=SC2086
 train short $short
 for ((n = 1;; n++)); do
     rm -rf "$out/cut"
-    # shellcheck disable=SC2086
     if LD_PRELOAD=$shim EXIT_BEFORE=$n train cut $short; then break; fi
     complete=$(ls -d "$out"/cut/step-* 2> /dev/null || true)
-    # shellcheck disable=SC2086
     train cut $short --resume auto
     if grep "passed over" "$out/cut.log"; then
         echo "cut off before call $n: a checkpoint is damaged"
