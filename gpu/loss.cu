@@ -106,7 +106,7 @@ void head_loss(double* loss, T* dx, Accum<T>* dw, const T* x, const T* w, const 
         if (dw)
             product(dw, p.d_logits, Op::transpose, x_chunk, Op::none, V, C, rows, true, p.scratch);
     }
-    launch(add_loss_kernel, 1, block_size, shared, loss, p.row_loss, R, divisor);
+    launch(add_loss_kernel, dim3(1), block_size, shared, loss, p.row_loss, R, divisor);
 }
 
 template <class T>

@@ -42,7 +42,7 @@ void sum_of_squares(double* sum, const Accum<T>* g, size_t n) {
     const size_t shared = warps_in_block * sizeof(double);
     launch(square_parts_kernel<Accum<T>>, dim3(static_cast<unsigned>(parts)), block_size, shared,
            partial, g, n);
-    launch(add_squares_kernel, 1, block_size, shared, sum, partial, parts);
+    launch(add_squares_kernel, dim3(1), block_size, shared, sum, partial, parts);
 }
 
 template <class A>
@@ -56,7 +56,7 @@ __global__ void clip_scale_kernel(double* norm, A* scale, const double* sum, dou
 
 template <class T>
 void clip_scale(double* norm, Accum<T>* scale, const double* sum, double max_norm) {
-    launch(clip_scale_kernel<Accum<T>>, 1, 1, 0, norm, scale, sum, max_norm);
+    launch(clip_scale_kernel<Accum<T>>, dim3(1), 1, 0, norm, scale, sum, max_norm);
 }
 
 // Where the weights are that updates add up in.
