@@ -196,7 +196,8 @@ int check(const RunConfig& run, const Data& data, const std::string& directory) 
     return report_check(check, run, data, csv) ? exit_done : exit_differs;
 }
 
-// Saves the run's settings, and goes on from where an earlier process stopped. Returns the steps done.
+// Saves the run's settings, and goes on from where an earlier process stopped. Returns the steps
+// done.
 template <class T>
 int64_t go_on(Model<T>& model, Optimizer<T>& optimizer, const RunConfig& run,
               const RunDirectory& directory) {

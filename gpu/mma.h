@@ -2,7 +2,7 @@
 //
 // The hardware's unit is a tile c (16,8) += a (16,16) b (16,8), spread over the registers of 32
 // lanes. With g = lane / 4 and i = 2 (lane % 4) a lane holds
-//   a: rows g and g + 8, columns i, i + 1, i + 8, i + 9     b: rows i, i + 1, i + 8, i + 9, column g
+//   a: rows g and g + 8, columns i, i + 1, i + 8, i + 9    b: rows i, i + 1, i + 8, i + 9, column g
 //   c: rows g and g + 8, columns i, i + 1
 // so that two neighbouring tiles c, rounded to bf16, lie as a tile a does: attention's second
 // product takes the first one's result from registers.

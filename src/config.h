@@ -17,8 +17,9 @@ struct Init {
     double value = 0.02;  // normal:S a standard deviation; d:K the K of a variance of K / width
 };
 
-// What backward computes again where it was not kept: nothing; x~ and the MLP's gate, up (where they
-// are normalised) and h; all of a sub-layer but the hidden state behind it. The bits are the same.
+// What backward computes again where it was not kept: nothing; x~ and the MLP's gate, up (where
+// they are normalised) and h; all of a sub-layer but the hidden state behind it. The bits are the
+// same.
 enum class Recompute { none, norms, sublayers };
 
 struct ModelConfig {

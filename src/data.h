@@ -45,12 +45,13 @@ class Data {
     virtual double floor(int batches, int B, int T) const = 0;
 };
 
-// path "" is the built-in stories. A path that ends in .jsonl is samples (samples.h). A path or glob
-// whose files end in .bin is llm.c token shards (uint16 or uint32), any other path or glob text files
-// read as bytes. val_path "" holds out the last 5 % of each file. A path that exists is taken as it
-// is, whatever * ? [ it holds. Throws UserError (src/check.h) naming the file, what is wrong with it
-// and the remedy: no such file, a directory, empty, too short for one sequence of T + 1 tokens in
-// either part, bad magic, a count that is negative or does not match the file's size.
+// path "" is the built-in stories. A path that ends in .jsonl is samples (samples.h). A path or
+// glob whose files end in .bin is llm.c token shards (uint16 or uint32), any other path or glob
+// text files read as bytes. val_path "" holds out the last 5 % of each file. A path that exists is
+// taken as it is, whatever * ? [ it holds. Throws UserError (src/check.h) naming the file, what is
+// wrong with it and the remedy: no such file, a directory, empty, too short for one sequence of
+// T + 1 tokens in either part, bad magic, a count that is negative or does not match the file's
+// size.
 std::unique_ptr<Data> open_data(const std::string& path, const std::string& val_path, int T);
 
 }  // namespace peri

@@ -11,8 +11,8 @@
 
 namespace peri {
 
-// Reads a sequence piece by piece. The keys and values of what was read stay in the model, so that a
-// piece costs its own tokens only. When the next piece does not fit into the model's context, the
+// Reads a sequence piece by piece. The keys and values of what was read stay in the model, so that
+// a piece costs its own tokens only. When the next piece does not fit into the model's context, the
 // latest half of a context, the piece included, is read anew from position 0; what came before it
 // is forgotten. So the logits are always those of the full forward pass over some latest tokens.
 template <class T>

@@ -37,7 +37,7 @@ struct Join {
 };
 
 // y[r,c] = gamma[c] x[r,c] rstd[r],   rstd[r] = 1 / sqrt(mean_c x[r,c]^2 + eps)            (Eq. 25)
-// and with a join, where the norm is an output norm: y = alpha with + Norm(x)                (Eq. 3)
+// and with a join, where the norm is an output norm: y = alpha with + Norm(x)               (Eq. 3)
 //   y (R,C) out   rstd (R) out, kept for backward   x (R,C)   gamma (C)
 template <class T>
 void rmsnorm_forward(T* y, Accum<T>* rstd, const T* x, const Accum<T>* gamma, int R, int C,
