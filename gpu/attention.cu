@@ -6,8 +6,8 @@
 #include "parallel.h"
 
 // The plain path, for any type and head size: a warp takes a query (forward, dq) or a key (dk, dv)
-// and meets the others 32 at a time, a lane each; then a lane takes entries of the head. Sums have one writer
-// and a fixed order.
+// and meets the others 32 at a time, a lane each; then a lane takes entries of the head. Sums have
+// one writer and a fixed order.
 
 namespace peri {
 
