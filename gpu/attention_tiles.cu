@@ -5,8 +5,8 @@
 #include "mma.h"
 
 // A block of four warps owns 64 rows, 16 a warp: queries (forward, dq) or keys (dk and dv). It
-// meets the others a tile at a time in shared memory. Scores and their gradients live in registers only
-// and are computed again in backward; every sum has one writer and a fixed order.
+// meets the others a tile at a time in shared memory. Scores and their gradients live in registers
+// only and are computed again in backward; every sum has one writer and a fixed order.
 
 namespace peri {
 
