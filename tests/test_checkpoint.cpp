@@ -1,5 +1,5 @@
-// A checkpoint holds all that a run needs, to the bit; a damaged one is named and changes nothing on
-// the disk.
+// A checkpoint holds all that a run needs, to the bit; a damaged one is named and changes nothing
+// on the disk.
 #include "checkpoint.h"
 
 #include <filesystem>
@@ -129,7 +129,7 @@ TEST_CASE("the newest checkpoints are kept", "[checkpoint]") {
           std::vector<std::string>{"step-00000004", "step-00000005", "step-00000009x", "step-12"});
 }
 
-// A whole checkpoint is not written again, a damaged one is; what an unfinished one left is removed.
+// A whole checkpoint is not written again, a damaged one is; an unfinished one's files are removed.
 TEST_CASE("a checkpoint that is there", "[checkpoint]") {
     const TemporaryDirectory directory;
     Run<float> run, other;

@@ -1,4 +1,4 @@
-// Files written here read back bit for bit; every class of damage is named, none is survived by luck.
+// Files written here read back bit for bit; every class of damage is named.
 #include "safetensors.h"
 
 #include <cstring>

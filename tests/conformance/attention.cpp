@@ -34,8 +34,8 @@ std::string attention_errors(const Case& c) {
 }
 
 // Scores in the hundreds, whose exponentials overflow; the rounding error of a score, and with it
-// of p, is as many times larger. Of bf16 forward alone: where all p are almost 0 or 1, dk is a small
-// difference, which the rounding of out hides, times a large q.
+// of p, is as many times larger. Of bf16 forward alone: where all p are almost 0 or 1, dk is a
+// small difference, which the rounding of out hides, times a large q.
 std::string large_score_errors(const Case& c) {
     const AttentionShape s = shape_of(c);
     const Documents documents = documents_of(c, s);

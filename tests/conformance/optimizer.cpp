@@ -7,8 +7,8 @@ namespace peri {
 namespace {
 
 // k = 8 for about a dozen roundings a step, over the root of the steps. Without decay beta2 is
-// 0.999: in float 1 - beta2 is off by 2^-25 / 0.001 of itself, which moves w by lr 1.5e-5 a step: 20
-// more.
+// 0.999: in float 1 - beta2 is off by 2^-25 / 0.001 of itself, which moves w by lr 1.5e-5 a step:
+// 20 more.
 std::string adamw_errors(const Case& c) {
     const bool decay = c.yes("decay");
     const auto make = [&](auto t) {

@@ -1,5 +1,5 @@
-// Any bytes as a settings file, through all checks of the flags: what is accepted is repeated by the
-// settings that the run would save.
+// Any bytes as a settings file, through all checks of the flags: what is accepted is repeated by
+// the settings that the run would save.
 #include <optional>
 
 #include "flags.h"
