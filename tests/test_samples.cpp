@@ -114,8 +114,9 @@ TEST_CASE("the masked loss equals a hand computation", "[samples]") {
                                                        {T, 'x'},
                                                        {T + 1, 0}};  // of row 1
     for (const auto& [row, label] : labelled) {
+        const double* const hidden = &x[row * C];
         const auto logit = [&](int v) {
-            return std::inner_product(&x[row * C], &x[row * C] + C, &head[v * C], 0.0);
+            return std::inner_product(hidden, hidden + C, &head[v * C], 0.0);
         };
         double exponentials = 0;
         for (int v = 0; v < 256; ++v) exponentials += std::exp(logit(v));
