@@ -1,0 +1,58 @@
+// Runs ./train as a user does, for the tests of the program. Its path is in the environment variable
+// TRAIN (default ./train).
+#pragma once
+
+#include <sys/wait.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "catch.h"
+#include "helpers.h"
+
+namespace peri {
+
+namespace fs = std::filesystem;
+
+struct Result {
+    int code;
+    std::string out, err;
+};
+
+inline std::string read(const std::string& path) {
+    std::ifstream file(path);
+    return {std::istreambuf_iterator<char>(file), {}};
+}
+
+inline Result train(const TemporaryDirectory& folder, const std::string& flags,
+                    const std::string& environment = "") {
+    const char* const program = std::getenv("TRAIN");
+    const std::string command = environment + " " + (program ? program : "./train") + " " + flags +
+                                " > " + folder / "out" + " 2> " + folder / "err";
+    const int status = std::system(command.c_str());
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read(folder / "out"),
+            read(folder / "err")};
+}
+
+// NAN where none was printed
+inline double final_loss(const Result& r) {
+    const std::string title = "final val loss ";
+    const size_t last = r.out.rfind(title);
+    return last == std::string::npos ? NAN : std::stod(r.out.substr(last + title.size()));
+}
+
+// The rows of a run's metrics.csv without the two columns that tell time.
+inline std::vector<std::string> timeless_metrics(const std::string& run) {
+    std::istringstream rows(read(run + "/metrics.csv"));
+    std::vector<std::string> timeless;
+    for (std::string row; std::getline(rows, row);)
+        timeless.push_back(row.substr(0, row.rfind(',', row.rfind(',') - 1)));
+    return timeless;
+}
+
+inline const std::string quick = " --size tiny --batch 3 --steps 4 --val-batches 2 --threads 1 ";
+
+}  // namespace peri

@@ -1,0 +1,161 @@
+// ./train --evaluate and --generate as a user meets them.
+#include "checkpoint.h"
+#include "generate.h"
+#include "program.h"
+
+using namespace peri;
+
+// `tiny` with random weights, and a checkpoint of it as a run leaves it: FOLDER/step-00000000.
+Model<float> random_tiny(int vocab) {
+    ModelConfig config = model_of(find_size("tiny"));
+    config.norm = "olmo2";
+    config.vocab = vocab;
+    resolve(config, "auto", Choice::automatic, Choice::automatic);
+    Model<float> model(config, 1, 64);
+    model.initialise(4);
+    return model;
+}
+
+std::string save_tiny(const TemporaryDirectory& folder, int vocab, const std::string& settings) {
+    Model<float> model = random_tiny(vocab);
+    const Optimizer<float> optimizer(model, {});
+    save_checkpoint<float>(folder / "", model, optimizer, {{"config.json", settings}}, 0);
+    return folder / "step-00000000";
+}
+
+double number_after(const std::string& text, const std::string& title) {
+    const size_t at = text.find(title);
+    return at == std::string::npos ? NAN : std::stod(text.substr(at + title.size()));
+}
+
+const std::string tiny_settings = R"({"size": "tiny", "norm": "olmo2", "threads": 1, "steps": 9})";
+
+TEST_CASE("--generate writes the prompt and its continuation, and nothing else", "[program]") {
+    const TemporaryDirectory folder;
+    const std::string weights = " --init-from " + save_tiny(folder, 256, tiny_settings);
+    const std::string flags = weights + " --generate 90 --prompt 'Once upon'";  // --seq is 64
+    const Result r = train(folder, flags);
+    CAPTURE(r.out, r.err);
+    REQUIRE(r.code == 0);
+    CHECK(r.err == "");
+    CHECK(r.out.substr(0, 9) == "Once upon");
+    CHECK(r.out.size() == 9 + 90 + 1);
+    CHECK(r.out.back() == '\n');
+    CHECK(train(folder, flags).out == r.out);
+    CHECK(train(folder, flags + " --seed 2").out != r.out);
+    CHECK(train(folder, flags + " --temperature 0.1").out != r.out);
+    const std::string likeliest = train(folder, flags + " --temperature 0").out;
+    CHECK(likeliest != r.out);
+    CHECK(train(folder, flags + " --temperature 0 --seed 2").out == likeliest);
+    CHECK(train(folder, flags + " --top-k 1").out == likeliest);
+    CHECK(train(folder, flags + " --top-p 0").out == likeliest);
+    CHECK(train(folder, weights + " --generate 5").out.size() == 6);
+}
+
+// A story begins after an end of text, 0; in other texts there need be none.
+TEST_CASE("--generate: what the model reads before the prompt", "[program]") {
+    const TemporaryDirectory folder;
+    const std::string weights = " --init-from " + save_tiny(folder, 256, tiny_settings);
+    Model<float> model = random_tiny(256);
+    const auto expected = [&](const std::vector<int>& read, size_t unprinted) {
+        const std::vector<int> text = generate<float>(model, read, 9, {0}, Rng(1));
+        return readable({text.begin() + unprinted, text.end()}, 256) + "\n";
+    };
+    const std::string flags = weights + " --temperature 0 --generate 9 ";
+    CHECK(train(folder, flags + "--prompt On").out == expected({0, 'O', 'n'}, 1));
+    CHECK(train(folder, flags + "--prompt On --data book.txt").out == expected({'O', 'n'}, 0));
+    CHECK(train(folder, flags + "--data book.txt").out == expected({0}, 1));
+    CHECK(expected({0, 'O', 'n'}, 1) != expected({'O', 'n'}, 0));
+}
+
+TEST_CASE("--generate with a larger vocabulary: numbers", "[program]") {
+    const TemporaryDirectory folder;
+    const std::string weights = " --init-from " + save_tiny(folder, 300, tiny_settings);
+    const Result r = train(folder, weights + " --generate 4 --prompt '12 299' --temperature 50");
+    CAPTURE(r.out, r.err);
+    REQUIRE(r.code == 0);
+    CHECK(r.out.substr(0, 7) == "12 299 ");
+    CHECK(std::count(r.out.begin(), r.out.end(), ' ') == 6);
+    const Result bad = train(folder, weights + " --generate 4 --prompt '12 300'");
+    CHECK(bad.code == 2);
+    CHECK_THAT(bad.err, contains("'300' is none of the model's tokens, 0 to 299"));
+}
+
+TEST_CASE("--evaluate prints loss, perplexity and bits over the whole file", "[program]") {
+    const TemporaryDirectory folder;
+    std::string text;
+    for (int i = 0; i < 40; i++) text += "line " + std::to_string(i * i) + "\n";
+    const std::string book = folder.write("book.txt", text);
+    const std::string weights = " --init-from " + save_tiny(folder, 256, tiny_settings);
+    const Result r = train(folder, weights + " --evaluate --data " + book);
+    CAPTURE(r.out, r.err);
+    REQUIRE(r.code == 0);
+    CHECK(number_after(r.out, "\ntokens ") == double(text.size() - 1));
+    const double loss = number_after(r.out, "\nloss ");
+    CHECK((loss > 5.2 && loss < 5.9));  // weights at random: about ln 256 = 5.55
+    CHECK(number_after(r.out, "\nperplexity ") == Approx(std::exp(loss)).epsilon(1e-4));
+    CHECK(number_after(r.out, "\nbits ") == Approx(loss / std::log(2)).epsilon(1e-5));
+    CHECK_THAT(r.out, contains(" a byte\n"));
+    // how much is computed at once changes nothing but rounding
+    const Result other = train(folder, weights + " --evaluate --batch 3 --data " + book);
+    CHECK(number_after(other.out, "\nloss ") == Approx(loss).epsilon(1e-6));
+
+    const std::string tokens = folder.write("a.bin", shard(std::vector<uint16_t>(100, 255)));
+    const Result shards = train(folder, weights + " --evaluate --data " + tokens);
+    CHECK_THAT(shards.out, contains(" a token (how many bytes"));
+    CHECK(number_after(shards.out, "\ntokens ") == 99);
+    const std::string large = folder.write("b.bin", shard(std::vector<uint16_t>(100, 256)));
+    const Result refused = train(folder, weights + " --evaluate --data " + large);
+    CHECK(refused.code == 2);
+    CHECK_THAT(refused.err, contains("holds token 256"));
+}
+
+// The same batches as in the validation of a training run that starts from these weights and does
+// not learn.
+TEST_CASE("--evaluate on the stories is the validation of training", "[program]") {
+    const TemporaryDirectory folder;
+    const std::string weights = " --init-from " + save_tiny(folder, 256, tiny_settings);
+    const std::string size = " --batch 2 --accumulate 2 --val-batches 3";
+    const Result r = train(folder, weights + size + " --evaluate");
+    CAPTURE(r.out, r.err);
+    REQUIRE(r.code == 0);
+    CHECK(number_after(r.out, "\ntokens ") == 3 * 4 * 64);
+    const Result trained =
+        train(folder, weights + size + " --config " + folder / "step-00000000/config.json" +
+                          " --lr 0 --steps 1 --out " + folder / "run");
+    REQUIRE(trained.code == 0);
+    // printed to 1e-4
+    CHECK(std::abs(final_loss(trained) - number_after(r.out, "\nloss ")) < 1e-4);
+}
+
+TEST_CASE("mistakes with --evaluate and --generate", "[program]") {
+    const TemporaryDirectory folder;
+    const std::string weights = " --init-from " + save_tiny(folder, 256, tiny_settings);
+    const std::string no_json = folder.write("config.json", "no JSON");
+    struct Mistake {
+        std::string flags, cause, remedy;
+    };
+    for (const Mistake& m : std::vector<Mistake>{
+             {"--evaluate", "--evaluate needs weights", "give --init-from"},
+             {"--generate 3", "--generate needs weights", "give --init-from"},
+             {"--generate 3 --evaluate" + weights, "one job each", "choose one"},
+             {"--generate 3 --check 1" + weights, "one job each", "choose one"},
+             {"--generate -1" + weights, "--generate -1", "must be a number"},
+             {"--generate 3 --temperature -1" + weights, "--temperature -1", "must be a number"},
+             {"--generate 3 --top-p 1.5" + weights, "--top-p 1.5", "must be a number"},
+             {"--generate 3 --top-k 1.5" + weights, "--top-k 1.5", "whole number"},
+             {"--prompt Once" + weights, "--prompt", "give --generate N"},
+             {"--top-k 4" + weights, "--top-k", "give --generate N"},
+             {"--generate 3 --norm pre" + weights, "input_norm", "the flags"},
+             {"--generate 3 --init-from " + folder / "none", "none", "cannot be"},
+             {"--generate 3 --init-from " + folder / "", "config.json", "JSON"},
+             {"--evaluate --data " + folder / "none" + weights, "does not exist", "check the path"},
+         }) {
+        const Result r = train(folder, m.flags);
+        CAPTURE(m.flags, r.out, r.err);
+        CHECK(r.code == 2);
+        CHECK(std::count(r.err.begin(), r.err.end(), '\n') == 1);
+        CHECK_THAT(r.err, contains(m.cause));
+        CHECK_THAT(r.err, contains(m.remedy));
+    }
+}
