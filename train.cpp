@@ -25,6 +25,7 @@
 #include "probe.h"
 #include "report.h"
 #include "run_directory.h"
+#include "utilization.h"
 
 using namespace peri;
 
@@ -95,6 +96,7 @@ struct Training {
     const RunDirectory& directory;
     MetricsFiles metrics;
     Progress progress;
+    double peak;                   // operations a second that this machine can do
     std::deque<double> last = {};  // the losses of the last 10 steps
     bool diverged = false;
 
@@ -124,7 +126,9 @@ StepMetrics train_step(Training<T>& t, int64_t step) {
     t.optimizer.step(lr);
     const double loss = t.model.loss(), norm = t.optimizer.gradient_norm();
     const double seconds = seconds_now() - start, tokens = double(run.sequences()) * run.seq;
-    return {step, step * int64_t(tokens), loss, norm, lr, seconds, tokens / seconds};
+    const double mfu = operations_per_token(run.model, run.seq) * tokens / seconds / t.peak;
+    return {step, step * int64_t(tokens), loss, norm, lr, seconds, tokens / seconds,
+            mfu,  device_memory_used<T>()};
 }
 
 // The steps that are left.
@@ -229,6 +233,9 @@ int train(const RunConfig& run, const Data& data, const std::string& path) {
         std::printf("floor       %.4f nats a token: no model can do better\n", floor);
     const RunDirectory directory(path, !run.resume.empty());
     const int64_t done = go_on(model, optimizer, run, directory);
+    const double peak = measured_peak<T>(run.tune);
+    std::printf("peak        %.0f GFLOP/s, measured; MFU is the share of it that training uses\n",
+                peak * 1e-9);
     std::printf("out         %s\n\n", path.c_str());
 
     Training<T> t = {model,
@@ -237,7 +244,8 @@ int train(const RunConfig& run, const Data& data, const std::string& path) {
                      run,
                      directory,
                      MetricsFiles(path, done),
-                     Progress(run.schedule.steps, run.quiet)};
+                     Progress(run.schedule.steps, run.quiet),
+                     peak};
     catch_interrupts();
     training_loop(t);
     if (const int signal = interrupt(); signal && optimizer.steps() < run.schedule.steps) {

@@ -67,6 +67,14 @@ size_t device_memory_left() {
     return left;
 }
 
+// of all processes: CUDA does not tell one's own
+template <class T>
+size_t device_memory_used() {
+    size_t left = 0, all = 0;
+    CUDA_CHECK(cudaMemGetInfo(&left, &all));
+    return all - left;
+}
+
 template <class T>
 void* device_allocate(size_t bytes) {
     void* memory = nullptr;
@@ -131,6 +139,7 @@ void* workspace(size_t bytes) {
     template void* device_allocate<T>(size_t);                    \
     template void device_free<T>(void*);                          \
     template size_t device_memory_left<T>();                      \
+    template size_t device_memory_used<T>();                      \
     template void device_upload<T>(void*, const void*, size_t);   \
     template void device_download<T>(void*, const void*, size_t); \
     template void device_zero<T>(void*, size_t);                  \

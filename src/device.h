@@ -47,6 +47,11 @@ void device_synchronize();
 template <class T>
 size_t device_memory_left();
 
+// The most bytes this process has held where T lives, or, where the backend keeps no count of that,
+// all that are taken there now; 0: not known.
+template <class T>
+size_t device_memory_used();
+
 // The one workspace all kernels share, sized once (the largest *_workspace of kernels.h) before any
 // kernel runs. Reserving less than there is changes nothing.
 template <class T>

@@ -52,14 +52,15 @@ void StepFile::add(const std::string& row) {
 }
 
 MetricsFiles::MetricsFiles(const std::string& directory, int64_t done)
-    : metrics_(directory + "/metrics.csv", "step,tokens,loss,grad_norm,lr,ms,tokens_per_s", done),
+    : metrics_(directory + "/metrics.csv",
+               "step,tokens,loss,grad_norm,lr,ms,tokens_per_s,mfu,memory_mib", done),
       validation_(directory + "/validation.csv", "step,loss", done) {}
 
 void MetricsFiles::add(const StepMetrics& m) {
     char row[200];
-    std::snprintf(row, sizeof row, "%lld,%lld,%.9g,%.9g,%.9g,%.3f,%.1f",
+    std::snprintf(row, sizeof row, "%lld,%lld,%.9g,%.9g,%.9g,%.3f,%.1f,%.3f,%zu",
                   static_cast<long long>(m.step), static_cast<long long>(m.tokens), m.loss,
-                  m.grad_norm, m.lr, m.seconds * 1e3, m.tokens_per_second);
+                  m.grad_norm, m.lr, m.seconds * 1e3, m.tokens_per_second, m.mfu, m.memory >> 20);
     metrics_.add(row);
 }
 
@@ -98,9 +99,10 @@ void Progress::step(const StepMetrics& m) {
     char text[200];
     std::snprintf(text, sizeof text,
                   "step %lld/%lld  loss %.4f  grad norm %.2g  lr %.1e  %.0f ms  %.0f tokens/s  "
-                  "%ld:%02ld left",
+                  "MFU %.0f %%  %ld:%02ld left",
                   static_cast<long long>(m.step), static_cast<long long>(steps_), m.loss,
-                  m.grad_norm, m.lr, m.seconds * 1e3, m.tokens_per_second, left / 60, left % 60);
+                  m.grad_norm, m.lr, m.seconds * 1e3, m.tokens_per_second, 100 * m.mfu, left / 60,
+                  left % 60);
     if (terminal_) {  // a line that wraps could not be written over
         winsize window{};
         const bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 0;

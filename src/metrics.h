@@ -11,6 +11,8 @@ namespace peri {
 struct StepMetrics {
     int64_t step, tokens;  // counted from the start of the run
     double loss, grad_norm, lr, seconds, tokens_per_second;
+    double mfu = 0;     // model FLOPs utilization (utilization.h), a share
+    size_t memory = 0;  // bytes, device_memory_used
 };
 
 // Opens DIR/NAME for writing. Throws UserError if DIR cannot be made or written, or already holds

@@ -44,12 +44,19 @@ inline double final_loss(const Result& r) {
     return last == std::string::npos ? NAN : std::stod(r.out.substr(last + title.size()));
 }
 
-// The rows of a run's metrics.csv without the two columns that tell time.
+// Where `text` has its nth `c`; n counts from 1.
+inline size_t nth(const std::string& text, char c, int n) {
+    size_t at = text.find(c);
+    while (--n > 0 && at != std::string::npos) at = text.find(c, at + 1);
+    return at;
+}
+
+// The rows of a run's metrics.csv without the columns that tell time and memory.
 inline std::vector<std::string> timeless_metrics(const std::string& run) {
     std::istringstream rows(read(run + "/metrics.csv"));
     std::vector<std::string> timeless;
     for (std::string row; std::getline(rows, row);)
-        timeless.push_back(row.substr(0, row.rfind(',', row.rfind(',') - 1)));
+        timeless.push_back(row.substr(0, nth(row, ',', 5)));
     return timeless;
 }
 

@@ -25,7 +25,7 @@ TEST_CASE("a run on a text file: summary, metrics, hidden state", "[program]") {
     std::istringstream metrics(read(folder / "run/metrics.csv"));
     std::string line;
     std::getline(metrics, line);
-    CHECK(line == "step,tokens,loss,grad_norm,lr,ms,tokens_per_s");
+    CHECK(line == "step,tokens,loss,grad_norm,lr,ms,tokens_per_s,mfu,memory_mib");
     int rows = 0;
     while (std::getline(metrics, line)) rows++;
     CHECK(rows == 4);

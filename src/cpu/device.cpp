@@ -84,6 +84,12 @@ size_t device_memory_left() {
 }
 
 template <class T>
+size_t device_memory_used() {
+    rusage usage{};
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? size_t(usage.ru_maxrss) * 1024 : 0;
+}
+
+template <class T>
 void* device_allocate(size_t bytes) {
     void* const memory = std::aligned_alloc(64, rounded_up(bytes));
     if (!memory)
@@ -138,6 +144,7 @@ void* workspace(size_t bytes) {
     template void* device_allocate<T>(size_t);                    \
     template void device_free<T>(void*);                          \
     template size_t device_memory_left<T>();                      \
+    template size_t device_memory_used<T>();                      \
     template void device_upload<T>(void*, const void*, size_t);   \
     template void device_download<T>(void*, const void*, size_t); \
     template void device_zero<T>(void*, size_t);                  \
