@@ -1,0 +1,90 @@
+"""Figures by gnuplot, as SVG. A figure is a grid of panels, a panel a few curves."""
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+
+from lab import RESULTS
+
+FIGURES = RESULTS.parent / "figures"
+# A placement has one colour everywhere.
+COLOURS = {"post": "#377eb8", "pre": "#e41a1c", "peri": "#2ca02c", "output": "#8c564b",
+           "input-main": "#ff7f0e", "olmo2": "#9467bd", "keel": "#17becf", "simple": "#111111",
+           "mix": "#e377c2", "deep": "#7f7f7f"}
+OTHERS = list(COLOURS.values())
+
+
+@dataclass
+class Curve:
+    label: str
+    points: list       # (x, y) or (x, y, low, high): a band
+    colour: str = ""   # a placement's name or a colour; else by turns
+    dashed: bool = False
+    marks: bool = False
+
+
+@dataclass
+class Panel:
+    title: str
+    x: str
+    y: str
+    curves: list
+    logx: bool = False
+    logy: bool = False
+
+
+def band(groups):
+    """Curves of several seeds, [[(x, y)]], as one: mean, lowest, highest at each x that all have."""
+    tables = [dict(points) for points in groups if points]
+    if not tables:
+        return []
+    common = sorted(set.intersection(*(set(table) for table in tables)))
+    columns = [(x, [table[x] for table in tables]) for x in common]
+    return [(x, mean(ys), min(ys), max(ys)) for x, ys in columns if all(y == y for y in ys)]
+
+
+def script(path, title, panels, columns):
+    rows = -(-len(panels) // columns)
+    lines = [f'set terminal svg size {440 * columns},{330 * rows + 40} font "sans,11" background "white"',
+             f'set output "{path}"', "set key left top Left reverse samplen 1.5 spacing 0.9",
+             "set style fill transparent solid 0.15 noborder", "set format y '%g'",
+             f'set multiplot layout {rows},{columns} title "{title}" font "sans,12" noenhanced']
+    for p, panel in enumerate(panels):
+        lines += [f'set title "{panel.title}" noenhanced', f'set xlabel "{panel.x}" noenhanced',
+                  f'set ylabel "{panel.y}" noenhanced',
+                  "set logscale x" if panel.logx else "unset logscale x",
+                  "set logscale y" if panel.logy else "unset logscale y"]
+        plots = []
+        for c, curve in enumerate(panel.curves):
+            points = [q for q in curve.points if not (panel.logy and q[1] <= 0)]
+            if not points:
+                continue
+            block = f"$data_{p}_{c}"
+            lines += [f"{block} << EOD", *(" ".join(f"{v:.6g}" for v in q) for q in points), "EOD"]
+            colour = COLOURS.get(curve.colour, curve.colour or OTHERS[c % len(OTHERS)])
+            if len(points[0]) == 4:
+                plots.append(f'{block} using 1:3:4 with filledcurves lc rgb "{colour}" notitle')
+            style = "linespoints pt 7 ps 0.4" if curve.marks else "lines"
+            plots.append(f'{block} using 1:2 with {style} lc rgb "{colour}" lw 1.6'
+                         f'{" dt 2" if curve.dashed else ""} title "{curve.label}" noenhanced')
+        lines.append("plot " + ", ".join(plots) if plots else 'plot [0:1][0:1] NaN title "not run"')
+    return "\n".join(lines + ["unset multiplot", ""])
+
+
+def figure(name, title, panels, columns=3):
+    """Writes figures/NAME.svg; returns its path, or None where nothing has been measured yet."""
+    if not any(curve.points for panel in panels for curve in panel.curves):
+        return None
+    if not shutil.which("gnuplot"):
+        print(f"skipped: figure {name} (no gnuplot here)")
+        return None
+    FIGURES.mkdir(parents=True, exist_ok=True)
+    path = FIGURES / f"{name}.svg"
+    with tempfile.TemporaryDirectory() as folder:
+        part = Path(folder) / "figure.svg"
+        subprocess.run(["gnuplot"], input=script(part, title, panels, min(columns, len(panels))),
+                       text=True, check=True)
+        shutil.move(part, path)
+    return path

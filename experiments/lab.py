@@ -1,0 +1,280 @@
+"""Runs of ./train, each done once, and what was measured in them.
+
+A recipe (growth.py, learning_rate.py, ...) names runs by their settings. `perform` does those that
+are missing, as many at a time as there are cores, a thread each, and appends what they measured to
+results/RECIPE/*.csv, which stay in the repository:
+
+    runs.csv     a run a row: number, name, exit code, losses, seconds, the command
+    metrics.csv  run, step, loss, grad_norm
+    probe.csv    run, step, layer, quantity, value     (./train's probe.csv, thinned)
+
+Only Python's own library is used. Equal runs of several recipes are one run.
+"""
+import csv
+import os
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+FAST = bool(os.environ.get("FAST"))  # everything small: shows that the machinery works, no more
+RESULTS = Path(os.environ.get("RESULTS", HERE.parent / "build/experiments/results" if FAST else HERE / "results"))
+WORK = Path(os.environ.get("RUNS", HERE.parent / "runs/experiments"))  # what ./train writes
+TRAIN = os.environ.get("TRAIN", str(HERE.parent / "train"))
+JOBS = int(os.environ.get("JOBS", os.cpu_count()))
+
+# Two widths; all else is ./train's default (AdamW, decay 0.033, clip 1, cosine after 10 % warmup).
+SCALES = {
+    "S64": dict(layers=12, width=64, heads=4, ffn=192, seq=64, batch=16, steps=300),
+    "S128": dict(layers=12, width=128, heads=4, ffn=384, seq=128, batch=16, steps=300),
+}
+TEN = ("post", "pre", "peri", "output", "input-main", "olmo2", "keel", "simple", "mix", "deep")
+THREE = ("post", "pre", "peri")
+# Best rates are chosen on SEEDS; what compares placements at their best rates uses LATER (claims.md).
+SEEDS = (11, 12) if FAST else (11, 12, 13)
+LATER = (14, 15) if FAST else (14, 15, 16, 17, 18, 19, 20)
+RATES = ("2e-3", "8e-3") if FAST else ("1e-3", "2e-3", "4e-3", "8e-3", "1.6e-2", "3.2e-2", "6.4e-2")
+
+# Seconds of a training step of S64 on one core, for estimates only (AMD EPYC, Zen 3).
+SECONDS_A_STEP = 0.06
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run. `flags` are those in which it differs from its scale; `probe` is --probe-every,
+    0 meaning the start and the end only. Runs are the same if their names are."""
+    scale: str
+    norm: str
+    lr: str
+    seed: int
+    flags: tuple = ()
+    probe: int = field(default=0, compare=False)
+
+    @property
+    def name(self):
+        parts = [self.scale, self.norm, self.lr, str(self.seed)]
+        return " ".join(parts + [f"{flag}={value}" for flag, value in self.flags])
+
+    def settings(self):
+        settings = dict(SCALES[self.scale], norm=self.norm, lr=self.lr, seed=self.seed)
+        settings.update((flag.replace("_", "-"), value) for flag, value in self.flags)
+        if FAST:
+            settings.update(layers=min(settings["layers"], 3), width=16, heads=2, ffn=24, seq=16,
+                            batch=2, steps=30)
+        return settings
+
+    def command(self, out):
+        """The words of the command, which gives the same bits on every machine of a kind."""
+        words = [TRAIN]
+        for flag, value in self.settings().items():
+            words += [f"--{flag}"] if value is True else [f"--{flag}", str(value)]
+        probe = self.probe or self.settings()["steps"]
+        return words + ["--data", str(text()), "--val-batches", "16", "--val-every", "50",
+                        "--save-every", "0", "--probe-every", str(probe), "--threads", "1",
+                        "--tune", "off", "--quiet", "--out", str(out)]
+
+    def estimate(self):
+        """Seconds on one core."""
+        s, base = self.settings(), SCALES["S64"]
+        work = lambda s: s["layers"] * s["width"] ** 2 * s["seq"] * s["batch"]
+        return SECONDS_A_STEP * s["steps"] * work(s) / work(base) * (0.01 if FAST else 1)
+
+
+def runs(scale, norms, rates, seeds, probe=0, **flags):
+    """All combinations."""
+    return [Run(scale, norm, rate, seed, tuple(sorted(flags.items())), probe)
+            for seed in seeds for rate in rates for norm in norms]
+
+
+def text():
+    """The dictionary's text, unpacked once."""
+    path = WORK / "gcide.txt"
+    if not path.exists():
+        packed = Path("/usr/share/dictd/gcide.dict.dz")
+        if not packed.exists():
+            sys.exit(f"{packed} is missing: on Debian and Ubuntu, make deps")
+        WORK.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        with open(part, "wb") as out:
+            subprocess.run(["zcat", str(packed)], stdout=out, check=True)
+        part.rename(path)
+    return path
+
+
+# ---- what has been measured ---------------------------------------------------------------------
+
+class Result:
+    """A finished run. Layers count sub-layers, 0 being what enters the first; step -1 is the last."""
+
+    def __init__(self, row):
+        self.row = row
+        self.metrics = []  # (step, loss, grad_norm)
+        self.probe = {}    # quantity -> step -> layer -> value; layer None: the whole model
+
+    diverged = property(lambda self: self.row["exit"] == "3")
+    loss = property(lambda self: float(self.row["val_loss"]))  # validation, at the end
+    steps = property(lambda self: sorted(self.probe["hidden_variance"]))
+
+    def series(self, column):
+        """[(step, loss or grad_norm)]"""
+        at = {"loss": 1, "grad_norm": 2}[column]
+        return [(row[0], row[at]) for row in self.metrics]
+
+    def profile(self, quantity, step=-1):
+        """{layer: value} at the first (0), the last (-1) or a given step."""
+        at = self.probe.get(quantity, {})
+        return at.get(max(at) if step == -1 and at else step, {})
+
+    def value(self, quantity, step=-1, layer=None):
+        return self.profile(quantity, step).get(layer, float("nan"))
+
+    def over_time(self, quantity, layer=None):
+        return [(step, at[layer]) for step, at in sorted(self.probe.get(quantity, {}).items())
+                if layer in at]
+
+
+_results = None  # name -> Result, filled at first use
+
+
+def rows_of(path):
+    if not path.exists():
+        return []
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def results():
+    """All finished runs, by name."""
+    global _results
+    if _results is None:
+        _results = {}
+        for folder in sorted(RESULTS.glob("*/")):
+            by_number = {row["run"]: Result(row) for row in rows_of(folder / "runs.csv")}
+            for row in rows_of(folder / "metrics.csv"):
+                if row["run"] in by_number:  # else of a run that was cut off
+                    by_number[row["run"]].metrics.append(
+                        (int(row["step"]), float(row["loss"]), float(row["grad_norm"])))
+            for row in rows_of(folder / "probe.csv"):
+                if row["run"] in by_number:
+                    layer = int(row["layer"]) if row["layer"] else None
+                    steps = by_number[row["run"]].probe.setdefault(row["quantity"], {})
+                    steps.setdefault(int(row["step"]), {})[layer] = float(row["value"])
+            for result in by_number.values():
+                _results[result.row["name"]] = result
+    return _results
+
+
+def result(run):
+    """None where it has not been made."""
+    return results().get(run.name)
+
+
+def finished(wanted):
+    """[(run, result)] of those that have been made."""
+    return [(run, result(run)) for run in wanted if result(run)]
+
+
+# ---- doing what is missing ----------------------------------------------------------------------
+
+# Of the profiles between start and end of a run, those that a figure or claim asks for over time.
+OVER_TIME = ("hidden_variance", "hidden_mean_abs", "output_variance", "residual_covariance",
+             "output_gamma_mean", "output_gamma_min", "spike", "largest_001", "largest_100",
+             "beyond_fp16")
+# Of the runs that are probed at the start and the end only, what is kept at all.
+BRIEF = ("hidden_variance", "weight_gradient_norm", "hidden_gradient_norm", "output_gamma_min",
+         "angular_distance_1", "spike", "largest_001", "beyond_fp16")
+
+
+def kept(run, row, last):
+    """Whether a row of ./train's probe.csv goes into the results."""
+    quantity, whole = row["quantity"], not row["layer"]
+    if quantity.startswith("largest_") and quantity not in ("largest_001", "largest_010", "largest_100"):
+        return False
+    if whole or quantity in (OVER_TIME if run.probe else BRIEF):
+        return True
+    return bool(run.probe) and int(row["step"]) in (0, last)
+
+
+def number(text):
+    return f"{float(text):.5g}"
+
+
+def append(path, header, rows):
+    new = not path.exists()
+    with open(path, "a", newline="") as file:
+        out = csv.writer(file, lineterminator="\n")
+        if new:
+            out.writerow(header)
+        out.writerows(rows)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def record(recipe, run, out, code, seconds):
+    """Appends what the run measured; the row in runs.csv, which makes it count, comes last."""
+    folder = RESULTS / recipe
+    folder.mkdir(parents=True, exist_ok=True)
+    done = [int(row["run"]) for name in ("runs", "metrics", "probe")
+            for row in rows_of(folder / f"{name}.csv")]
+    n = max(done, default=0) + 1
+    metrics, probe = rows_of(out / "metrics.csv"), rows_of(out / "probe.csv")
+    last = max((int(row["step"]) for row in probe if row["layer"]), default=0)
+    append(folder / "metrics.csv", ["run", "step", "loss", "grad_norm"],
+           [[n, row["step"], number(row["loss"]), number(row["grad_norm"])] for row in metrics])
+    append(folder / "probe.csv", ["run", "step", "layer", "quantity", "value"],
+           [[n, row["step"], row["layer"], row["quantity"], number(row["value"])]
+            for row in probe if kept(run, row, last)])
+    log = (out / "log").read_text(errors="replace")
+    final = {key: line.split()[-1] for line in log.splitlines() for key in ("train", "val")
+             if line.startswith(f"final {key} loss ")}
+    command = " ".join(["./train"] + run.command("DIR")[1:]).replace(str(text()), "gcide.txt")
+    append(folder / "runs.csv",
+           ["run", "name", "exit", "val_loss", "train_loss", "seconds", "date", "command"],
+           [[n, run.name, code, final.get("val", "nan"), final.get("train", "nan"),
+             f"{seconds:.0f}", time.strftime("%Y-%m-%d"), command]])
+
+
+def train(run):
+    """Runs ./train anew. Returns its directory, exit code and seconds."""
+    out = WORK / run.name.replace(" ", "_")
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    start = time.monotonic()
+    with open(out / "log", "w") as log:
+        code = subprocess.run(run.command(out), stdout=log, stderr=subprocess.STDOUT).returncode
+    return out, code, time.monotonic() - start
+
+
+def perform(recipe, wanted, minutes=None):
+    """Does what is missing of `wanted`; starts no run after so many minutes. Returns how many are
+    left."""
+    global _results
+    missing = list({run.name: run for run in wanted if not result(run)}.values())
+    if not missing:
+        return 0
+    text()
+    total = sum(run.estimate() for run in missing) / JOBS / 60
+    print(f"{recipe}: {len(missing)} runs to do, about {total:.0f} minutes on {JOBS} cores", flush=True)
+    end = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
+    left = 0
+    with ThreadPoolExecutor(JOBS) as pool:
+        jobs = [pool.submit(lambda run: time.monotonic() < end and (run, *train(run)), run)
+                for run in missing]
+        for job in jobs:
+            done = job.result()
+            if not done:
+                left += 1
+                continue
+            run, out, code, seconds = done
+            if code not in (0, 3):
+                pool.shutdown(cancel_futures=True)
+                sys.exit(f"{run.name}: exit code {code}; see {out}/log")
+            record(recipe, run, out, code, seconds)
+            shutil.rmtree(out)
+            print(f"  {run.name}: {'diverged' if code == 3 else 'done'}, {seconds:.0f} s", flush=True)
+    _results = None
+    return left

@@ -1,0 +1,66 @@
+"""The rules of claims.md: pairs of runs with the same seed, and what they say of a claim."""
+from dataclasses import dataclass
+from statistics import mean, stdev
+
+from lab import FAST, result
+
+SHOWN, CONTRADICTED, OPEN = "reproduced", "contradicted", "open"
+FAILED_ABOVE = 3.1  # nats a byte; byte frequencies alone give 3.20
+FAILED_LOSS = 3.2
+
+
+@dataclass
+class Claim:
+    """What was seen of a claim of claims.md."""
+    id: str
+    ran: str   # model, tokens, seeds
+    seen: str  # numbers, with their spread
+    verdict: str
+
+
+def failed(result):
+    return result.diverged or not result.loss <= FAILED_ABOVE
+
+
+def loss(result):
+    """The validation loss; a run that failed is worse than any that did not."""
+    return FAILED_LOSS if failed(result) else result.loss
+
+
+def pairs(first, second, measure=loss):
+    """measure(first) - measure(second), by seed, of the runs of two lists that have been made."""
+    by_seed = {run.seed: result(run) for run in second if result(run)}
+    return [measure(result(run)) - measure(by_seed[run.seed])
+            for run in first if result(run) and run.seed in by_seed]
+
+
+def verdict(differences, wanted=3):
+    """Of differences that the claim says are positive; open with fewer than so many pairs."""
+    n = len(differences)
+    if n < (2 if FAST else wanted) or any(d != d for d in differences):
+        return OPEN
+    centre, spread = mean(differences), stdev(differences)
+    if min(differences) > 0 and centre > spread:
+        return SHOWN
+    if max(differences) < 0 and -centre > spread:
+        return CONTRADICTED
+    return OPEN
+
+
+def alike(differences, margin, wanted=3):
+    """Of differences that the claim says are small."""
+    if len(differences) < (2 if FAST else wanted) or any(d != d for d in differences):
+        return OPEN
+    if all(abs(d) <= margin for d in differences):
+        return SHOWN
+    if min(differences) > margin or max(differences) < -margin:
+        return CONTRADICTED
+    return OPEN
+
+
+def spread(values, form=".3f"):
+    """"1.660 (1.654 to 1.664, n = 3)"."""
+    values = [v for v in values if v == v]
+    if not values:
+        return "not run"
+    return f"{mean(values):{form}} ({min(values):{form}} to {max(values):{form}}, n = {len(values)})"
