@@ -186,9 +186,9 @@ void residual_add(T* y, const T* x, const T* a, Accum<T> alpha, size_t n);
 //   *loss  += sum over rows with a label of -log p[label] / divisor
 //   dlogits = (p - onehot(label) + 2 z_loss log(Z) p) / divisor
 //   dx      = dlogits w,   dw += dlogits^T x
-// So the gradient is that of z-loss, z_loss (log Z)^2 / divisor a row, as well, which keeps log Z
-// near 0 (PaLM, Chowdhery et al. 2022, Section 5); *loss is the cross-entropy alone, so that runs
-// with and without it compare.
+// The last term of dlogits is the gradient of z-loss, z_loss (log Z)^2 / divisor a row, which keeps
+// log Z near 0 (PaLM, Chowdhery et al. 2022, Section 5). *loss is the cross-entropy alone, so that
+// runs with and without z-loss compare.
 // Rows with label -1 count for nothing and get dx = 0. Rows V .. of w are padding: never read.
 //   loss (1) accumulated   dx (R,C) out, dw (V,C) accumulated: both null when only evaluating
 //   x (R,C)   w (V or more,C)   labels (R), each -1 or in 0 .. V-1   divisor > 0
