@@ -41,11 +41,15 @@ struct Parts {
     }
 };
 
-// From a row of logits z, dz = (p - onehot(label)) scale, where z may lie; z is lost. The row's
-// loss is   -log p[label] = log sum_v exp(z_v - max) + max - z_label.   A block takes a row.
+// Of a row of logits z, which is lost; dz may lie where z does:
+//   dz = (p_factor p - onehot(label)) scale,   p_factor = 1 + 2 z_loss log Z
+// The row's loss is
+//   -log p[label] = log Z - z_label,   log Z = log sum_v exp(z_v - max) + max
+// A block takes a row.
 template <class T>
 __global__ void softmax_cross_entropy_kernel(double* row_loss, T* dz, Accum<T>* z,
-                                             const int* labels, int V, Accum<T> scale) {
+                                             const int* labels, int V, Accum<T> scale,
+                                             Accum<T> z_loss) {
     DYNAMIC_SHARED(Accum<T>, shared);
     const size_t r = blockIdx.x;
     const int label = labels[r];
@@ -64,9 +68,10 @@ __global__ void softmax_cross_entropy_kernel(double* row_loss, T* dz, Accum<T>* 
     for (int v = threadIdx.x; v < V; v += block_size) sum += exp(z[v] - most);
     sum =
         block_sum(sum, shared);  // its barriers also stand between at_label and dz, which may be z
+    const Accum<T> p_factor = 1 + 2 * z_loss * (log(sum) + most);
     for (int v = threadIdx.x; v < V; v += block_size) {
         const Accum<T> p = exp(z[v] - most) / sum;
-        dz[v] = (p - (v == label ? 1 : 0)) * scale;
+        dz[v] = (p_factor * p - (v == label ? 1 : 0)) * scale;
     }
     if (threadIdx.x == 0) row_loss[r] = log(double(sum)) + double(most - at_label);
 }
@@ -85,11 +90,11 @@ size_t head_loss_workspace(int R, int V) {
     return Parts<T>(nullptr, R, V).bytes;
 }
 
-// With z = x w^T and p = softmax(z): dL/dz = p - onehot(label) (Eq. 13), then a linear layer's
-// backward. A chunk of rows at a time.
+// With z = x w^T and p = softmax(z): dL/dz = p - onehot(label) (Eq. 13), d(log Z)^2/dz = 2 log Z p,
+// then a linear layer's backward. A chunk of rows at a time.
 template <class T>
 void head_loss(double* loss, T* dx, Accum<T>* dw, const T* x, const T* w, const int* labels, int R,
-               int C, int V, double divisor) {
+               int C, int V, double divisor, double z_loss) {
     const Parts<T> p(workspace<T>(head_loss_workspace<T>(R, V)), R, V);
     const int chunk = rows_at_once<T>(R, V);
     const size_t shared = warps_in_block * sizeof(double);
@@ -99,7 +104,7 @@ void head_loss(double* loss, T* dx, Accum<T>* dw, const T* x, const T* w, const 
         product(p.logits, x_chunk, Op::none, w, Op::transpose, rows, V, C, false, p.scratch);
         launch(softmax_cross_entropy_kernel<T>, dim3(static_cast<unsigned>(rows)), block_size,
                shared, p.row_loss + start, p.d_logits, p.logits, labels + start, V,
-               static_cast<Accum<T>>(1 / divisor));
+               static_cast<Accum<T>>(1 / divisor), static_cast<Accum<T>>(z_loss));
         if (dx)
             product(dx + size_t(start) * C, p.d_logits, Op::none, w, Op::none, rows, C, V, false,
                     p.scratch);
@@ -114,7 +119,7 @@ void head_loss_tune(int, int, int) {}  // cuBLASLt chooses by shape
 
 #define INSTANTIATE(T)                                                                             \
     template void head_loss(double*, T*, Accum<T>*, const T*, const T*, const int*, int, int, int, \
-                            double);                                                               \
+                            double, double);                                                       \
     template size_t head_loss_workspace<T>(int, int);                                              \
     template void head_loss_tune<T>(int, int, int);
 INSTANTIATE(float)

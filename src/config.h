@@ -29,6 +29,7 @@ struct ModelConfig {
     std::vector<Placement> placement;  // one a layer, with --qk-norm already applied
     bool embedding_norm = true, final_norm = true, layernorm = false, freeze_output_gamma = false;
     Init init;
+    double z_loss = 0;  // weight of (log Z)^2 in what backward differentiates (kernels.h); 0: none
     Recompute recompute = Recompute::none;
 
     int head_size() const { return width / heads; }

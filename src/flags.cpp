@@ -46,6 +46,7 @@ const Flag table[] = {
     {"training", "optimizer", text, "adamw", "adamw, sgd"},
     {"training", "weight-decay", number, "0.033", "of matrices"},
     {"training", "clip", number, "1", "largest gradient norm; 0: none"},
+    {"training", "z-loss", number, "0", "weight of (log Z)^2 beside the loss, Z the softmax's sum (PaLM: 1e-4); losses printed are without it; 0: none"},
     {"training", "beta1", number, "0.9", "AdamW"},
     {"training", "beta2", number, "0.95", "AdamW"},
     {"training", "momentum", number, "0.9", "SGD"},
@@ -199,6 +200,7 @@ void read_training(RunConfig& run, const Settings& flags) {
     s.sgd = one_of<bool>(flags, "optimizer", {{"adamw", false}, {"sgd", true}});
     s.weight_decay = flags.number("weight-decay", 0, 100);
     s.clip = flags.number("clip", 0, 1e9);
+    run.model.z_loss = flags.number("z-loss", 0, 100);
     s.beta1 = flags.number("beta1", 0, 0.999999);
     s.beta2 = flags.number("beta2", 0, 0.999999);
     s.momentum = flags.number("momentum", 0, 0.999999);

@@ -182,15 +182,20 @@ void residual_add(T* y, const T* x, const T* a, Accum<T> alpha, size_t n);
 
 // ---- loss: head and softmax cross-entropy, in chunks of rows ------------------------------------
 
-// logits = x w^T over the first V rows of w;   p = softmax(logits)
-//   *loss += sum over rows with a label of -log p[label] / divisor
-//   dx    = (p - onehot(label)) w / divisor,   dw += (p - onehot(label))^T x / divisor
+// logits = x w^T over the first V rows of w;   Z = sum_v exp(logits[v]);   p = exp(logits) / Z
+//   *loss  += sum over rows with a label of -log p[label] / divisor
+//   dlogits = (p - onehot(label) + 2 z_loss log(Z) p) / divisor
+//   dx      = dlogits w,   dw += dlogits^T x
+// The last term of dlogits is the gradient of z-loss, z_loss (log Z)^2 / divisor a row, which keeps
+// log Z near 0 (PaLM, Chowdhery et al. 2022, Section 5). *loss is the cross-entropy alone, so that
+// runs with and without z-loss compare.
 // Rows with label -1 count for nothing and get dx = 0. Rows V .. of w are padding: never read.
 //   loss (1) accumulated   dx (R,C) out, dw (V,C) accumulated: both null when only evaluating
 //   x (R,C)   w (V or more,C)   labels (R), each -1 or in 0 .. V-1   divisor > 0
+//   z_loss >= 0
 template <class T>
 void head_loss(double* loss, T* dx, Accum<T>* dw, const T* x, const T* w, const int* labels, int R,
-               int C, int V, double divisor);
+               int C, int V, double divisor, double z_loss);
 
 // bytes: at most 64 MiB of logits in Accum<T>, or one row of them where that is more, and what T's
 // products need

@@ -183,7 +183,7 @@ template <class T>
 void Model<T>::evaluate(double divisor) {
     CHECK(first_ == 0);  // load_next brings no labels
     head_loss<T>(scalars_.template at<double>(), nullptr, nullptr, act_.last, matrix(table_.head),
-                 act_.labels, rows(), config_.width, config_.vocab, divisor);
+                 act_.labels, rows(), config_.width, config_.vocab, divisor, 0);
 }
 
 template <class T>
@@ -191,7 +191,7 @@ void Model<T>::backward(double divisor) {
     CHECK(first_ == 0);
     const int R = rows(), C = config_.width;
     head_loss<T>(scalars_.template at<double>(), act_.d_stream, gradient(table_.head), act_.last,
-                 matrix(table_.head), act_.labels, R, C, config_.vocab, divisor);
+                 matrix(table_.head), act_.labels, R, C, config_.vocab, divisor, config_.z_loss);
     perturb(act_.d_stream, size_t(R) * C);
     if (table_.final_norm)
         norm_backward(act_.d_stream, act_.d_stream, hidden(sublayer_count()), act_.final_norm,

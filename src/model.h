@@ -49,8 +49,8 @@ class Model {
     void forward();
 
     // Add the mean loss over the labels, sum / divisor, to the loss on the device. backward also
-    // adds the gradient of every trained tensor to the gradient arena. Both come after load and
-    // forward.
+    // adds the gradient of every trained tensor, z-loss included, to the gradient arena. Both come
+    // after load and forward.
     void evaluate(double divisor);
     void backward(double divisor);
 

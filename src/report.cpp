@@ -48,8 +48,9 @@ void print_settings(const RunConfig& run) {
         std::printf("            SGD, momentum %g", o.momentum);
     else
         std::printf("            AdamW, betas %g %g", o.beta1, o.beta2);
-    std::printf(", weight decay %g, clip %g, %s\n", o.weight_decay, o.clip,
-                describe(run.precision));
+    std::printf(", weight decay %g, clip %g", o.weight_decay, o.clip);
+    if (m.z_loss > 0) std::printf(", z-loss %g", m.z_loss);
+    std::printf(", %s\n", describe(run.precision));
 }
 
 template <class T>

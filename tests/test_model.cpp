@@ -1,6 +1,7 @@
 // The whole model against finite differences, for every placement and every option.
 #include <cmath>
 #include <set>
+#include <tuple>
 
 #include "catch.h"
 #include "compare.h"
@@ -22,7 +23,7 @@ struct Case {
     std::string qk_norm = "auto";
     Choice embedding_norm = Choice::automatic, final_norm = Choice::automatic;
     bool layernorm = false, freeze = false, grouped = false;
-    double eps = 1e-5;
+    double eps = 1e-5, z_loss = 0;
 
     std::string name() const {
         const auto word = [](Choice c) {
@@ -30,7 +31,8 @@ struct Case {
         };
         return norm + " qk-norm " + qk_norm + " embedding-norm " + word(embedding_norm) +
                " final-norm " + word(final_norm) + (layernorm ? " layernorm" : "") +
-               (freeze ? " frozen gamma" : "") + (grouped ? " grouped heads" : "");
+               (freeze ? " frozen gamma" : "") + (grouped ? " grouped heads" : "") +
+               (z_loss > 0 ? " z-loss" : "");
     }
 
     // Odd on purpose: no width is a multiple of 8, the vocabulary is padded.
@@ -44,6 +46,7 @@ struct Case {
         c.ffn = 19;
         c.vocab = 17;
         c.norm_eps = eps;
+        c.z_loss = z_loss;
         c.layernorm = layernorm;
         c.freeze_output_gamma = freeze;
         resolve(c, qk_norm, embedding_norm, final_norm);
@@ -51,7 +54,7 @@ struct Case {
     }
 };
 
-constexpr int B = 2, T = 5, labelled = 8;
+constexpr int B = 2, T = 5, unlabelled[] = {3, 7}, labelled = 8;
 
 Batch random_batch(int vocab, uint64_t seed) {
     Rng rng(seed);
@@ -60,7 +63,7 @@ Batch random_batch(int vocab, uint64_t seed) {
         batch.tokens.push_back(static_cast<int>(rng.below(vocab)));
         batch.labels.push_back(static_cast<int>(rng.below(vocab)));
     }
-    batch.labels[3] = batch.labels[7] = -1;  // 8 are left
+    for (const int r : unlabelled) batch.labels[r] = -1;
     return batch;
 }
 
@@ -78,11 +81,31 @@ void randomise(Model<double>& model, uint64_t seed) {
     }
 }
 
+// z_loss (log Z)^2 / labelled, summed over the rows with a label; after forward
+double z_term(const Model<double>& model) {
+    const size_t C = model.config().width;
+    const std::vector<double> x = model.hidden_state(model.sublayer_count() + 1);
+    const std::vector<double> head = model.values(model.table().head);
+    double sum = 0;
+    for (int r = 0; r < B * T; r++) {
+        if (r == unlabelled[0] || r == unlabelled[1]) continue;
+        double Z = 0;
+        for (int v = 0; v < model.config().vocab; v++) {
+            double logit = 0;
+            for (size_t c = 0; c < C; c++) logit += x[r * C + c] * head[v * C + c];
+            Z += std::exp(logit);
+        }
+        sum += std::log(Z) * std::log(Z);
+    }
+    return model.config().z_loss * sum / labelled;
+}
+
+// All that backward differentiates.
 double loss_of(Model<double>& model) {
     model.zero_loss();
     model.forward();
     model.evaluate(labelled);
-    return model.loss();
+    return model.loss() + z_term(model);
 }
 
 std::vector<std::vector<double>> gradients_of(Model<double>& model) {
@@ -199,6 +222,33 @@ TEST_CASE("gradient of the whole model, each option with each placement", "[mode
         check_gradients({.norm = norm, .grouped = true});
         if (has_output_norm(norm)) check_gradients({.norm = norm, .freeze = true});
     }
+}
+
+TEST_CASE("gradient of the whole model with z-loss", "[model][gradient]") {
+    const Threads one(1);  // these models are too small to share
+    check_gradients({.norm = "peri", .z_loss = 0.1});
+    check_gradients({.norm = "post", .z_loss = 0.1});
+}
+
+// The losses of runs with and without z-loss compare, and evaluation is the same.
+TEST_CASE("z-loss changes gradients and no loss", "[model]") {
+    const auto run = [](double z_loss) {
+        const Case test = {.norm = "peri", .z_loss = z_loss};
+        Model<double> model(test.config(), B, T);
+        randomise(model, 2);
+        model.load(random_batch(model.config().vocab, 2));
+        const std::vector<double> head = gradients_of(model)[model.table().head];
+        const double trained = model.loss();
+        model.zero_loss();
+        model.evaluate(labelled);
+        return std::tuple(trained, model.loss(), head);
+    };
+    const auto [trained, evaluated, head] = run(0);
+    const auto [z_trained, z_evaluated, z_head] = run(0.1);
+    CHECK(z_trained == trained);
+    CHECK(z_evaluated == evaluated);
+    CHECK(largest(z_head) > 0);
+    CHECK(z_head != head);
 }
 
 TEST_CASE("gradient of the whole model, the full grid of options", "[.grid]") {

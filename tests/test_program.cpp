@@ -84,6 +84,32 @@ TEST_CASE("--accumulate: the same run in smaller batches", "[program]") {
     }
 }
 
+// The first step's loss is of the same weights, and leaves z-loss out; its gradient does not.
+TEST_CASE("--z-loss changes training, not what is printed as loss", "[program]") {
+    const TemporaryDirectory folder;
+    const auto metrics = [&](const std::string& run, const std::string& flags) {
+        const Result r = train(folder, quick + flags + " --tune off --out " + folder / run);
+        CAPTURE(r.out, r.err);
+        REQUIRE(r.code == 0);
+        CHECK((r.out.find(", z-loss 0.5,") != std::string::npos) == (flags != ""));
+        const std::vector<std::string> rows = timeless_metrics(folder / run);
+        REQUIRE(rows.size() == 5);
+        return rows;
+    };
+    const auto column = [](const std::string& row, int i) {
+        std::istringstream words(row);
+        std::string word;
+        for (; i >= 0; i--) std::getline(words, word, ',');
+        return word;
+    };
+    const auto plain = metrics("plain", ""), with = metrics("with", "--z-loss 0.5");
+    constexpr int loss = 2, grad_norm = 3;
+    CHECK(column(with[1], loss) == column(plain[1], loss));
+    CHECK(column(with[1], grad_norm) != column(plain[1], grad_norm));
+    CHECK(column(with[4], loss) != column(plain[4], loss));
+    CHECK_THAT(read(folder / "with/config.json"), contains("\"z-loss\": 0.5"));
+}
+
 TEST_CASE("--precision bf16 trains", "[program]") {
     const TemporaryDirectory folder;
     const std::string flags = quick + "--steps 40 --precision bf16 --out " + folder / "run";
@@ -217,6 +243,7 @@ TEST_CASE("mistakes are answered in one sentence with cause and remedy, exit cod
         {"--lr -1e-3", "--lr -1e-3", "must be a number"},
         {"--lr fast", "--lr fast", "must be a number"},
         {"--lr nan", "--lr nan", "must be a number"},
+        {"--z-loss -1e-4", "--z-loss -1e-4", "must be a number"},
         {"--steps 0", "--steps 0", "must be"},
         {"--check -1", "--check -1", "must be a number"},
         {"--check all", "--check all", "must be a number"},

@@ -67,7 +67,7 @@ TEST_CASE("the settings file of a run repeats every value of it", "[settings]") 
                                  "--tune",      "off",         "--val-every",  "0",
                                  "--qk-norm",   "head",        "--final-norm", "off",
                                  "--vocab",     "300",         "--out",        folder / "first",
-                                 "--steps",     "12"});
+                                 "--steps",     "12",          "--z-loss",     "1e-4"});
     const RunConfig again = parse({"--config", folder.write("saved.json", run.json)});
     CHECK(again.json == run.json);
     CHECK(again.schedule.peak == 1.1e-3);
@@ -77,6 +77,7 @@ TEST_CASE("the settings file of a run repeats every value of it", "[settings]") 
     CHECK(again.model.norm == "post:1,peri:3");
     CHECK(again.model.norm_eps == 3e-7);
     CHECK(again.model.layernorm);
+    CHECK(again.model.z_loss == 1e-4);
     CHECK(again.precision == Precision::bf16);
     CHECK_FALSE(again.tune);
     CHECK(again.val_every == 0);

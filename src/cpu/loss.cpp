@@ -45,10 +45,13 @@ struct Parts {
     }
 };
 
-// From a row of logits z, dz = (p - onehot(label)) scale, where z may lie; z is lost. Returns the
-// row's loss,   -log p[label] = log sum_v exp(z_v - max) + max - z_label
+// Of a row of logits z, which is lost; dz may lie where z does:
+//   dz = (p_factor p - onehot(label)) scale,   p_factor = 1 + 2 z_loss log Z
+// Returns the row's loss,
+//   -log p[label] = log Z - z_label,   log Z = log sum_v exp(z_v - max) + max
 template <class T>
-double softmax_cross_entropy_row(T* dz, Accum<T>* z, int label, int V, Accum<T> scale) {
+double softmax_cross_entropy_row(T* dz, Accum<T>* z, int label, int V, Accum<T> scale,
+                                 Accum<T> z_loss) {
     using A = Accum<T>;
     if (label < 0) {
         std::fill(dz, dz + V, T(0));
@@ -65,7 +68,8 @@ double softmax_cross_entropy_row(T* dz, Accum<T>* z, int label, int V, Accum<T> 
         z[v] = e;
         sum += e;
     }
-    const A factor = scale / sum;
+    const A p_factor = 1 + 2 * z_loss * (std::log(sum) + most);
+    const A factor = p_factor * scale / sum;
     const A d_label = z[label] * factor - scale;
 #pragma omp simd
     for (int v = 0; v < V; v++) dz[v] = z[v] * factor;
@@ -80,11 +84,11 @@ size_t head_loss_workspace(int R, int V) {
     return Parts<T>(nullptr, R, V).bytes;
 }
 
-// With z = x w^T and p = softmax(z): dL/dz = p - onehot(label) (Eq. 13), then a linear layer's
-// backward. A chunk of rows at a time.
+// With z = x w^T and p = softmax(z): dL/dz = p - onehot(label) (Eq. 13), d(log Z)^2/dz = 2 log Z p,
+// then a linear layer's backward. A chunk of rows at a time.
 template <class T>
 void head_loss(double* loss, T* dx, Accum<T>* dw, const T* x, const T* w, const int* labels, int R,
-               int C, int V, double divisor) {
+               int C, int V, double divisor, double z_loss) {
     const Parts<T> p(workspace<T>(head_loss_workspace<T>(R, V)), R, V);
     const int chunk = rows_at_once<T>(R, V);
     for (int start = 0; start < R; start += chunk) {
@@ -95,7 +99,7 @@ void head_loss(double* loss, T* dx, Accum<T>* dw, const T* x, const T* w, const 
         for (int r = 0; r < rows; r++)
             p.row_loss[start + r] = softmax_cross_entropy_row<T>(
                 p.d_logits + size_t(r) * V, p.logits + size_t(r) * V, labels[start + r], V,
-                static_cast<Accum<T>>(1 / divisor));
+                static_cast<Accum<T>>(1 / divisor), static_cast<Accum<T>>(z_loss));
         if (dx)
             product(dx + size_t(start) * C, p.d_logits, Op::none, w, Op::none, rows, C, V, false,
                     p.scratch);
@@ -117,7 +121,7 @@ void head_loss_tune(int R, int C, int V) {
 
 #define INSTANTIATE(T)                                                                             \
     template void head_loss(double*, T*, Accum<T>*, const T*, const T*, const int*, int, int, int, \
-                            double);                                                               \
+                            double, double);                                                       \
     template size_t head_loss_workspace<T>(int, int);                                              \
     template void head_loss_tune<T>(int, int, int);
 INSTANTIATE(double)

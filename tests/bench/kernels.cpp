@@ -132,7 +132,7 @@ int main(int argc, char** argv) {
     const std::vector<int> labels(R, 1);
     double loss = 0;
     report("head_loss", 6.0 * rc * V, 0, [&] {
-        head_loss<float>(&loss, dx.at(), dw.at(), x.at(), w.at(), labels.data(), R, C, V, R);
+        head_loss<float>(&loss, dx.at(), dw.at(), x.at(), w.at(), labels.data(), R, C, V, R, 0);
     });
     const size_t n = size_t(C) * C * 64;
     const auto p = buffer(n, 1), m = buffer(n, 2), g = buffer(n, 4);

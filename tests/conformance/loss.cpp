@@ -9,9 +9,10 @@ namespace {
 // k = 4: a logit of C terms, an exponential, a sum over V and the product with w or x. With bf16
 // logits and loss are kept in float, their gradients rounded before they meet x and w. In dw that
 // is one rounding of each term; in dx two before its own: the label's, and those of all others,
-// which together are as large.
+// which together are as large. z-loss weighs the others up to three times as much here, and so it
+// does what they sum to.
 std::string head_errors(const Case& c) {
-    const HeadCase h{c.size("R"), c.size("C"), c.size("V"), c.yes("tuned")};
+    const HeadCase h{c.size("R"), c.size("C"), c.size("V"), c.yes("tuned"), c.real("z_loss")};
     const auto make = [&](auto t) { return head<decltype(t)>(h, c.seed()); };
     return conform(c, make, 4, {{"dx", 3}, {"dw", 1}});
 }
@@ -31,7 +32,7 @@ std::string chunk_errors(const Case& c) {
 
 // Rows without a label add nothing to any gradient or loss, exactly.
 std::string unlabelled_errors(const Case& c) {
-    const HeadCase h{5, c.size("C"), c.size("V")};
+    const HeadCase h{5, c.size("C"), c.size("V"), false, c.real("z_loss")};
     return with_type(c, [&](auto t) {
         auto some = head<decltype(t)>(h, {-1, 0, -1, h.V - 1, -1}, 2, c.seed());
         auto none = head<decltype(t)>(h, {-1, -1, -1, -1, -1}, 2, c.seed());
@@ -65,14 +66,16 @@ Family loss_checks() {
     std::vector<std::string> cases;
     for (const char* const shape : {"R=1 C=1 V=1", "R=1 C=3 V=5", "R=7 C=5 V=11", "R=5 C=1 V=3",
                                     "R=70 C=4 V=13", "R=3 C=9 V=257", "R=70 C=4 V=257"})
-        cases.push_back(std::string(shape) + " tuned=no");
+        for (const char* const z_loss : {" z_loss=0", " z_loss=0.1"})
+            cases.push_back(std::string(shape) + " tuned=no" + z_loss);
     // a shape of its own: what is chosen for it stays
-    cases.push_back("R=34 C=16 V=300 tuned=yes");
-    return {"loss",
-            {{"head_loss", head_errors, cases},
-             {"head_loss_chunks", chunk_errors, {"R=170 C=2 V=100003 tuned=no"}},
-             {"head_loss_unlabelled", unlabelled_errors, {"C=3 V=7", "C=3 V=300"}},
-             {"head_loss_nan", nan_errors, {""}}}};
+    cases.push_back("R=34 C=16 V=300 tuned=yes z_loss=0.1");
+    return {
+        "loss",
+        {{"head_loss", head_errors, cases},
+         {"head_loss_chunks", chunk_errors, {"R=170 C=2 V=100003 tuned=no z_loss=0.1"}},
+         {"head_loss_unlabelled", unlabelled_errors, {"C=3 V=7 z_loss=0", "C=3 V=300 z_loss=0.1"}},
+         {"head_loss_nan", nan_errors, {""}}}};
 }
 
 }  // namespace peri

@@ -7,6 +7,7 @@ namespace peri {
 struct HeadCase {
     int R, C, V;
     bool tuned = false;
+    double z_loss = 0;
 };
 
 inline constexpr int padding = 3;  // rows of w beyond the vocabulary
@@ -39,8 +40,12 @@ Problem<T> head(HeadCase c, const std::vector<int>& label_list, double divisor, 
     std::vector<double> padded = p.values("w");  // padding is never read: it may be NaN
     std::fill(padded.end() - padding * c.C, padded.end(), NAN);
     p.set("w", padded);
-    p.forward = [=] { head_loss<T>(loss, nullptr, nullptr, x, w, labels, c.R, c.C, c.V, divisor); };
-    p.backward = [=] { head_loss<T>(again, dx, dw, x, w, labels, c.R, c.C, c.V, divisor); };
+    p.forward = [=] {
+        head_loss<T>(loss, nullptr, nullptr, x, w, labels, c.R, c.C, c.V, divisor, c.z_loss);
+    };
+    p.backward = [=] {
+        head_loss<T>(again, dx, dw, x, w, labels, c.R, c.C, c.V, divisor, c.z_loss);
+    };
     return p;
 }
 
