@@ -286,7 +286,7 @@ check-resume: train $(BUILD)/tests/exit_shim.so
 VENV := $(BUILD)/venv
 check-safetensors: train
 	@[ -n "$(PYTHON)" ] || [ -x $(VENV)/bin/python ] || { python3 -m venv $(VENV) && \
-	    $(VENV)/bin/pip install --quiet --retries 1 --timeout 20 safetensors numpy; } || rm -rf $(VENV)
+	    $(VENV)/bin/pip install --quiet --retries 1 --timeout 20 safetensors numpy ml_dtypes; } || rm -rf $(VENV)
 	@python=$(or $(PYTHON),$$(ls $(VENV)/bin/python 2> /dev/null || command -v python3)); \
 	if [ -n "$$python" ]; then $$python tests/check_safetensors.py ./train $(BUILD)/check-safetensors; \
 	else echo "skipped: check-safetensors (no Python here)"; fi
