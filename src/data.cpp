@@ -1,5 +1,5 @@
-// Three of the sources of batches. Files are read where a batch needs them, so a corpus may be larger
-// than memory.
+// Three of the sources of batches. Files are read where a batch needs them, so a corpus may be
+// larger than memory.
 #include "data.h"
 
 #include <fcntl.h>
