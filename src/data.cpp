@@ -113,8 +113,8 @@ std::string at_file(const std::string& flag, const std::string& path) {
     return flag + " '" + path + "'";
 }
 
-// A file's bytes. It stays open, so one that is deleted or replaced by another is read on as it was;
-// one that is cut short is noticed when a batch needs what is gone.
+// A file's bytes. It stays open, so one that is deleted or replaced is read on as it was; one
+// that is cut short is noticed when a batch needs what is gone.
 class DataFile {
   public:
     DataFile(const std::string& flag, const std::string& path)
