@@ -223,7 +223,7 @@ test-conformance: $(BUILD)/tests/conformance_cpu
 
 # ---- the readers of files: sanitizers, fuzzers ----------------------------------------------------
 
-READERS := config data files flags placement safetensors samples settings stories
+READERS := config data files flags placement safetensors samples saved settings stories
 SANITIZE := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all
 
 # Their tests, and they themselves, under AddressSanitizer and UBSan. The model is what it is elsewhere,
@@ -281,6 +281,16 @@ $(BUILD)/tests/%_shim.so: tests/%_shim.c
 check-resume: train $(BUILD)/tests/exit_shim.so
 	tests/check_resume.sh $(BUILD)/tests/exit_shim.so
 
+# Python's safetensors reads what is written here, and the other way round. Where there is no network
+# to install it from and no Python that has it, the check says that it is skipped.
+VENV := $(BUILD)/venv
+check-safetensors: train
+	@[ -n "$(PYTHON)" ] || [ -x $(VENV)/bin/python ] || { python3 -m venv $(VENV) && \
+	    $(VENV)/bin/pip install --quiet --retries 1 --timeout 20 safetensors numpy ml_dtypes; } || rm -rf $(VENV)
+	@python=$(or $(PYTHON),$$(ls $(VENV)/bin/python 2> /dev/null || command -v python3)); \
+	if [ -n "$$python" ]; then $$python tests/check_safetensors.py ./train $(BUILD)/check-safetensors; \
+	else echo "skipped: check-safetensors (no Python here)"; fi
+
 # The step of each size beside what its products alone would take, each kernel's speed at the shapes
 # of `small` and of 124m beside the machine's peaks, and how steps scale: half an hour.
 PLACEMENTS := peri post pre output input-main olmo2 keel simple mix deep
@@ -318,5 +328,5 @@ deps:
 	@dpkg -s $(PACKAGES) > /dev/null 2>&1 || \
 	    { $(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends $(PACKAGES); }
 
-.PHONY: test test-asan fuzz test-grid test-conformance test-port test-sim check-sim check-resume sim-race \
-    bench bench-compare format clean deps
+.PHONY: test test-asan fuzz test-grid test-conformance test-port test-sim check-sim check-resume \
+    check-safetensors sim-race bench bench-compare format clean deps

@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "accumulate.h"
+#include "best.h"
 #include "check.h"
 #include "checkpoint.h"
 #include "crosscheck.h"
@@ -95,6 +96,7 @@ struct Training {
     const RunConfig& run;
     const RunDirectory& directory;
     MetricsFiles metrics;
+    std::optional<BestWeights> best;  // with --keep-best
     Progress progress;
     double peak;                   // operations a second that this machine can do
     std::deque<double> last = {};  // the losses of the last 10 steps
@@ -112,6 +114,12 @@ struct Training {
     void save() const {
         save_checkpoint(directory.path(), model, optimizer,
                         {{"config.json", run.json}, {"products.txt", backend_choices()}}, run.keep);
+    }
+    double validate() {
+        const double loss = validation_loss(model, data, run);
+        const Validation validation = metrics.add_validation(optimizer.steps(), loss);
+        if (best) best->after(validation, model, {{"config.json", run.json}});
+        return loss;
     }
 };
 
@@ -157,8 +165,7 @@ void training_loop(Training<T>& t) {
         }
         const bool last = m.step == run.schedule.steps;
         if (run.val_every && m.step % run.val_every == 0 && !last) {
-            const double loss = validation_loss(t.model, t.data, run);
-            t.metrics.add_validation(m.step, loss);
+            const double loss = t.validate();
             char text[80];
             std::snprintf(text, sizeof text, "step %lld  validation loss %.4f",
                           static_cast<long long>(m.step), loss);
@@ -224,8 +231,10 @@ template <class T>
 int train(const RunConfig& run, const Data& data, const std::string& path) {
     Model<T> model(run.model, run.batch, run.seq);
     model.initialise(run.seed);
-    if (!run.init_from.empty() && (run.resume.empty() || saved_steps(path).empty()))
+    if (!run.init_from.empty() && (run.resume.empty() || saved_steps(path).empty())) {
         load_weights(run.init_from, model);
+        std::printf("weights     %s\n", run.init_from.c_str());
+    }
     const std::vector<double> start = held_out_variance(model, data, run);
     Optimizer<T> optimizer(model, run.optimizer);
     const double floor = data.floor(run.val_batches, run.sequences(), run.seq);
@@ -238,12 +247,16 @@ int train(const RunConfig& run, const Data& data, const std::string& path) {
                 peak * 1e-9);
     std::printf("out         %s\n\n", path.c_str());
 
+    MetricsFiles metrics(path, done);
+    std::optional<BestWeights> best;
+    if (run.keep_best) best.emplace(path, done, metrics.earlier_validations());
     Training<T> t = {model,
                      optimizer,
                      data,
                      run,
                      directory,
-                     MetricsFiles(path, done),
+                     std::move(metrics),
+                     std::move(best),
                      Progress(run.schedule.steps, run.quiet),
                      peak};
     catch_interrupts();
@@ -254,12 +267,12 @@ int train(const RunConfig& run, const Data& data, const std::string& path) {
                     optimizer.steps(), path.c_str());
         return 128 + signal;
     }
-    const double val_loss = validation_loss(model, data, run);
-    t.metrics.add_validation(optimizer.steps(), val_loss);
+    const double val_loss = t.validate();
     if (!t.diverged && std::isfinite(val_loss)) print_summary(model, data, run, start, path);
     if (std::isfinite(floor))
         std::printf("validation loss is %.1f %% above the floor of %.4f\n",
                     100 * (val_loss / floor - 1), floor);
+    if (t.best) std::printf("%s", t.best->summary().c_str());
     std::printf("final train loss %.4f\nfinal val loss %.4f\n", t.train_loss(), val_loss);
     return t.diverged ? exit_diverged : exit_done;
 }

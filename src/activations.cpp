@@ -89,7 +89,8 @@ void lay_out_sublayers(Activations<T>& views, Slicer& slice, const ModelConfig& 
 }  // namespace
 
 template <class T>
-size_t lay_out(Activations<T>& views, const ModelConfig& c, int B, int T_, void* base) {
+size_t lay_out(Activations<T>& views, const ModelConfig& c, int B, int T_, Purpose purpose,
+               void* base) {
     Slicer slice(base);
     const size_t R = size_t(B) * T_, C = c.width, F = c.ffn;
     views.tokens = slice.take<int>(R);
@@ -104,6 +105,8 @@ size_t lay_out(Activations<T>& views, const ModelConfig& c, int B, int T_, void*
     lay_out_sublayers(views, slice, c, R);
     views.last = c.final_norm ? slice.take<T>(R * C) : views.sublayers.back().y;
     views.final_norm = take_stats<T>(slice, c.final_norm, c.layernorm, R);
+
+    if (purpose == Purpose::inference) return slice.used();
 
     const bool any_C =
         std::any_of(c.placement.begin(), c.placement.end(), [](const Placement& p) { return p.C; });
@@ -120,8 +123,8 @@ size_t lay_out(Activations<T>& views, const ModelConfig& c, int B, int T_, void*
     return slice.used();
 }
 
-template size_t lay_out(Activations<double>&, const ModelConfig&, int, int, void*);
-template size_t lay_out(Activations<float>&, const ModelConfig&, int, int, void*);
-template size_t lay_out(Activations<bf16>&, const ModelConfig&, int, int, void*);
+template size_t lay_out(Activations<double>&, const ModelConfig&, int, int, Purpose, void*);
+template size_t lay_out(Activations<float>&, const ModelConfig&, int, int, Purpose, void*);
+template size_t lay_out(Activations<bf16>&, const ModelConfig&, int, int, Purpose, void*);
 
 }  // namespace peri

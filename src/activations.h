@@ -9,6 +9,9 @@
 
 namespace peri {
 
+// What a model is for. Inference, which only goes forward, needs no memory for gradients.
+enum class Purpose { training, inference };
+
 template <class T>
 struct NormStats {
     Accum<T>*rstd = nullptr, *mean = nullptr;  // (rows); mean: LayerNorm only
@@ -49,7 +52,7 @@ struct Activations {
     T* last = nullptr;    // (R,C) what the head reads
     T* branch = nullptr;  // (R,C) a, where there is no output norm: shared by all sub-layers
 
-    // gradients, shared by all sub-layers
+    // gradients, shared by all sub-layers; for training
     T* d_stream = nullptr;   // (R,C) of the hidden state
     T* d_o = nullptr;        // (R,C) of o, where a sub-layer has C
     T* d_branch = nullptr;   // (R,C) of a
@@ -61,6 +64,7 @@ struct Activations {
 // Sets every view of the activations of B sequences of T tokens into the arena that begins at base,
 // and returns the bytes they take. base null: only counts (--dry-run).
 template <class T>
-size_t lay_out(Activations<T>& views, const ModelConfig& config, int B, int T_, void* base);
+size_t lay_out(Activations<T>& views, const ModelConfig& config, int B, int T_, Purpose purpose,
+               void* base);
 
 }  // namespace peri

@@ -1,10 +1,10 @@
 #include "checkpoint.h"
 
 #include <algorithm>
-#include <bit>
-#include <cstdio>
+#include <cstdint>
 #include <cstring>
 #include <filesystem>
+#include <set>
 
 #include "check.h"
 #include "safetensors.h"
@@ -23,12 +23,6 @@ const char* const dtype_of = sizeof(Number) == 8   ? "F64"
 std::vector<size_t> shape_of(const Tensor& tensor) {
     if (tensor.is_matrix()) return {size_t(tensor.rows), size_t(tensor.cols)};
     return {size_t(tensor.cols)};
-}
-
-std::string name_of(int64_t step) {
-    char name[32];
-    std::snprintf(name, sizeof name, "step-%08lld", static_cast<long long>(step));
-    return name;
 }
 
 // ---- writing ------------------------------------------------------------------------------------
@@ -114,58 +108,23 @@ std::vector<double> read_as_double(const SafetensorsFile& file, const TensorInfo
     };
     if (tensor.dtype == "F64") return as(double());
     if (tensor.dtype == "F32") return as(float());
+    if (tensor.dtype == "F16") return as(fp16());
     if (tensor.dtype == "BF16") return as(bf16(0));
     throw UserError(path + ": tensor '" + tensor.name + "' is " + tensor.dtype +
-                    ": F64, F32 and BF16 can be read");
+                    ": F64, F32, F16 and BF16 can be read");
 }
 
 }  // namespace
 
 // ---- checkpoints --------------------------------------------------------------------------------
 
-std::vector<SavedStep> saved_steps(const std::string& out) {
-    std::vector<SavedStep> found;
-    std::error_code error;
-    for (const auto& entry : fs::directory_iterator(out, error)) {
-        const std::string name = entry.path().filename().string();
-        long long step = 0;
-        int read = 0;
-        if (std::sscanf(name.c_str(), "step-%lld%n", &step, &read) == 1 &&
-            read == static_cast<int>(name.size()) && step >= 0 && name == name_of(step))
-            found.push_back({step, entry.path().string()});
-    }
-    std::sort(found.begin(), found.end(),
-              [](const SavedStep& a, const SavedStep& b) { return a.step > b.step; });
-    return found;
-}
-
 namespace {
 
-// Whether every byte of a checkpoint's tensors is as it was written.
-bool is_whole(const std::string& path) {
-    try {
-        for (const char* name : {"/model.safetensors", "/optimizer.safetensors"}) {
-            const SafetensorsFile file(path + name);
-            if (!file.has_checksums()) return false;
-            for (const TensorInfo& tensor : file.tensors()) {
-                std::vector<char> bytes(tensor.bytes());
-                file.read(tensor, bytes.data());
-            }
-        }
-    } catch (const UserError&) {
-        return false;
-    }
-    return true;
-}
-
-}  // namespace
-
-template <class T>
-void save_checkpoint(const std::string& out, const Model<T>& model, const Optimizer<T>& optimizer,
-                     const std::vector<std::pair<std::string, std::string>>& texts, int keep) {
-    const std::string place = out + "/" + name_of(optimizer.steps());
-    const std::string beside = out + "/unfinished";
-    if (is_whole(place)) return;
+// Puts into OUT a new directory that `write` fills, beside its place, before it gets its name.
+template <class Write>
+void save_directory(const std::string& out, const std::string& name, const TextFiles& texts,
+                    Write&& write) {
+    const std::string place = out + "/" + name, beside = out + "/unfinished";
     try {
         fs::remove_all(place);
         fs::remove_all(beside);
@@ -173,23 +132,75 @@ void save_checkpoint(const std::string& out, const Model<T>& model, const Optimi
     } catch (const fs::filesystem_error& e) {
         throw UserError(beside + ": cannot be made anew (" + e.code().message() + ")");
     }
-    const Metadata metadata = {{"step", std::to_string(optimizer.steps())},
-                               {"vocab", std::to_string(model.config().vocab)}};
-    write_weights(beside + "/model.safetensors", model, metadata);
-    write_state(beside + "/optimizer.safetensors", model, optimizer, metadata);
-    for (const auto& [name, text] : texts) save_durably(beside + "/" + name, text);
+    write(beside);
+    for (const auto& [text_name, text] : texts) save_durably(beside + "/" + text_name, text);
     sync_directory(beside);
     rename_durably(beside, place);
-    if (keep == 0) return;
+}
+
+// What stays though it should go does no harm.
+void remove(const std::string& path) {
+    std::error_code ignored;
+    fs::remove_all(path, ignored);
+}
+
+// All but the newest, and for each checkpoint the newest of its past.
+void remove_needless_bests(const std::string& out) {
+    const std::vector<SavedStep> bests = saved_bests(out);
+    std::set<int64_t> needed;
+    const auto need = [&](int64_t start) {
+        const auto best = std::ranges::find_if(bests, [&](auto& b) { return b.step <= start; });
+        if (best != bests.end()) needed.insert(best->step);
+    };
+    need(INT64_MAX);
+    for (const SavedStep& checkpoint : saved_steps(out)) need(checkpoint.step);
+    for (const SavedStep& best : bests)
+        if (!needed.contains(best.step)) remove(best.path);
+}
+
+template <class T>
+Metadata metadata_of(const Model<T>& model, int64_t step) {
+    return {{"step", std::to_string(step)}, {"vocab", std::to_string(model.config().vocab)}};
+}
+
+}  // namespace
+
+template <class T>
+void save_checkpoint(const std::string& out, const Model<T>& model, const Optimizer<T>& optimizer,
+                     const TextFiles& texts, int keep) {
+    const std::string name = step_name(optimizer.steps()), place = out + "/" + name;
+    if (is_whole(place + "/model.safetensors") && is_whole(place + "/optimizer.safetensors"))
+        return;
+    const Metadata metadata = metadata_of(model, optimizer.steps());
+    save_directory(out, name, texts, [&](const std::string& directory) {
+        write_weights(directory + "/model.safetensors", model, metadata);
+        write_state(directory + "/optimizer.safetensors", model, optimizer, metadata);
+    });
     const std::vector<SavedStep> all = saved_steps(out);
-    std::error_code ignored;  // an old one that stays does no harm
-    for (size_t i = keep; i < all.size(); i++) fs::remove_all(all[i].path, ignored);
+    for (size_t i = keep ? keep : all.size(); i < all.size(); i++) remove(all[i].path);
+    remove_needless_bests(out);
+}
+
+template <class T>
+void save_best(const std::string& out, const Model<T>& model, int64_t step,
+               const TextFiles& texts) {
+    const std::string name = best_name(step);
+    if (is_whole(out + "/" + name + "/model.safetensors")) return;
+    save_directory(out, name, texts, [&](const std::string& directory) {
+        write_weights(directory + "/model.safetensors", model, metadata_of(model, step));
+    });
+    remove_needless_bests(out);
 }
 
 template <class T>
 void load_checkpoint(const std::string& path, Model<T>& model, Optimizer<T>& optimizer) {
     const std::string weights_path = path + "/model.safetensors";
     const std::string state_path = path + "/optimizer.safetensors";
+    if (fs::exists(weights_path) && !fs::exists(state_path))
+        throw UserError(path +
+                        ": holds weights alone, and a run needs its optimizer's state to go on: "
+                        "start a new one from them by --init-from " +
+                        path);
     const SafetensorsFile weights(weights_path), state(state_path);
     const TensorTable& table = model.table();
     std::vector<TensorInfo> expected;
@@ -250,10 +261,11 @@ void load_weights(const std::string& path, Model<T>& model) {
     }
 }
 
-#define INSTANTIATE(T)                                                                           \
-    template void save_checkpoint(const std::string&, const Model<T>&, const Optimizer<T>&,      \
-                                  const std::vector<std::pair<std::string, std::string>>&, int); \
-    template void load_checkpoint(const std::string&, Model<T>&, Optimizer<T>&);                 \
+#define INSTANTIATE(T)                                                                       \
+    template void save_checkpoint(const std::string&, const Model<T>&, const Optimizer<T>&,  \
+                                  const TextFiles&, int);                                    \
+    template void save_best(const std::string&, const Model<T>&, int64_t, const TextFiles&); \
+    template void load_checkpoint(const std::string&, Model<T>&, Optimizer<T>&);             \
     template void load_weights(const std::string&, Model<T>&);
 INSTANTIATE(float)
 INSTANTIATE(bf16)

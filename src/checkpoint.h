@@ -4,40 +4,43 @@
 //   config.json            the run's settings
 // The step is the run's whole position: batches are a function of (seed, step). A checkpoint is
 // written beside its place, flushed to the disk and renamed, so that a crash at any moment leaves
-// the ones before.
+// the ones before. OUT/best-00000400 (--keep-best) is written likewise and holds model.safetensors
+// and config.json alone.
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "optimizer.h"
+#include "saved.h"
 
 namespace peri {
 
-struct SavedStep {
-    int64_t step;
-    std::string path;
-};
+using TextFiles = std::vector<std::pair<std::string, std::string>>;  // name, content
 
-// The checkpoints in a run's directory, newest first. Whether they are whole is not looked at.
-std::vector<SavedStep> saved_steps(const std::string& out);
-
-// Writes OUT/step-<optimizer's steps>; one that is there already and whole is left alone. Then
-// removes all but the newest `keep` (0: none). texts: further files, by name and content. Throws
-// UserError (no space, no right to write), after which the older ones are as they were.
+// Writes OUT/step-<optimizer's steps>, with `texts` beside the tensors; one that is there already
+// and whole is left alone. Then removes all but the newest `keep` (0: none), and best weights that
+// nothing needs any more. Throws UserError (no space, no right to write), after which the older
+// ones are as they were.
 template <class T>
 void save_checkpoint(const std::string& out, const Model<T>& model, const Optimizer<T>& optimizer,
-                     const std::vector<std::pair<std::string, std::string>>& texts, int keep);
+                     const TextFiles& texts, int keep);
+
+// Likewise OUT/best-<step>, the weights alone. Older ones stay only where a checkpoint needs them:
+// a run that goes on from it has found no better ones by then.
+template <class T>
+void save_best(const std::string& out, const Model<T>& model, int64_t step, const TextFiles& texts);
 
 // Throws UserError naming the file and what is wrong with it: missing, damaged (every tensor has a
-// checksum), of another model, or not written here. Part of the model may then have been read.
+// checksum), of another model, not written here, or best weights, from which no run can go on.
+// Part of the model may then have been read.
 template <class T>
 void load_checkpoint(const std::string& path, Model<T>& model, Optimizer<T>& optimizer);
 
 // The weights alone, of a checkpoint's directory or of any safetensors file with this model's
-// tensors, as F32, BF16 or F16... rounded to T. Load them before the optimizer is made.
+// tensors, as F64, F32, F16 or BF16, rounded to T. Load them before the optimizer is made.
 template <class T>
 void load_weights(const std::string& path, Model<T>& model);
 

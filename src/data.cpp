@@ -1,9 +1,10 @@
-// Three of the sources of batches. Files are mapped into memory, so a corpus may be larger than it.
+// Three of the sources of batches. Files are read where a batch needs them, so a corpus may be
+// larger than memory.
 #include "data.h"
 
 #include <fcntl.h>
 #include <glob.h>
-#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -112,129 +113,164 @@ std::string at_file(const std::string& flag, const std::string& path) {
     return flag + " '" + path + "'";
 }
 
-// A file's bytes, mapped into memory.
-class MappedFile {
+// A file's bytes. It stays open, so one that is deleted or replaced is read on as it was; one
+// that is cut short is noticed when a batch needs what is gone.
+class DataFile {
   public:
-    MappedFile(const std::string& flag, const std::string& path) {
-        const std::string where = at_file(flag, path);
-        const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-        if (file < 0) {
-            throw UserError(where + " cannot be opened: " + std::strerror(errno) +
-                            "; give the path of a readable file");
+    DataFile(const std::string& flag, const std::string& path)
+        : where_(at_file(flag, path)), file_(open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+        if (file_ < 0) {
+            throw UserError(where_ + " cannot be opened: " + std::strerror(errno) + "; " +
+                            (errno == EMFILE ? "write fewer and larger shards, or raise ulimit -n"
+                                             : "give the path of a readable file"));
         }
         struct stat about {};
-        const bool regular = fstat(file, &about) == 0 && S_ISREG(about.st_mode);
-        size_ = regular ? static_cast<size_t>(about.st_size) : 0;
-        void* const data =
-            size_ ? mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file, 0) : MAP_FAILED;
-        const int error = errno;
-        close(file);  // the mapping stays
+        const bool regular = fstat(file_, &about) == 0 && S_ISREG(about.st_mode);
+        size_ = regular ? about.st_size : 0;
+        if (size_ > 0) return;
+        close(file_);
         if (S_ISDIR(about.st_mode)) {
-            throw UserError(where + " is a directory; name a file in it, or a glob such as '" +
+            throw UserError(where_ + " is a directory; name a file in it, or a glob such as '" +
                             path + "/*.bin'");
         }
-        if (!regular) throw UserError(where + " is not a regular file; save its content to one");
-        if (size_ == 0) throw UserError(where + " is empty; give a file that holds tokens");
-        if (data == MAP_FAILED) {
-            throw UserError(where + " cannot be mapped into memory: " + std::strerror(error) +
-                            "; copy it to a local disk");
-        }
-        data_ = static_cast<const std::byte*>(data);
+        if (!regular) throw UserError(where_ + " is not a regular file; save its content to one");
+        throw UserError(where_ + " is empty; give a file that holds tokens");
     }
-    MappedFile(MappedFile&& other) noexcept
-        : data_(std::exchange(other.data_, nullptr)), size_(other.size_) {}
-    MappedFile& operator=(MappedFile&&) = delete;
-    ~MappedFile() {
-        if (data_) munmap(const_cast<std::byte*>(data_), size_);
-    }
-
-    const std::byte* data() const { return data_; }
-    size_t size() const { return size_; }
-
-  private:
-    const std::byte* data_ = nullptr;
-    size_t size_ = 0;
-};
-
-// Calls `use` with a pointer to tokens of `width` bytes in their own type.
-template <class Use>
-auto with_type(const std::byte* tokens, int width, Use&& use) {
-    if (width == 1) return use(reinterpret_cast<const uint8_t*>(tokens));
-    if (width == 2) return use(reinterpret_cast<const uint16_t*>(tokens));
-    return use(reinterpret_cast<const uint32_t*>(tokens));
-}
-
-// A file as tokens of 1, 2 or 4 bytes. A mapping begins on a page and a shard's header has 1024
-// bytes, so the tokens are aligned.
-class TokenFile {
-  public:
-    TokenFile(const std::string& flag, const std::string& path)
-        : file_(flag, path), where_(at_file(flag, path)), tokens_(file_.data()) {
-        count_ = static_cast<int64_t>(file_.size());
-        if (has_shard_name(path)) read_header();
+    DataFile(DataFile&& other) noexcept
+        : where_(std::move(other.where_)),
+          file_(std::exchange(other.file_, -1)),
+          size_(other.size_) {}
+    DataFile& operator=(DataFile&&) = delete;
+    ~DataFile() {
+        if (file_ >= 0) close(file_);
     }
 
     const std::string& where() const { return where_; }  // what a message about it begins with
+    int64_t size() const { return size_; }               // when it was opened
+
+    void read(int64_t offset, void* to, size_t bytes) const {
+        char* next = static_cast<char*>(to);
+        while (bytes > 0) {
+            const ssize_t n = pread(file_, next, bytes, offset);
+            if (n < 0 && errno == EINTR) continue;
+            if (n < 0) {
+                throw UserError(where_ + " cannot be read: " + std::strerror(errno) +
+                                "; copy it to a local disk");
+            }
+            if (n == 0) changed("it is shorter");
+            next += n;
+            offset += n;
+            bytes -= static_cast<size_t>(n);
+        }
+    }
+
+    [[noreturn]] void changed(const std::string& how) const {
+        throw UserError(where_ + " was changed while it was in use (" + how +
+                        "); put back what it was: a training goes on by --resume auto");
+    }
+
+  private:
+    std::string where_;
+    int file_;
+    int64_t size_ = 0;
+};
+
+// Calls `use` with a token of `width` bytes, for its type.
+template <class Use>
+auto with_type(int width, Use&& use) {
+    if (width == 1) return use(uint8_t());
+    if (width == 2) return use(uint16_t());
+    return use(uint32_t());
+}
+
+// A file as tokens of 1, 2 or 4 bytes.
+class TokenFile {
+  public:
+    TokenFile(const std::string& flag, const std::string& path)
+        : file_(flag, path), count_(file_.size()) {
+        if (!has_shard_name(path)) return;
+        read_header();
+        largest_ = find_largest();
+    }
+
+    const std::string& where() const { return file_.where(); }
     bool is_shard() const { return width_ > 1; }
     int64_t count() const { return count_; }
+    int64_t largest() const { return largest_; }  // no token is above it
 
     // Tokens first .. first + out.size() - 1.
     void read(int64_t first, std::span<int> out) const {
         CHECK(first >= 0 && first + static_cast<int64_t>(out.size()) <= count_);
-        with_type(tokens_, width_, [&](const auto* tokens) {
-            std::copy_n(tokens + first, out.size(), out.begin());
-        });
-    }
-
-    int64_t largest() const {
-        return with_type(tokens_, width_, [&](const auto* tokens) {
-            return static_cast<int64_t>(*std::max_element(tokens, tokens + count_));
+        with_type(width_, [&]<class Token>(Token) {
+            const std::vector<Token> tokens = read_tokens<Token>(first, out.size());
+            const int64_t most = *std::ranges::max_element(tokens);
+            if (most > largest_) file_.changed("it holds token " + std::to_string(most));
+            std::ranges::copy(tokens, out.begin());
         });
     }
 
   private:
+    template <class Token>
+    std::vector<Token> read_tokens(int64_t first, size_t n) const {
+        std::vector<Token> tokens(n);
+        file_.read(begin_ + first * width_, tokens.data(), n * sizeof(Token));
+        return tokens;
+    }
+
+    int64_t find_largest() const {
+        constexpr int64_t piece = 1 << 20;
+        int64_t largest = 0;
+        for (int64_t first = 0; first < count_; first += piece) {
+            with_type(width_, [&]<class Token>(Token) {
+                const auto tokens = read_tokens<Token>(first, std::min(piece, count_ - first));
+                largest = std::max<int64_t>(largest, *std::ranges::max_element(tokens));
+            });
+        }
+        return largest;
+    }
+
     // llm.c's shard: 256 int32 of header (magic, version, number of tokens), then the tokens.
     void read_header() {
         constexpr int64_t header_bytes = 256 * sizeof(int32_t);
         const int64_t size = count_;
         if (size < header_bytes) {
-            throw UserError(where_ + " has " + std::to_string(size) +
+            throw UserError(where() + " has " + std::to_string(size) +
                             " bytes, fewer than a shard's header of 1024; write the shard again");
         }
         int32_t header[3];
-        std::memcpy(header, file_.data(), sizeof header);
+        file_.read(0, header, sizeof header);
         const auto [magic, version, n] = header;
         if (magic != 20240520 && magic != 20240801) {
-            throw UserError(where_ + " begins with " + std::to_string(magic) +
+            throw UserError(where() + " begins with " + std::to_string(magic) +
                             ", not with an llm.c shard's 20240520 (uint16) or 20240801 (uint32); "
                             "make it with llm.c's data scripts, or rename a text file to .txt");
         }
         width_ = magic == 20240520 ? 2 : 4;
         const int known_version = width_ == 2 ? 1 : 7;
         if (version != known_version) {
-            throw UserError(where_ + " is a shard of version " + std::to_string(version) +
+            throw UserError(where() + " is a shard of version " + std::to_string(version) +
                             ", and version " + std::to_string(known_version) +
                             " goes with its magic number; make it with llm.c's data scripts");
         }
         if (n <= 0) {
-            throw UserError(where_ + " says that it holds " + std::to_string(n) +
+            throw UserError(where() + " says that it holds " + std::to_string(n) +
                             " tokens; a shard holds 1 to 2147483647: write it again");
         }
         if (size != header_bytes + int64_t(n) * width_) {
-            throw UserError(where_ + " has " + std::to_string(size) + " bytes where its " +
+            throw UserError(where() + " has " + std::to_string(size) + " bytes where its " +
                             std::to_string(n) + " tokens need " +
                             std::to_string(header_bytes + int64_t(n) * width_) +
                             "; it was cut short or damaged: copy or write it again");
         }
-        tokens_ = file_.data() + header_bytes;
+        begin_ = header_bytes;
         count_ = n;
     }
 
-    MappedFile file_;
-    std::string where_;
-    const std::byte* tokens_;
-    int64_t count_ = 0;  // of tokens
+    DataFile file_;
+    int64_t begin_ = 0;  // of the tokens, in bytes
+    int64_t count_;      // of tokens
     int width_ = 1;      // bytes a token
+    int64_t largest_ = 255;
 };
 
 // The files that `path` names: itself if it exists, else what it matches as a glob.
@@ -261,7 +297,16 @@ std::vector<std::string> find_files(const std::string& flag, const std::string& 
     return files;
 }
 
+// All files stay open, and there may be more than the 1,024 that a shell allows at first.
+void allow_many_files() {
+    rlimit limit{};
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 std::vector<TokenFile> open_files(const std::string& flag, const std::string& path) {
+    allow_many_files();
     std::vector<TokenFile> files;
     for (const std::string& file : find_files(flag, path)) files.emplace_back(flag, file);
     return files;

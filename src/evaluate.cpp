@@ -7,6 +7,7 @@
 #include "accumulate.h"
 #include "check.h"
 #include "checkpoint.h"
+#include "fit.h"
 
 namespace peri {
 
@@ -65,7 +66,8 @@ void print(const Evaluation& e, bool bytes) {
 template <class T>
 void print_evaluation(RunConfig run) {
     const std::unique_ptr<Data> data = open_whole(run);
-    Model<T> model(run.model, run.batch, run.seq);
+    check_memory<T>(run);
+    Model<T> model(run.model, run.batch, run.seq, Purpose::inference);
     load_weights(run.init_from, model);
     std::printf("weights     %s\n", run.init_from.c_str());
     if (run.data.empty())

@@ -9,7 +9,7 @@ namespace peri {
 
 template <class T>
 MemoryPlan plan(const RunConfig& run) {
-    return plan_memory<T>(run.model, run.batch, run.seq, run.optimizer.moments());
+    return plan_memory<T>(run.model, run.batch, run.seq, run.optimizer.moments(), run.purpose());
 }
 
 template <class T>
@@ -74,9 +74,10 @@ int largest_batch(const RunConfig& run, size_t memory) {
 
 template <class T>
 std::string what_fits(const RunConfig& run, size_t memory) {
+    const bool training = run.purpose() == Purpose::training;
     RunConfig other = run;
     for (const Recompute r : {Recompute::none, Recompute::norms, Recompute::sublayers}) {
-        if (r < run.model.recompute) continue;
+        if (r < run.model.recompute || (!training && r != run.model.recompute)) continue;
         other.model.recompute = r;
         const std::string more =
             r == run.model.recompute ? "" : std::string("--recompute ") + to_string(r) + " ";
@@ -89,6 +90,7 @@ std::string what_fits(const RunConfig& run, size_t memory) {
         if (const std::string flags = fitting_flags<T>(other, memory, seq); !flags.empty())
             return flags;
     }
+    if (!training) return "these weights need a machine with more memory";
     const Size* const size = size_of(run.model);
     if (!size) return "choose a smaller --layers, --width or --ffn";
     for (size_t i = size - sizes().data(); i-- > 0;) {

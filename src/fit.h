@@ -21,7 +21,7 @@ int largest_batch(const RunConfig& run, size_t memory);
 
 // The flags with which the same step fits, in the largest pieces that do: "--batch 4 --accumulate 4
 // fits (3100 MiB)". Where none do, with more --recompute, then a shorter sequence, last a smaller
-// size.
+// size (inference: batch and sequence alone).
 template <class T>
 std::string what_fits(const RunConfig& run, size_t memory);
 

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "check.h"
+#include "saved.h"
 #include "settings.h"
 
 namespace peri {
@@ -60,9 +61,10 @@ const Flag table[] = {
     {"run", "val-batches", number, "8", "held-out batches of a validation"},
     {"run", "save-every", number, "1000", "steps between checkpoints, OUT/step-...; one more is made at the end; 0: none at all"},
     {"run", "keep", number, "2", "checkpoints that are kept, the newest; 0: all"},
+    {"run", "keep-best", toggle, "", "also keep the weights of the lowest validation loss so far: OUT/best-..."},
     {"run", "resume", text, "", "go on from a checkpoint's directory, or from the newest good one in --out: auto"},
     {"run", "on-divergence", text, "stop", "stop (exit code 3), continue"},
-    {"run", "init-from", text, "", "start from these weights: a checkpoint's directory or a safetensors file"},
+    {"run", "init-from", text, "", "start from these weights: a run's directory (its newest checkpoint), a checkpoint's, or a safetensors file"},
     {"run", "evaluate", toggle, "", "print loss, perplexity and bits per byte of --init-from over all of --data, in place of training"},
     {"run", "generate", number, "0", "write so many tokens with the weights of --init-from, in place of training; 0: train"},
     {"run", "prompt", text, "", "what --generate continues: text, or token numbers where tokens are not bytes (default: a new text)"},
@@ -121,6 +123,8 @@ Settings merge(const cxxopts::ParseResult& given) {
             settings.set(flag.name, given[flag.name].as<std::string>());
     }
     if (settings.given("config")) settings.read_file(settings.text("config"));
+    if (settings.given("init-from"))
+        settings.set("init-from", weights_of(settings.text("init-from")));
     for (const std::string& path : {saved_settings(settings), settings_of_weights(settings)})
         if (!path.empty()) settings.read_file(path);
     return settings;
@@ -226,6 +230,7 @@ void read_data_and_run(RunConfig& run, const Settings& flags) {
     run.val_batches = static_cast<int>(flags.integer("val-batches", 1, 1 << 20));
     run.save_every = static_cast<int>(flags.integer("save-every", 0, 1e9));
     run.keep = static_cast<int>(flags.integer("keep", 0, 1e6));
+    run.keep_best = flags.on("keep-best");
     run.resume = text_or_nothing(flags, "resume");
     if (run.resume == "auto" && run.out.empty())
         throw UserError("--resume auto needs --out, the directory of the run");
@@ -249,13 +254,20 @@ void read_jobs(RunConfig& run, const Settings& flags) {
     run.sampling.temperature = flags.number("temperature", 0, 1000);
     run.sampling.top_k = static_cast<int>(flags.integer("top-k", 0, 1 << 24));
     run.sampling.top_p = flags.number("top-p", 0, 1);
+    // Nothing of the sub-layers before is read again, but for their keys and values in generation.
+    if (run.evaluate) run.model.recompute = Recompute::sublayers;
+    if (run.generate) {
+        run.model.recompute = Recompute::norms;
+        run.batch = run.accumulate = 1;
+    }
 
     if (run.evaluate + (run.generate > 0) + (run.check > 0) > 1)
         throw UserError("--evaluate, --generate and --check are one job each: choose one of them");
     if (run.init_from.empty() && (run.evaluate || run.generate))
-        throw UserError(std::string(run.evaluate ? "--evaluate" : "--generate") +
-                        " needs weights: give --init-from the directory of a checkpoint, such as "
-                        "runs/a/step-00001000");
+        throw UserError(
+            std::string(run.evaluate ? "--evaluate" : "--generate") +
+            " needs weights: give --init-from the directory of a run or checkpoint, such "
+            "as runs/a or runs/a/step-00001000");
     for (const char* flag : {"prompt", "temperature", "top-k", "top-p"})
         if (flags.given(flag) && !run.generate)
             throw UserError(std::string("--") + flag +

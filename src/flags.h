@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "activations.h"
 #include "config.h"
 #include "optimizer.h"
 #include "sampling.h"
@@ -38,12 +39,16 @@ struct RunConfig {
     std::string out;  // "": runs/<date>-<norm>
     int val_every = 100, val_batches = 8;
     int save_every = 1000, keep = 2;  // checkpoints; 0: none; all
+    bool keep_best = false;           // the weights of the lowest validation loss
     std::string resume;               // "", "auto" or a checkpoint's directory
     bool stop_on_divergence = true;
     int check = 0;          // steps beside the oracle, in place of training
     std::string init_from;  // weights; "": new ones
     bool evaluate = false;  // in place of training
     int generate = 0;       // tokens to write, in place of training
+    Purpose purpose() const {
+        return evaluate || generate ? Purpose::inference : Purpose::training;
+    }
     std::string prompt;
     Sampling sampling;
     bool quiet = false, verbose = false, dry_run = false;

@@ -6,6 +6,7 @@
 
 #include "check.h"
 #include "checkpoint.h"
+#include "fit.h"
 
 namespace peri {
 
@@ -84,10 +85,10 @@ std::vector<int> prompt_tokens(const std::string& prompt, int vocab) {
 template <class T>
 void print_generated(RunConfig run) {
     run.model.vocab = run.vocab ? run.vocab : saved_vocab(run.init_from);
-    run.model.recompute = Recompute::none;  // keys and values are to be kept
+    check_memory<T>(run);
     const int vocab = run.model.vocab;
     std::vector<int> prompt = prompt_tokens(run.prompt, vocab);
-    Model<T> model(run.model, 1, run.seq);
+    Model<T> model(run.model, 1, run.seq, Purpose::inference);
     load_weights(run.init_from, model);
     std::printf("%s", readable(prompt, vocab).c_str());
     // The end of the text before. A model of the stories has seen no row that begins otherwise.

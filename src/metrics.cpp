@@ -64,13 +64,24 @@ void MetricsFiles::add(const StepMetrics& m) {
     metrics_.add(row);
 }
 
-void MetricsFiles::add_validation(int64_t step, double loss) {
-    // a run that had only its summary left writes its last row once
-    if (!validation_.kept().empty() && std::atoll(validation_.kept().back().c_str()) >= step)
-        return;
+namespace {
+
+Validation parse_validation(const std::string& row) {
+    long long step = 0;
+    double loss = 0;
+    if (std::sscanf(row.c_str(), "%lld,%lf", &step, &loss) < 2) return {0, NAN};
+    return {step, loss};
+}
+
+}  // namespace
+
+Validation MetricsFiles::add_validation(int64_t step, double loss) {
     char row[80];
     std::snprintf(row, sizeof row, "%lld,%.9g", static_cast<long long>(step), loss);
-    validation_.add(row);
+    // a run that had only its summary left writes its last row once
+    const std::vector<std::string>& kept = validation_.kept();
+    if (kept.empty() || std::atoll(kept.back().c_str()) < step) validation_.add(row);
+    return parse_validation(row);
 }
 
 std::vector<StepMetrics> MetricsFiles::earlier() const {
@@ -85,6 +96,12 @@ std::vector<StepMetrics> MetricsFiles::earlier() const {
         m.tokens = tokens;
         list.push_back(m);
     }
+    return list;
+}
+
+std::vector<Validation> MetricsFiles::earlier_validations() const {
+    std::vector<Validation> list;
+    for (const std::string& row : validation_.kept()) list.push_back(parse_validation(row));
     return list;
 }
 

@@ -15,6 +15,11 @@ struct StepMetrics {
     size_t memory = 0;  // bytes, device_memory_used
 };
 
+struct Validation {
+    int64_t step;
+    double loss;
+};
+
 // Opens DIR/NAME for writing. Throws UserError if DIR cannot be made or written, or already holds
 // such a file: no run is ever overwritten.
 std::ofstream open_new_file(const std::string& directory, const std::string& name);
@@ -40,10 +45,12 @@ class MetricsFiles {
     MetricsFiles(const std::string& directory, int64_t done);
 
     void add(const StepMetrics& m);
-    void add_validation(int64_t step, double loss);
+    // Returns it as the file holds it, to so many digits: what a run that goes on will know.
+    Validation add_validation(int64_t step, double loss);
 
     // Steps done before: step, loss and gradient norm alone.
     std::vector<StepMetrics> earlier() const;
+    std::vector<Validation> earlier_validations() const;
 
   private:
     StepFile metrics_, validation_;

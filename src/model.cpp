@@ -188,7 +188,7 @@ void Model<T>::evaluate(double divisor) {
 
 template <class T>
 void Model<T>::backward(double divisor) {
-    CHECK(first_ == 0);
+    CHECK(first_ == 0 && all_gradients());
     const int R = rows(), C = config_.width;
     head_loss<T>(scalars_.template at<double>(), act_.d_stream, gradient(table_.head), act_.last,
                  matrix(table_.head), act_.labels, R, C, config_.vocab, divisor, config_.z_loss);
@@ -288,6 +288,11 @@ std::vector<size_t> lay_out_weights(const TensorTable& table) {
 }
 
 template <class T>
+size_t gradient_bytes(const TensorTable& table, Purpose purpose) {
+    return purpose == Purpose::training ? table.gradient_numbers() * sizeof(Accum<T>) : 0;
+}
+
+template <class T>
 size_t workspace_bytes(const ModelConfig& c, const TensorTable& table, int B, int T_) {
     const AttentionShape attention = {B, T_, T_, 0, c.heads, c.kv_heads, c.head_size()};
     return std::max({norm_workspace<T>(std::max(c.width, c.ffn)), attention_workspace<T>(attention),
@@ -298,34 +303,34 @@ size_t workspace_bytes(const ModelConfig& c, const TensorTable& table, int B, in
 }  // namespace
 
 template <class T>
-MemoryPlan plan_memory(const ModelConfig& config, int B, int T_, int moments) {
+MemoryPlan plan_memory(const ModelConfig& config, int B, int T_, int moments, Purpose purpose) {
     const TensorTable table = tensor_table(config);
     Activations<T> unused;
     MemoryPlan plan;
     plan.weights = lay_out_weights<T>(table).back();
-    plan.gradients = table.gradient_numbers() * sizeof(Accum<T>);
+    plan.gradients = gradient_bytes<T>(table, purpose);
     plan.optimizer = (moments + has_masters<T>)*plan.gradients;
-    plan.activations = lay_out(unused, config, B, T_, nullptr);
+    plan.activations = lay_out(unused, config, B, T_, purpose, nullptr);
     plan.workspace = workspace_bytes<T>(config, table, B, T_);
     return plan;
 }
 
 template <class T>
-Model<T>::Model(const ModelConfig& config, int B, int T_)
+Model<T>::Model(const ModelConfig& config, int B, int T_, Purpose purpose)
     : config_(config),
       table_(tensor_table(config)),
       sublayers_(sublayers(config.placement)),
       weight_offsets_(lay_out_weights<T>(table_)),
       weights_(weight_offsets_.back()),
-      gradients_(table_.gradient_numbers() * sizeof(Accum<T>)),
-      activations_(lay_out(act_, config, B, T_, nullptr)),
+      gradients_(gradient_bytes<T>(table_, purpose)),
+      activations_(lay_out(act_, config, B, T_, purpose, nullptr)),
       scalars_(sizeof(double)),
       logits_(config.vocab * sizeof(T)),
       B_max_(B),
       T_max_(T_),
       B_(B),
       T_(T_) {
-    lay_out(act_, config_, B, T_, activations_.at());
+    lay_out(act_, config_, B, T_, purpose, activations_.at());
     reserve_workspace<T>(workspace_bytes<T>(config_, table_, B, T_));
     rope_table<T>(act_.rope, T_, config_.head_size(), config_.rope_base);
 }
@@ -411,7 +416,7 @@ void upload_from_double(Number* device, const std::vector<double>& values) {
 
 template <class T>
 Accum<T>* Model<T>::gradient(int id) const {
-    if (id < 0 || !table_.rows[id].trained) return nullptr;
+    if (id < 0 || !table_.rows[id].trained || !all_gradients()) return nullptr;
     return all_gradients() + table_.rows[id].offset;
 }
 
@@ -470,8 +475,8 @@ std::vector<double> Model<T>::next_token_logits() {
 template class Model<double>;
 template class Model<float>;
 template class Model<bf16>;
-template MemoryPlan plan_memory<double>(const ModelConfig&, int, int, int);
-template MemoryPlan plan_memory<float>(const ModelConfig&, int, int, int);
-template MemoryPlan plan_memory<bf16>(const ModelConfig&, int, int, int);
+template MemoryPlan plan_memory<double>(const ModelConfig&, int, int, int, Purpose);
+template MemoryPlan plan_memory<float>(const ModelConfig&, int, int, int, Purpose);
+template MemoryPlan plan_memory<bf16>(const ModelConfig&, int, int, int, Purpose);
 
 }  // namespace peri

@@ -23,14 +23,15 @@ struct MemoryPlan {
 
 // For batches of B sequences of T tokens; moments: the optimizer's numbers per weight.
 template <class T>
-MemoryPlan plan_memory(const ModelConfig& config, int B, int T_, int moments);
+MemoryPlan plan_memory(const ModelConfig& config, int B, int T_, int moments,
+                       Purpose purpose = Purpose::training);
 
 template <class T>
 class Model {
   public:
     // Memory for batches of up to B sequences of up to T tokens; all weights 0.
     // Throws UserError when there is not enough.
-    Model(const ModelConfig& config, int B, int T_);
+    Model(const ModelConfig& config, int B, int T_, Purpose purpose = Purpose::training);
 
     void initialise(uint64_t seed);
 
@@ -50,7 +51,7 @@ class Model {
 
     // Add the mean loss over the labels, sum / divisor, to the loss on the device. backward also
     // adds the gradient of every trained tensor, z-loss included, to the gradient arena. Both come
-    // after load and forward.
+    // after load and forward. Only a model for training has gradients.
     void evaluate(double divisor);
     void backward(double divisor);
 

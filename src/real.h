@@ -28,6 +28,22 @@ struct bf16 {
     }
 };
 
+// IEEE's half: a sign, 5 bits of exponent, 10 of fraction. Only weights in files are stored so; it
+// turns into the float of the same value.
+struct fp16 {
+    uint16_t bits;
+
+    constexpr operator float() const {
+        const uint32_t sign = uint32_t(bits & 0x8000) << 16, rest = bits & 0x7fff;
+        constexpr uint32_t further_exponent = 127 - 15;  // float's bias less this one's
+        const float size =
+            rest < 0x0400   ? static_cast<float>(rest) * 0x1p-24f  // no exponent: subnormal
+            : rest < 0x7c00 ? std::bit_cast<float>((rest << 13) + (further_exponent << 23))
+                            : std::bit_cast<float>(0x7f800000 | rest << 13);  // infinity, NaN
+        return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(size));
+    }
+};
+
 // T is how matrices and activations are stored; Accum<T> is how gradients, vectors (gammas,
 // biases), statistics and moments are: double for double (the oracle), float for everything else.
 template <class T>

@@ -62,7 +62,7 @@ void print_memory(const RunConfig& run) {
         "workspace %.1f\n",
         mib(p.total()), mib(p.weights), mib(p.gradients), mib(p.optimizer), mib(p.activations),
         mib(p.workspace));
-    if (!run.dry_run) return;
+    if (!run.dry_run || run.purpose() == Purpose::inference) return;
     const size_t memory = memory_for<T>(run);
     if (!memory) return;
     std::printf("of %.1f GB\n", 1e-9 * static_cast<double>(memory));

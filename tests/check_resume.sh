@@ -13,7 +13,7 @@ mkdir -p "$out"
 
 # a run too small to take time
 small="./train --size tiny --layers 1 --width 8 --heads 2 --ffn 12 --batch 2 --seq 17 --tune off
-    --threads 1 --val-batches 1 --quiet"
+    --threads 1 --val-batches 1 --keep-best --quiet"
 
 # train NAME FLAGS...: such a run in $out/NAME
 train() {
@@ -22,11 +22,13 @@ train() {
     $small --out "$out/$name" "$@" > "$out/$name.log" 2>&1
 }
 
-# same NAME WHOLE: both have the same weights, moments and, but for the times, metrics
+# same NAME WHOLE: both have the same weights, last and best, moments and, but for the times, metrics
 same() {
-    local last
+    local last best
     last=$(basename "$(ls -d "$out/$2"/step-* | tail -1)")
-    for file in "$last/model.safetensors" "$last/optimizer.safetensors" validation.csv; do
+    best=$(basename "$(ls -d "$out/$2"/best-* | tail -1)")
+    for file in "$last/model.safetensors" "$last/optimizer.safetensors" validation.csv \
+        "$best/model.safetensors" "$best/config.json"; do
         cmp "$out/$2/$file" "$out/$1/$file"
     done
     cmp <(cut -d, -f1-5 "$out/$2/metrics.csv") <(cut -d, -f1-5 "$out/$1/metrics.csv")
@@ -50,12 +52,18 @@ echo "killed $killed times at random and resumed ($finished had ended before): t
 
 # ---- cut off before each write, fsync and rename in turn ----------------------------------------
 
-short="--steps 5 --save-every 2 --val-every 2 --keep 2"
+short="--steps 7 --save-every 3 --val-every 1 --keep 2"
 train short $short
 for ((n = 1;; n++)); do
     rm -rf "$out/cut"
     if LD_PRELOAD=$shim EXIT_BEFORE=$n train cut $short; then break; fi
     complete=$(ls -d "$out"/cut/step-* 2> /dev/null || true)
+    # the best weights are written after their row of validation.csv: one validation may be without
+    if [ "$(cat "$out/cut/validation.csv" 2> /dev/null | wc -l)" -gt 2 ] &&
+        ! ls "$out"/cut/best-*/config.json > /dev/null; then
+        echo "cut off before call $n: no best weights are there"
+        exit 1
+    fi
     train cut $short --resume auto
     if grep "passed over" "$out/cut.log"; then
         echo "cut off before call $n: a checkpoint is damaged"

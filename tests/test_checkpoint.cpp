@@ -8,6 +8,7 @@
 #include "check.h"
 #include "files.h"
 #include "helpers.h"
+#include "safetensors.h"
 
 using namespace peri;
 namespace fs = std::filesystem;
@@ -178,6 +179,8 @@ TEST_CASE("checkpoints that cannot be used are named", "[checkpoint]") {
     directory.write("step-00000001" + state, flipped);
     says(other, "is damaged");
     fs::remove(path + state);
+    says(other, "holds weights alone");
+    fs::remove(path + "/model.safetensors");
     says(other, "cannot be read");
     CHECK(load_complaint(directory / "nowhere", other).find("nowhere/model.safetensors") !=
           std::string::npos);
@@ -196,6 +199,72 @@ TEST_CASE("weights alone, into another precision", "[checkpoint]") {
         CHECK(narrow_q[i] == bf16(static_cast<float>(wide_q[i])));
     Run<float> wider(false, 16);
     CHECK_THROWS_AS(load_weights(directory / "step-00000002", wider.model), UserError);
+}
+
+// All weights again as another type, each tensor full of one value that the type can hold.
+TEST_CASE("weights of every floating-point type", "[checkpoint]") {
+    const TemporaryDirectory directory;
+    const std::string path = directory / "model.safetensors";
+    const auto write = [&](const std::string& dtype, const auto& number) {
+        const Run<float> run;
+        std::vector<TensorInfo> tensors;
+        for (const Tensor& t : run.model.table().rows)
+            tensors.push_back({t.name, dtype,
+                               t.is_matrix() ? std::vector<size_t>{size_t(t.rows), size_t(t.cols)}
+                                             : std::vector<size_t>{size_t(t.cols)}});
+        SafetensorsWriter file(path, tensors, {});
+        for (const Tensor& t : run.model.table().rows)
+            file.write(std::vector(t.size(), number).data());
+        file.close();
+    };
+    const auto reads = [&](const auto& number, double value) {
+        Run<float> run;
+        load_weights(path, run.model);
+        for (int id = 0; id < static_cast<int>(run.model.table().rows.size()); id++)
+            CHECK(run.model.values(id) == std::vector(run.model.values(id).size(), value));
+        CHECK(static_cast<double>(number) == value);
+    };
+    write("F16", fp16{0x8003});
+    reads(fp16{0x8003}, -0x3p-24);
+    write("F16", fp16{0x3555});
+    reads(fp16{0x3555}, 0x1.554p-2);
+    write("BF16", bf16(0x1.56p-2f));
+    reads(bf16(0x1.56p-2f), 0x1.56p-2);
+    write("F64", 0.375);
+    reads(0.375, 0.375);
+    write("I32", 3);
+    Run<float> run;
+    CHECK_THROWS_WITH(load_weights(path, run.model),
+                      contains("is I32: F64, F32, F16 and BF16 can be read"));
+}
+
+TEST_CASE("weights of a run are those of its newest checkpoint that is whole", "[checkpoint]") {
+    const TemporaryDirectory directory;
+    Run<float> run;
+    const std::string out = directory / "run";
+    fs::create_directory(out);
+    directory.write("run/config.json", "{}");
+    CHECK_THROWS_WITH(weights_of(out), contains("--init-from " + out + ": there is no whole"));
+    run.train(2);
+    save_best(out, run.model, 2, {});
+    CHECK_THROWS_WITH(weights_of(out),
+                      contains("name its best weights, " + out + "/best-00000002"));
+    for (int i = 0; i < 3; i++) {
+        run.train(1);
+        save_checkpoint(out, run.model, run.optimizer, {}, 0);
+    }
+    const std::string newest = out + "/step-00000005";
+    CHECK(weights_of(out) == newest);
+    std::string bytes = read_text(newest + "/model.safetensors");
+    bytes[bytes.size() - 3] ^= 4;
+    directory.write("run/step-00000005/model.safetensors", bytes);
+    CHECK(weights_of(out) == out + "/step-00000004");
+    fs::remove(out + "/step-00000004/optimizer.safetensors");  // not needed
+    CHECK(weights_of(out) == out + "/step-00000004");
+    // what names weights itself is taken as it is, whole or not
+    for (const std::string& path : {newest, newest + "/model.safetensors", out + "/best-00000002",
+                                    directory / "nowhere", std::string()})
+        CHECK(weights_of(path) == path);
 }
 
 TEST_CASE("a directory is no text file", "[checkpoint]") {

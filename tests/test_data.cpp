@@ -351,6 +351,52 @@ TEST_CASE("files that cannot serve are refused with name and remedy", "[data]") 
     CHECK(has(refusal(text, "", 0), "--seq"));
 }
 
+// While a run goes on, another program works on its data.
+TEST_CASE("a file that is cut short or overwritten while in use is named", "[data]") {
+    const TemporaryDirectory directory;
+    const auto complaint = [](const Data& data) -> std::string {
+        try {
+            data.training(1, 1, 64, 9);
+            data.validation(0, 64, 9);
+            data.whole(0, 64, 9);
+        } catch (const UserError& error) {
+            return error.what();
+        }
+        return "";
+    };
+    const std::string text = directory.write("t.txt", counting_text(4000));
+    const std::string bin = directory.write("t.bin", shard(counting<uint32_t>(4000, 0)));
+    for (const std::string& path : {text, bin}) {
+        CAPTURE(path);
+        const std::string good = [&] {
+            std::ifstream file(path, std::ios::binary);
+            return std::string(std::istreambuf_iterator<char>(file), {});
+        }();
+        const auto data = open_data(path, "", 9);
+        const Batch before = data->training(1, 1, 64, 9);
+        CHECK(complaint(*data) == "");
+        std::filesystem::resize_file(path, 1500);
+        CHECK(has(complaint(*data), "--data '" + path + "' was changed while it was in use"));
+        CHECK(has(complaint(*data), "it is shorter"));
+        CHECK(has(complaint(*data), "--resume auto"));
+        directory.write(std::filesystem::path(path).filename(), good);
+        CHECK(same(data->training(1, 1, 64, 9), before));
+        // deleted, or replaced by another: this run still reads what it has opened
+        std::filesystem::remove(path);
+        directory.write(std::filesystem::path(path).filename(), "something else");
+        CHECK(same(data->training(1, 1, 64, 9), before));
+    }
+    // tokens beyond the vocabulary of the model that was made for them
+    const std::string other = directory.write("u.bin", shard(counting<uint32_t>(4000, 0)));
+    const auto data = open_data(other, "", 9);
+    directory.write("u.bin", shard(std::vector<uint32_t>(4000, 4000)));
+    CHECK(has(complaint(*data), "it holds token 4000"));
+    directory.write("u.bin", shard(std::vector<uint32_t>(4000, 0xffffffff)));
+    CHECK(has(complaint(*data), "it holds token 4294967295"));
+    directory.write("u.bin", shard(std::vector<uint32_t>(4000, 3999)));
+    CHECK(complaint(*data) == "");
+}
+
 TEST_CASE("parts too short for a sequence are refused, and by one byte only", "[data]") {
     const TemporaryDirectory directory;
     const std::string text = directory.write("t.txt", std::string(400, 't'));  // 380 + 20

@@ -125,6 +125,21 @@ TEST_CASE("too little memory: needed, left, and what fits", "[fit]") {
     CHECK(memory_for<float>(run) > 0);
 }
 
+TEST_CASE("evaluation and generation need less, and fit by batch and sequence alone", "[fit]") {
+    const std::string step = "--batch 16 --init-from none";
+    const size_t evaluation = bytes(step + " --evaluate"),
+                 generation = bytes(step + " --generate 9");
+    const size_t gradients = plan<float>(parse(step)).gradients;  // as many as either moment
+    CHECK(evaluation + 3 * gradients < bytes("--batch 16 --recompute sublayers"));
+    CHECK(generation < evaluation);
+    CHECK(plan<float>(parse(step + " --evaluate")).gradients == 0);
+    CHECK_THAT(fits(step + " --evaluate", evaluation - 1), contains("--batch 8 --accumulate 2 "));
+    const size_t smaller = bytes("--batch 1 --seq 64 --init-from none --evaluate");
+    CHECK_THAT(fits(step + " --evaluate", smaller), contains("--seq 64 --batch 1 "));
+    CHECK_THAT(fits(step + " --generate 9", generation - 1), contains("--seq 64 --batch 1 fits"));
+    CHECK(fits(step + " --generate 9", 1000) == "these weights need a machine with more memory");
+}
+
 TEST_CASE("an allocation that fails says how much was asked for and is left", "[fit]") {
     try {
         device_allocate<float>(size_t(1) << 60);

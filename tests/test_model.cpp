@@ -581,6 +581,29 @@ TEST_CASE("a smaller batch than the model was made for", "[model]") {
     CHECK(model.next_token_logits() == exact.next_token_logits());
 }
 
+// Forward is the same; all that backward alone needs is not there.
+TEST_CASE("a model for inference has no gradients", "[model]") {
+    for (const char* const norm : {"peri", "post"}) {
+        const ModelConfig config = sized("tiny", norm, 256);
+        const MemoryPlan full = plan_memory<float>(config, 4, 33, 2);
+        const MemoryPlan less = plan_memory<float>(config, 4, 33, 2, Purpose::inference);
+        const size_t C = config.width, F = config.ffn, C_norm = config.placement[0].C ? C : 0;
+        CHECK((less.gradients == 0 && less.optimizer == 0 && less.weights == full.weights));
+        // of the stream, a, x~, q, k, v and the context, where there is C of o, of gate and up
+        CHECK(full.activations - less.activations == 4 * 33 * (7 * C + C_norm + 2 * F) * 4);
+        Model<float> training(config, 4, 33), inference(config, 4, 33, Purpose::inference);
+        for (Model<float>* m : {&training, &inference}) {
+            m->initialise(2);
+            m->load(batch_of(4, 33, 256, 1));
+            m->forward();
+            m->evaluate(4 * 33);
+        }
+        CHECK(inference.loss() == training.loss());
+        CHECK(inference.gradient(0) == nullptr);
+        CHECK(inference.next_token_logits() == training.next_token_logits());
+    }
+}
+
 TEST_CASE("the paper's sizes", "[model]") {
     const auto millions = [](const char* size) {
         const TensorTable t = tensor_table(sized(size, "pre", 100277));

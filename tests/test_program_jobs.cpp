@@ -128,10 +128,31 @@ TEST_CASE("--evaluate on the stories is the validation of training", "[program]"
     CHECK(std::abs(final_loss(trained) - number_after(r.out, "\nloss ")) < 1e-4);
 }
 
+TEST_CASE("--init-from a run's directory reads its newest checkpoint", "[program]") {
+    const TemporaryDirectory folder;
+    const std::string checkpoint = save_tiny(folder, 256, tiny_settings);
+    // the settings are the checkpoint's, not those that the run was last started with
+    folder.write("config.json", R"({"size": "tiny", "norm": "pre", "threads": 1, "seed": 9})");
+    const std::string flags = " --generate 40 --init-from ";
+    const Result r = train(folder, flags + folder / "");
+    CAPTURE(r.out, r.err);
+    CHECK(r.code == 0);
+    CHECK(r.out == train(folder, flags + checkpoint).out);
+    const std::string run = folder / "run";
+    REQUIRE(
+        train(folder, quick + "--norm olmo2 --init-from " + folder / "" + " --out " + run).code ==
+        0);
+    CHECK_THAT(read(run + "/config.json"), contains("step-00000000\""));  // which one it was
+}
+
 TEST_CASE("mistakes with --evaluate and --generate", "[program]") {
     const TemporaryDirectory folder;
     const std::string weights = " --init-from " + save_tiny(folder, 256, tiny_settings);
-    const std::string no_json = folder.write("config.json", "no JSON");
+    fs::create_directory(folder / "damaged");
+    folder.write("damaged/model.safetensors", "");
+    folder.write("damaged/config.json", "no JSON");
+    fs::create_directory(folder / "started");
+    folder.write("started/config.json", "{}");
     struct Mistake {
         std::string flags, cause, remedy;
     };
@@ -148,7 +169,10 @@ TEST_CASE("mistakes with --evaluate and --generate", "[program]") {
              {"--top-k 4" + weights, "--top-k", "give --generate N"},
              {"--generate 3 --norm pre" + weights, "input_norm", "the flags"},
              {"--generate 3 --init-from " + folder / "none", "none", "cannot be"},
-             {"--generate 3 --init-from " + folder / "", "config.json", "JSON"},
+             {"--generate 3 --init-from " + folder / "damaged", "config.json", "JSON"},
+             {"--generate 3 --init-from " + folder / "started", "no whole checkpoint", "name "},
+             {"--evaluate --memory 0.001" + weights, "needs", "--batch 2 --accumulate 8 fits"},
+             {"--generate 3 --seq 2048 --memory 0.002" + weights, "needs", "--batch 1 fits"},
              {"--evaluate --data " + folder / "none" + weights, "does not exist", "check the path"},
          }) {
         const Result r = train(folder, m.flags);

@@ -1,16 +1,18 @@
-// ./train interrupted, resumed, out of space, diverged.
+// ./train interrupted, resumed, out of space, without its data, diverged; the best weights.
 #include "program.h"
+#include "random.h"
+#include "saved.h"
 
 using namespace peri;
 
 namespace {
 
-// As train, but a signal is sent once metrics.csv has so many rows.
+// As train, but once metrics.csv has so many rows a shell command is run; $P is the process.
 Result train_until(const TemporaryDirectory& folder, const std::string& flags, int rows,
-                   const std::string& signal) {
+                   const std::string& action) {
     const std::string wait = " & P=$!; until [ $(wc -l < " + folder / "run/metrics.csv" +
                              " 2> /dev/null || echo 0) -gt " + std::to_string(rows) +
-                             " ]; do sleep 0.02; done; kill -" + signal + " $P; wait $P; exit $?";
+                             " ]; do sleep 0.02; done; " + action + "; wait $P; exit $?";
     const char* const program = std::getenv("TRAIN");
     const std::string command = std::string(program ? program : "./train") + " " + flags + " > " +
                                 folder / "out" + " 2> " + folder / "err" + wait;
@@ -27,12 +29,12 @@ TEST_CASE("a run that is interrupted saves, says how to go on, and goes on", "[p
     const TemporaryDirectory folder;
     const std::string run = folder / "run", whole = folder / "whole";
     REQUIRE(train(folder, long_run + "--out " + whole).code == 0);
-    const Result r = train_until(folder, long_run + "--out " + run, 5, "TERM");
+    const Result r = train_until(folder, long_run + "--out " + run, 5, "kill -TERM $P");
     CAPTURE(r.out, r.err);
     CHECK(r.code == 143);
     CHECK_THAT(r.out, contains("interrupted after step ") &&
                           contains("--resume auto --out " + run + " goes on"));
-    const Result again = train_until(folder, "--resume auto --out " + run, 200, "INT");
+    const Result again = train_until(folder, "--resume auto --out " + run, 200, "kill -INT $P");
     CHECK(again.code == 130);
     CHECK_THAT(again.out, contains("resumed     " + run + "/step-"));
     // the settings come from the run itself
@@ -69,6 +71,118 @@ TEST_CASE("a run cannot be resumed from what is not a checkpoint", "[program]") 
     const Result passed = train(folder, "--resume auto --out " + run);
     CHECK(passed.code == 0);
     CHECK_THAT(passed.err, contains("passed over: ") && contains("step-00000006"));
+}
+
+namespace {
+
+struct Row {
+    int64_t step;
+    double loss;
+};
+
+Row lowest_validation(const std::string& run) {
+    std::istringstream rows(read(run + "/validation.csv"));
+    std::string row;
+    std::getline(rows, row);  // the titles
+    Row lowest = {0, INFINITY};
+    while (std::getline(rows, row)) {
+        const Row r = {std::stoll(row), std::stod(row.substr(row.find(',') + 1))};
+        if (r.loss < lowest.loss) lowest = r;
+    }
+    return lowest;
+}
+
+// A text without sense, so that what is learned by heart does not help with other texts.
+std::string noise(int size, uint64_t seed) {
+    Rng rng(seed);
+    std::string text;
+    for (int i = 0; i < size; i++) text += static_cast<char>('a' + rng.below(4));
+    return text;
+}
+
+}  // namespace
+
+// 6 windows of 64 held-out tokens, each of which a validation and --evaluate see once.
+TEST_CASE("--keep-best keeps the weights of the lowest validation loss", "[program]") {
+    const TemporaryDirectory folder;
+    const std::string val = folder.write("val.txt", noise(6 * 64 + 1, 1));
+    const std::string flags = quick + "--data " + folder.write("book.txt", noise(400, 2)) +
+                              " --val-data " + val +
+                              " --tune off --warmup 0 --decay constant --lr 5e-3 --val-every 4"
+                              " --save-every 20 --keep 1 --keep-best ";
+    const std::string whole = folder / "whole";
+    const Result r = train(folder, flags + "--steps 80 --out " + whole);
+    CAPTURE(r.out, r.err);
+    REQUIRE(r.code == 0);
+    const Row lowest = lowest_validation(whole);
+    CHECK((lowest.step > 4 && lowest.step < 60));  // learned by heart in the end
+    char expected[80];
+    std::snprintf(expected, sizeof expected,
+                  "\nbest validation loss %.4f at step %d: ", lowest.loss,
+                  static_cast<int>(lowest.step));
+    const std::string best = whole + "/" + best_name(lowest.step);
+    CHECK_THAT(r.out, contains(expected + best + "\nfinal train loss "));
+    REQUIRE(saved_bests(whole).size() == 1);
+    CHECK(saved_bests(whole)[0].path == best);
+
+    const Result e = train(folder, "--evaluate --init-from " + best + " --data " + val);
+    CAPTURE(e.out, e.err);
+    const std::string title = "\nloss ";
+    REQUIRE(e.out.find(title) != std::string::npos);
+    // printed to 1e-6
+    CHECK(std::abs(std::stod(e.out.substr(e.out.find(title) + title.size())) - lowest.loss) < 2e-6);
+
+    // stopped before and after the best, and gone on with
+    for (const int stop : {4, static_cast<int>(lowest.step), 60}) {
+        const std::string run = folder / ("run" + std::to_string(stop));
+        const std::string steps = " --steps " + std::to_string(stop);
+        CHECK(train(folder, flags + steps + " --out " + run).code == 0);
+        const Result rest = train(folder, "--steps 80 --resume auto --out " + run);
+        CAPTURE(stop, rest.out, rest.err);
+        CHECK(rest.code == 0);
+        CHECK_THAT(rest.out, contains(expected + run));
+        REQUIRE(saved_bests(run).size() == 1);
+        CHECK(read(saved_bests(run)[0].path + "/model.safetensors") ==
+              read(best + "/model.safetensors"));
+    }
+    const Result refused = train(folder, "--resume " + best);
+    CHECK(refused.code == 2);
+    CHECK_THAT(refused.err, contains(best + ": holds weights alone") && contains("--init-from"));
+    CHECK(train(folder, "--init-from " + best + " --steps 1 --val-batches 1 --size tiny --out " +
+                            folder / "tuned")
+              .code == 0);
+}
+
+// The final validation counts, and it alone where there is no other.
+TEST_CASE("--keep-best without validations on the way", "[program]") {
+    const TemporaryDirectory folder;
+    const std::string run = folder / "run";
+    const Result r = train(folder, quick + "--val-every 0 --save-every 0 --keep-best --out " + run);
+    CAPTURE(r.out, r.err);
+    CHECK(r.code == 0);
+    CHECK_THAT(r.out, contains(" at step 4: " + run + "/best-00000004\n"));
+    CHECK(fs::exists(run + "/best-00000004/model.safetensors"));
+}
+
+TEST_CASE("data that is cut short during a run: one sentence, and the checkpoint stays",
+          "[program]") {
+    const TemporaryDirectory folder;
+    const std::string run = folder / "run", whole = folder / "whole", text = noise(20000, 3);
+    const std::string book = folder.write("book.txt", text);
+    const std::string flags = long_run + "--data " + book + " --out ";
+    REQUIRE(train(folder, flags + whole).code == 0);
+    const Result r = train_until(folder, flags + run, 170, "truncate -s 10000 " + book);
+    CAPTURE(r.out, r.err);
+    CHECK(r.code == 2);
+    CHECK_THAT(r.err, contains("--data '" + book + "' was changed while it was in use"));
+    CHECK(std::count(r.err.begin(), r.err.end(), '\n') == 1);
+    CHECK(saved_steps(run).size() == 1);
+    folder.write("book.txt", text);
+    // deleted, it is read to the end by the process that has opened it
+    const Result rest = train_until(folder, "--resume auto --out " + run, 200, "rm " + book);
+    CAPTURE(rest.out, rest.err);
+    CHECK(rest.code == 0);
+    CHECK(timeless_metrics(run) == timeless_metrics(whole));
 }
 
 // A limit on the size of files stands for a disk that is full.

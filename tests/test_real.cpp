@@ -1,4 +1,4 @@
-// bf16: conversions from and to float.
+// bf16: conversions from and to float; fp16: to float.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -111,6 +111,24 @@ TEST_CASE("bf16: NaN stays NaN and keeps its sign, also with low bits alone", "[
             CHECK(std::isnan(float(x)));
             CHECK((x.bits >> 15) == (sign >> 31));
         }
+}
+
+// By arithmetic from its parts: a sign, 5 bits of exponent, 10 of fraction.
+TEST_CASE("fp16: every bit pattern has its value", "[real]") {
+    const auto value = [](uint32_t bits) {
+        const double sign = bits & 0x8000 ? -1 : 1;
+        const int exponent = bits >> 10 & 0x1f, fraction = bits & 0x3ff;
+        if (exponent == 0x1f) return fraction ? NAN : sign * INFINITY;
+        if (exponent == 0) return sign * std::ldexp(fraction, -14 - 10);
+        return sign * std::ldexp(1024 + fraction, exponent - 15 - 10);
+    };
+    int wrong = 0;
+    for (uint32_t bits = 0; bits < patterns; bits++)
+        if (!same(fp16{static_cast<uint16_t>(bits)}, value(bits))) wrong++;
+    CHECK(wrong == 0);
+    CHECK(fp16{0x0001} == 0x1p-24f);
+    CHECK(fp16{0x7bff} == 65504);
+    CHECK(fp16{0xc001} == -2 - 0x1p-9f);
 }
 
 TEST_CASE("bf16: what is summed in what", "[real]") {
