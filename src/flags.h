@@ -37,6 +37,7 @@ struct RunConfig {
 
     std::string out;  // "": runs/<date>-<norm>
     int val_every = 100, val_batches = 8;
+    int probe_every = 100;            // 0: never
     int save_every = 1000, keep = 2;  // checkpoints; 0: none; all
     std::string resume;               // "", "auto" or a checkpoint's directory
     bool stop_on_divergence = true;

@@ -26,7 +26,7 @@ train() {
 same() {
     local last
     last=$(basename "$(ls -d "$out/$2"/step-* | tail -1)")
-    for file in "$last/model.safetensors" "$last/optimizer.safetensors" validation.csv; do
+    for file in "$last/model.safetensors" "$last/optimizer.safetensors" validation.csv probe.csv; do
         cmp "$out/$2/$file" "$out/$1/$file"
     done
     cmp <(cut -d, -f1-5 "$out/$2/metrics.csv") <(cut -d, -f1-5 "$out/$1/metrics.csv")
@@ -34,7 +34,7 @@ same() {
 
 # ---- killed at random moments -------------------------------------------------------------------
 
-long="--steps 30000 --save-every 100 --val-every 1000"
+long="--steps 30000 --save-every 100 --val-every 1000 --probe-every 1000"
 train whole $long
 RANDOM=7
 killed=0 finished=0
@@ -50,7 +50,7 @@ echo "killed $killed times at random and resumed ($finished had ended before): t
 
 # ---- cut off before each write, fsync and rename in turn ----------------------------------------
 
-short="--steps 5 --save-every 2 --val-every 2 --keep 2"
+short="--steps 5 --save-every 2 --val-every 2 --probe-every 3 --keep 2"
 train short $short
 for ((n = 1;; n++)); do
     rm -rf "$out/cut"
