@@ -1,6 +1,7 @@
 // peri.cpp: trains a Transformer with its norms placed as the user says.
 //   flags -> data, model, optimizer -> training loop -> summary
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -8,10 +9,10 @@
 #include <deque>
 #include <filesystem>
 #include <fstream>
-#include <sstream>
 
 #include "accumulate.h"
 #include "best.h"
+#include "chart.h"
 #include "check.h"
 #include "checkpoint.h"
 #include "crosscheck.h"
@@ -23,7 +24,7 @@
 #include "generate.h"
 #include "interrupt.h"
 #include "metrics.h"
-#include "probe.h"
+#include "probe_file.h"
 #include "report.h"
 #include "run_directory.h"
 #include "utilization.h"
@@ -61,23 +62,9 @@ double validation_loss(Model<T>& model, const Data& data, const RunConfig& run) 
 }
 
 template <class T>
-std::vector<double> held_out_variance(Model<T>& model, const Data& data, const RunConfig& run) {
-    model.load(data.validation(0, run.batch, run.seq));
-    model.forward();
-    return hidden_variance(model);
-}
-
-std::string variance_table(const std::vector<double>& start, const std::vector<double>& now) {
-    std::ostringstream csv;
-    csv << "sublayer,start,end\n";
-    for (size_t s = 0; s < now.size(); s++) csv << s << ',' << start[s] << ',' << now[s] << '\n';
-    return csv.str();
-}
-
-template <class T>
 void print_summary(Model<T>& model, const Data& data, const RunConfig& run,
                    const std::vector<double>& start, const std::string& directory) {
-    const std::vector<double> now = held_out_variance(model, data, run);
+    const std::vector<double> now = hidden_variance(model, data.validation(0, run.batch, run.seq));
     save_durably(directory + "/hidden_variance.csv", variance_table(start, now));
     std::printf("\nvariance of the hidden state after each sub-layer\n%s",
                 variance_chart(start, now).c_str());
@@ -98,8 +85,9 @@ struct Training {
     MetricsFiles metrics;
     std::optional<BestWeights> best;  // with --keep-best
     Progress progress;
-    double peak;                   // operations a second that this machine can do
-    std::deque<double> last = {};  // the losses of the last 10 steps
+    double peak;                           // operations a second that this machine can do
+    std::deque<double> last = {};          // the losses of the last 10 steps
+    std::optional<ProbeFile> probes = {};  // none with --probe-every 0
     bool diverged = false;
 
     double train_loss() const {
@@ -139,6 +127,15 @@ StepMetrics train_step(Training<T>& t, int64_t step) {
             mfu,  device_memory_used<T>()};
 }
 
+// The paper's measurements, on about 512 held-out tokens. Every step loads its own batch and begins
+// with loss and gradients 0: what is trained is the same with and without.
+template <class T>
+void probe(Training<T>& t, int64_t step) {
+    if (!t.probes) return;
+    const int sequences = std::clamp(512 / t.run.seq, 1, t.run.batch);
+    t.probes->add(step, measure(t.model, t.data.validation(0, sequences, t.run.seq)));
+}
+
 // The steps that are left.
 template <class T>
 void training_loop(Training<T>& t) {
@@ -151,6 +148,7 @@ void training_loop(Training<T>& t) {
     while (t.optimizer.steps() < run.schedule.steps && !interrupt()) {
         const StepMetrics m = train_step(t, t.optimizer.steps() + 1);
         t.metrics.add(m);
+        if (t.probes) t.probes->after(m);
         t.progress.step(m);
         t.remember(m.loss);
         const std::string wrong = watch.after(m.step, m.loss, m.grad_norm);
@@ -161,9 +159,11 @@ void training_loop(Training<T>& t) {
                          "diverged at step %lld: %s (gradient norm %.4g); %s; try a lower --lr\n",
                          static_cast<long long>(m.step), wrong.c_str(), m.grad_norm,
                          largest_hidden_state(t.model).c_str());
+            probe(t, m.step);
             return;
         }
         const bool last = m.step == run.schedule.steps;
+        if (run.probe_every && (last || m.step % run.probe_every == 0)) probe(t, m.step);
         if (run.val_every && m.step % run.val_every == 0 && !last) {
             const double loss = t.validate();
             char text[80];
@@ -235,7 +235,8 @@ int train(const RunConfig& run, const Data& data, const std::string& path) {
         load_weights(run.init_from, model);
         std::printf("weights     %s\n", run.init_from.c_str());
     }
-    const std::vector<double> start = held_out_variance(model, data, run);
+    const std::vector<double> start =
+        hidden_variance(model, data.validation(0, run.batch, run.seq));
     Optimizer<T> optimizer(model, run.optimizer);
     const double floor = data.floor(run.val_batches, run.sequences(), run.seq);
     if (std::isfinite(floor))
@@ -259,6 +260,8 @@ int train(const RunConfig& run, const Data& data, const std::string& path) {
                      std::move(best),
                      Progress(run.schedule.steps, run.quiet),
                      peak};
+    if (run.probe_every) t.probes.emplace(path, done, t.metrics.earlier());
+    if (done == 0) probe(t, 0);
     catch_interrupts();
     training_loop(t);
     if (const int signal = interrupt(); signal && optimizer.steps() < run.schedule.steps) {

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <string>
+#include <vector>
 
 namespace peri {
 
@@ -42,6 +43,14 @@ template <class T>
 void device_zero(void* device, size_t bytes);
 template <class T>
 void device_synchronize();
+
+// n numbers of any type that lie where T lives, as double on the host.
+template <class T, class Number>
+std::vector<double> download_as_double(const Number* device, size_t n) {
+    std::vector<Number> numbers(n);
+    device_download<T>(numbers.data(), device, n * sizeof(Number));
+    return {numbers.begin(), numbers.end()};
+}
 
 // Bytes that can still be allocated where T lives; 0: not known.
 template <class T>

@@ -59,6 +59,7 @@ const Flag table[] = {
     {"run", "out", text, "", "directory for config.json and metrics.csv (default: runs/<date>-<norm>)"},
     {"run", "val-every", number, "100", "steps between validations; 0: only at the end"},
     {"run", "val-batches", number, "8", "held-out batches of a validation"},
+    {"run", "probe-every", number, "100", "steps between the paper's measurements (OUT/probe.csv), which are made at the start and the end too; 0: none at all"},
     {"run", "save-every", number, "1000", "steps between checkpoints, OUT/step-...; one more is made at the end; 0: none at all"},
     {"run", "keep", number, "2", "checkpoints that are kept, the newest; 0: all"},
     {"run", "keep-best", toggle, "", "also keep the weights of the lowest validation loss so far: OUT/best-..."},
@@ -228,6 +229,7 @@ void read_data_and_run(RunConfig& run, const Settings& flags) {
     run.out = text_or_nothing(flags, "out");
     run.val_every = static_cast<int>(flags.integer("val-every", 0, 1e9));
     run.val_batches = static_cast<int>(flags.integer("val-batches", 1, 1 << 20));
+    run.probe_every = static_cast<int>(flags.integer("probe-every", 0, 1e9));
     run.save_every = static_cast<int>(flags.integer("save-every", 0, 1e9));
     run.keep = static_cast<int>(flags.integer("keep", 0, 1e6));
     run.keep_best = flags.on("keep-best");

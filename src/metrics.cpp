@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 
 #include "check.h"
@@ -46,8 +47,8 @@ StepFile::StepFile(const std::string& path, const std::string& header, int64_t d
     if (!file_) throw UserError(path + ": cannot be written: choose another --out");
 }
 
-void StepFile::add(const std::string& row) {
-    file_ << row << '\n' << std::flush;
+void StepFile::add(const std::string& rows) {
+    file_ << rows << '\n' << std::flush;
     if (!file_) throw UserError(path_ + ": cannot be written (is the disk full?): free some space");
 }
 
@@ -55,6 +56,12 @@ MetricsFiles::MetricsFiles(const std::string& directory, int64_t done)
     : metrics_(directory + "/metrics.csv",
                "step,tokens,loss,grad_norm,lr,ms,tokens_per_s,mfu,memory_mib", done),
       validation_(directory + "/validation.csv", "step,loss", done) {}
+
+double as_written(double x) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.9g", x);
+    return std::strtod(text, nullptr);
+}
 
 void MetricsFiles::add(const StepMetrics& m) {
     char row[200];

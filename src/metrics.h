@@ -20,6 +20,9 @@ struct Validation {
     double loss;
 };
 
+// A number as metrics.csv has it, rounded to 9 digits.
+double as_written(double x);
+
 // Opens DIR/NAME for writing. Throws UserError if DIR cannot be made or written, or already holds
 // such a file: no run is ever overwritten.
 std::ofstream open_new_file(const std::string& directory, const std::string& name);
@@ -31,7 +34,7 @@ class StepFile {
     StepFile(const std::string& path, const std::string& header, int64_t done);
 
     const std::vector<std::string>& kept() const { return kept_; }  // rows
-    void add(const std::string& row);
+    void add(const std::string& rows);  // one or, with newlines between, several
 
   private:
     std::string path_;

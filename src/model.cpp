@@ -169,13 +169,17 @@ void Model<T>::mlp_module_backward(int s, T* d_x_tilde, const T* d_a, const T* x
 // ---- the whole model: embedding -> [Norm] -> S sub-layers -> [Norm] -> head ---------------------
 
 template <class T>
-void Model<T>::forward() {
+void Model<T>::forward(const Observer& observe) {
     const int R = rows(), C = config_.width;
     embedding_forward(act_.embedded, matrix(table_.embedding), act_.tokens, R, C);
     if (table_.embedding_norm)
         norm_forward(act_.x0, act_.embedding_norm, act_.embedded, table_.embedding_norm, R, C);
     const T* x = act_.x0;
-    for (int s = 0; s < sublayer_count(); s++) x = sublayer_forward(s, x);
+    if (observe) observe(0);
+    for (int s = 0; s < sublayer_count(); s++) {
+        x = sublayer_forward(s, x);
+        if (observe) observe(s + 1);
+    }
     if (table_.final_norm) norm_forward(act_.last, act_.final_norm, x, table_.final_norm, R, C);
 }
 
@@ -187,7 +191,7 @@ void Model<T>::evaluate(double divisor) {
 }
 
 template <class T>
-void Model<T>::backward(double divisor) {
+void Model<T>::backward(double divisor, const Observer& observe) {
     CHECK(first_ == 0 && all_gradients());
     const int R = rows(), C = config_.width;
     head_loss<T>(scalars_.template at<double>(), act_.d_stream, gradient(table_.head), act_.last,
@@ -196,9 +200,11 @@ void Model<T>::backward(double divisor) {
     if (table_.final_norm)
         norm_backward(act_.d_stream, act_.d_stream, hidden(sublayer_count()), act_.final_norm,
                       table_.final_norm, R, C);
+    if (observe) observe(sublayer_count());
     for (int s = sublayer_count() - 1; s >= 0; s--) {
         recompute(s, hidden(s));
         sublayer_backward(s, hidden(s));
+        if (observe) observe(s);
     }
     if (table_.embedding_norm)
         norm_backward(act_.d_stream, act_.d_stream, act_.embedded, act_.embedding_norm,
@@ -398,13 +404,6 @@ double Model<T>::loss() const {
 // ---- looking inside -----------------------------------------------------------------------------
 
 namespace {
-
-template <class T, class Number>
-std::vector<double> download_as_double(const Number* device, size_t n) {
-    std::vector<Number> numbers(n);
-    device_download<T>(numbers.data(), device, n * sizeof(Number));
-    return {numbers.begin(), numbers.end()};
-}
 
 template <class T, class Number>
 void upload_from_double(Number* device, const std::vector<double>& values) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <type_traits>
 #include <vector>
 
@@ -26,6 +27,11 @@ template <class T>
 MemoryPlan plan_memory(const ModelConfig& config, int B, int T_, int moments,
                        Purpose purpose = Purpose::training);
 
+// Looks on while a model runs: called with s when hidden state s, of 0 .. S, is there (forward) or
+// its gradient is (backward). All of the sub-layer that ran last is still in memory then, also what
+// the next one will overwrite.
+using Observer = std::function<void(int s)>;
+
 template <class T>
 class Model {
   public:
@@ -47,13 +53,13 @@ class Model {
     // All together at most context() tokens; not with Recompute::sublayers, which keeps no keys.
     void load_next(const std::vector<int>& tokens);
 
-    void forward();
+    void forward(const Observer& observe = {});
 
     // Add the mean loss over the labels, sum / divisor, to the loss on the device. backward also
     // adds the gradient of every trained tensor, z-loss included, to the gradient arena. Both come
     // after load and forward. Only a model for training has gradients.
     void evaluate(double divisor);
-    void backward(double divisor);
+    void backward(double divisor, const Observer& observe = {});
 
     void zero_loss();
     void zero_gradients();
@@ -65,6 +71,9 @@ class Model {
     // The hidden state (R,C) before sub-layer s; s = S: after the last one; s = S + 1: as the head
     // reads it, after the final norm where there is one. After forward.
     std::vector<double> hidden_state(int s) const;
+
+    // What forward keeps, and the gradients on their way: views of memory on the device.
+    const Activations<T>& activations() const { return act_; }
 
     // From now on what products, the head, norms, attention and joins of the residual stream
     // compute, forward and backward, is moved by `share` of itself, up or down by chance: what

@@ -27,7 +27,7 @@ same() {
     local last best
     last=$(basename "$(ls -d "$out/$2"/step-* | tail -1)")
     best=$(basename "$(ls -d "$out/$2"/best-* | tail -1)")
-    for file in "$last/model.safetensors" "$last/optimizer.safetensors" validation.csv \
+    for file in "$last/model.safetensors" "$last/optimizer.safetensors" validation.csv probe.csv \
         "$best/model.safetensors" "$best/config.json"; do
         cmp "$out/$2/$file" "$out/$1/$file"
     done
@@ -36,7 +36,7 @@ same() {
 
 # ---- killed at random moments -------------------------------------------------------------------
 
-long="--steps 30000 --save-every 100 --val-every 1000"
+long="--steps 30000 --save-every 100 --val-every 1000 --probe-every 1000"
 train whole $long
 RANDOM=7
 killed=0 finished=0
@@ -52,7 +52,7 @@ echo "killed $killed times at random and resumed ($finished had ended before): t
 
 # ---- cut off before each write, fsync and rename in turn ----------------------------------------
 
-short="--steps 7 --save-every 3 --val-every 1 --keep 2"
+short="--steps 7 --save-every 3 --val-every 1 --probe-every 3 --keep 2"
 train short $short
 for ((n = 1;; n++)); do
     rm -rf "$out/cut"

@@ -42,7 +42,8 @@ TEST_CASE("a run that is interrupted saves, says how to go on, and goes on", "[p
     CAPTURE(rest.out, rest.err);
     CHECK(rest.code == 0);
     CHECK(timeless_metrics(run) == timeless_metrics(whole));
-    for (const char* const file : {"/step-00000400/model.safetensors", "/validation.csv"})
+    for (const char* const file :
+         {"/step-00000400/model.safetensors", "/validation.csv", "/probe.csv"})
         CHECK(read(run + file) == read(whole + file));
     CHECK(final_loss(rest) > 0);
 }
