@@ -41,6 +41,12 @@ def times(rate, factor):
     return f"{value / 10 ** exponent:.3g}e{exponent}"
 
 
+def around_R(*factors):
+    """R times each factor, R itself without any; nothing while R is not known."""
+    rate = R()
+    return tuple(times(rate, factor) for factor in factors or (1,)) if rate else ()
+
+
 def figures():
     def curve(norm, label, **flags):
         points = []
