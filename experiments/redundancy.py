@@ -1,0 +1,109 @@
+"""Angular distance between the hidden states of layers (Figures 9(a), 39(a), 39(c)).
+
+Drawn from the runs of growth.py and matched.py. A distance of 0 says that a layer changed nothing
+but the size of its input. The first layer is left out: the embedding norm alone decides it.
+"""
+from math import exp, log
+from statistics import mean
+
+import matched
+from draw import Curve, Panel, band, figure
+from growth import RATES
+from lab import SEEDS, THREE, runs
+from measures import all_above, all_below, done, joint, judge
+from verdict import OPEN, SHOWN, Claim, alike, pairs, spread, verdict
+
+SECTION = "Gamma and hidden representations"
+RAN = "12 x 128, 300 steps of 16 x 128 bytes, seeds 11 to 13"
+APART = (1, 4)  # layers between the two states
+
+
+def of(norm, rate="2e-3"):
+    return runs("S128", (norm,), (rate,), SEEDS, probe=50)
+
+
+def wanted():
+    return []
+
+
+def angle(r, apart, step):
+    """Mean over the layers but the first."""
+    values = [v for layer, v in r.profile(f"angular_distance_{apart}", step).items() if layer]
+    return mean(values) if values else float("nan")
+
+
+def by_distance(wanted, step):
+    """The mean angle against the number of layers between."""
+    every = lambda r: [(n, angle(r, n, step)) for n in range(1, 12)
+                       if angle(r, n, step) == angle(r, n, step)]
+    return band([every(r) for r in done(wanted)])
+
+
+def by_layer(wanted, step):
+    return band([sorted(r.profile("angular_distance_1", step).items()) for r in done(wanted)])
+
+
+def figures():
+    panels = []
+    for step, when in ((0, "initialisation"), (-1, "after training")):
+        for title, x, curve in (("next layer", "layer", by_layer),
+                                ("mean over the layers", "layers between", by_distance)):
+            panels.append(Panel(f"{when}, 2e-3: {title}", x, "angular distance / pi",
+                                [Curve(norm, curve(of(norm), step), norm) for norm in THREE]))
+    if RATES[1:]:
+        panels[1] = Panel("after training, 8e-3: next layer", "layer", "angular distance / pi",
+                          [Curve(norm, by_layer(of(norm, RATES[1]), -1), norm) for norm in THREE])
+    return [(figure("redundancy", "Angular distance between layers (Figures 9, 39): " + RAN, panels),
+             "Angle between the hidden states that enter two layers, over pi.")]
+
+
+def levels(wanted_of, step):
+    return "; ".join(f"{apart} apart: " + ", ".join(
+        f"{norm} {spread([angle(r, apart, step) for r in done(wanted_of(norm))])}"
+        for norm in THREE) for apart in APART)
+
+
+def init_claims():
+    seen = [(wanted_of, f"{name}: {levels(wanted_of, 0)}") for name, wanted_of in matched.settings()
+            if done(wanted_of("post"))]
+    if not seen:
+        return []
+    words = ". ".join(text for _, text in seen)
+    lead, ratios = [], []
+    for wanted_of, _ in seen:
+        for apart in APART:
+            measure = lambda r: angle(r, apart, 0)
+            to_pre = pairs(wanted_of("pre"), wanted_of("post"), measure)
+            to_peri = pairs(wanted_of("peri"), wanted_of("post"), measure)
+            lead.append([min(both) for both in zip(to_pre, to_peri)])
+            ratios.append(pairs(wanted_of("pre"), wanted_of("peri"), lambda r: log(measure(r))))
+    everything = len(seen) == len(matched.settings())
+    lowest = judge(all(verdict(values) == SHOWN for values in lead),
+                   all(all_below(values, 0) for values in lead))
+    similar = judge(all(alike(values, log(1.5)) == SHOWN for values in ratios),
+                    any(all_above(values, log(2)) or all_below(values, -log(2))
+                        for values in ratios))
+    ran = "before training, 12 layers, seeds 11 to 13"
+    return [Claim("angular-init", ran, f"Post-LN lowest: {words}", lowest if everything else OPEN),
+            Claim("angular-init", ran, "Pre-LN and Peri-LN alike: Pre over Peri "
+                  + spread([exp(d) for values in ratios for d in values], ".2f"),
+                  similar if everything else OPEN)]
+
+
+def trained_claims():
+    found = []
+    words = [f"{rate}: {levels(lambda norm: of(norm, rate), -1)}" for rate in RATES
+             if done(of("pre", rate))]
+    if not words:
+        return []
+    for name, other in (("Peri-LN", "peri"), ("Post-LN", "post")):
+        verdicts = [verdict(pairs(of(other, rate), of("pre", rate),
+                                  lambda r: angle(r, apart, -1)))
+                    for rate in RATES for apart in APART]
+        found.append(Claim("angular-trained", f"{RAN}, rates {' and '.join(RATES)}",
+                           f"against {name}: {'. '.join(words)}", joint(verdicts)))
+    return found
+
+
+def claims():
+    return init_claims() + trained_claims()
