@@ -1,0 +1,250 @@
+"""The recipes' verdicts on made-up results: reproduced where they say what the claim says,
+contradicted where they say the opposite."""
+import csv
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "experiments"))
+
+import draw  # noqa: E402
+import lab  # noqa: E402
+from lab import RATES, SEEDS, THREE, runs  # noqa: E402
+from verdict import CONTRADICTED, OPEN, SHOWN  # noqa: E402
+
+STATES = range(25)  # of 12 layers
+
+
+class Fabricated(unittest.TestCase):
+    """A results folder of its own; figures would go beside it."""
+
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.saved = lab.RESULTS, draw.FIGURES
+        lab.RESULTS = Path(self.folder.name) / "results"
+        draw.FIGURES = Path(self.folder.name) / "figures"
+        self.rows = {"runs": [], "metrics": [], "probe": []}
+        self.written = 0
+
+    def tearDown(self):
+        lab.RESULTS, draw.FIGURES = self.saved
+        lab._results = None
+        self.folder.cleanup()
+
+    def made(self, runs, loss=1.7, code=0, losses=(), grad_norms=(), probe=()):
+        """Runs with this outcome. probe: {(quantity, step): value, or [value of layer 0, 1, ...]};
+        numbers may be functions of the run."""
+        for run in runs:
+            self.written += 1
+            n, of = self.written, lambda x: x(run) if callable(x) else x
+            self.rows["runs"].append([n, run.name, code, of(loss), of(loss), 1, "2026-01-01", "-"])
+            norms = list(of(grad_norms)) or [1.0] * len(of(losses))
+            self.rows["metrics"] += [[n, step, value, norms[step]]
+                                     for step, value in enumerate(of(losses))]
+            for (quantity, step), values in dict(of(probe)).items():
+                values = of(values)
+                layers = enumerate(values) if isinstance(values, list) else [("", values)]
+                self.rows["probe"] += [[n, step, layer, quantity, v] for layer, v in layers]
+
+    def publish(self):
+        """Writes what has been made."""
+        folder = lab.RESULTS / "made-up"
+        folder.mkdir(parents=True, exist_ok=True)
+        headers = {"runs": "run name exit val_loss train_loss seconds date command",
+                   "metrics": "run step loss grad_norm", "probe": "run step layer quantity value"}
+        for file, header in headers.items():
+            with open(folder / f"{file}.csv", "w", newline="") as out:
+                csv.writer(out).writerows([header.split()] + self.rows[file])
+        lab._results = None
+
+    def verdicts(self, claims, name):
+        """Of all entries of a claim."""
+        self.publish()
+        return [claim.verdict for claim in claims() if claim.id == name]
+
+    def rates(self):
+        """The runs from which R follows: 2e-3 is the best rate of every placement."""
+        best = lambda run: 1.7 if run.lr == "2e-3" else 1.9
+        self.made(runs("S64", lab.TEN, RATES, SEEDS), best)
+        self.publish()
+
+
+class LastGradient(Fabricated):
+    def order(self, levels):
+        import last_gradient
+        import matched
+        self.rates()
+        for scale in matched.INIT:
+            for norm in THREE:
+                level = lambda run, norm=norm: levels[norm] + 0.001 * run.seed
+                probe = {("last_layer_gradient", step): level for step in (50, 300)}
+                self.made(matched.of(scale, norm),
+                          probe={("last_layer_gradient", 0): 9, **probe})
+        return self.verdicts(last_gradient.claims, "final-gradient-order")
+
+    def test_order(self):
+        self.assertEqual(self.order({"post": 3, "pre": 2, "peri": 1}), [SHOWN, SHOWN])
+
+    def test_order_reversed(self):
+        self.assertEqual(self.order({"post": 1, "pre": 2, "peri": 3}), [CONTRADICTED] * 2)
+
+    def test_order_in_part(self):
+        self.assertEqual(self.order({"post": 3, "pre": 1, "peri": 2}), [SHOWN, CONTRADICTED])
+
+    def astray(self, jump):
+        import last_gradient
+        steady, rising = [2.0] * 300, [2.0] * 120 + [2.5] * 180
+        for rate in ("4e-3", "8e-3", "1.6e-2"):
+            for run in runs("S64", ("pre",), (rate,), SEEDS):
+                bad = run.seed == 11
+                series = {("last_layer_gradient", step): 1 for step in range(0, 301, 50)}
+                if bad:
+                    series["last_layer_gradient", 150] = jump
+                self.made([run], losses=rising if bad else steady, probe=series)
+        return self.verdicts(last_gradient.claims, "final-gradient-diverging")
+
+    def test_astray(self):
+        self.assertEqual(self.astray(5), [SHOWN])
+
+    def test_astray_quietly(self):
+        self.assertEqual(self.astray(2), [CONTRADICTED])
+
+    def bound(self, gradient):
+        import last_gradient
+        self.made(runs("S128", THREE, ("2e-3",), SEEDS),
+                  probe={("last_layer_gradient", 0): gradient, ("last_layer_bound", 0): 2.0})
+        return self.verdicts(last_gradient.claims, "proposition-peri-post")
+
+    def test_bound(self):
+        self.assertEqual(self.bound(1.9), [SHOWN])
+        self.assertEqual(self.bound(2.01), [CONTRADICTED])
+
+
+class LayerGradients(Fabricated):
+    def profile(self, factor, both_ends):
+        """Gradients that change by a factor from sub-layer to sub-layer, a little with the seed."""
+        values = lambda run: [(factor + 0.0001 * (run.seed - 12)) ** s for s in STATES]
+        return {(quantity, step): values for step in ((0, 300) if both_ends else (300,))
+                for quantity in ("weight_gradient_norm", "hidden_gradient_norm",
+                                 "weight_gradient_variance", "hidden_gradient_variance")}
+
+    def post(self, factor):
+        import layer_gradients
+        self.made(runs("S128", ("post",), ("2e-3",), SEEDS), probe=self.profile(factor, False))
+        return self.verdicts(layer_gradients.claims, "layers-post-late")
+
+    def test_post_late(self):
+        self.assertEqual(self.post(1.1), [SHOWN])
+
+    def test_post_late_reversed(self):
+        self.assertEqual(self.post(0.9), [CONTRADICTED])
+
+    def pre(self, factor):
+        import layer_gradients
+        import matched
+        self.rates()
+        for _, of in matched.settings():
+            self.made(of("pre"), probe=self.profile(factor, True))
+        return self.verdicts(layer_gradients.claims, "layers-pre-early")
+
+    def test_pre_early(self):
+        self.assertEqual(self.pre(0.9), [SHOWN])
+
+    def test_pre_early_reversed(self):
+        self.assertEqual(self.pre(1.1), [CONTRADICTED])
+
+    def even(self, **factors):
+        import layer_gradients
+        for norm, factor in factors.items():
+            self.made(runs("S128", (norm,), ("2e-3", "8e-3"), SEEDS),
+                      probe=self.profile(factor, True))
+        return self.verdicts(layer_gradients.claims, "layers-peri-even")
+
+    def test_peri_even(self):
+        self.assertEqual(self.even(peri=1.01, pre=1.1, post=1.2), [SHOWN, SHOWN])
+
+    def test_peri_uneven(self):
+        self.assertEqual(self.even(peri=1.2, pre=1.1, post=1.3), [CONTRADICTED] * 2)
+
+    def test_peri_less_even_than_post(self):
+        self.assertEqual(self.even(peri=1.05, pre=1.1, post=1.01), [OPEN, OPEN])
+
+
+class Redundancy(Fabricated):
+    def angles(self, step, level):
+        values = lambda run: [level + 0.0001 * run.seed] * 9
+        return {("angular_distance_1", step): values, ("angular_distance_4", step): values}
+
+    def init(self, **levels):
+        import matched
+        import redundancy
+        self.rates()
+        for _, of in matched.settings():
+            for norm, level in levels.items():
+                self.made(of(norm), probe=self.angles(0, level))
+        return self.verdicts(redundancy.claims, "angular-init")
+
+    def test_init(self):
+        self.assertEqual(self.init(post=0.05, pre=0.1, peri=0.11), [SHOWN, SHOWN])
+
+    def test_init_otherwise(self):
+        self.assertEqual(self.init(post=0.2, pre=0.1, peri=0.3), [CONTRADICTED] * 2)
+
+    def test_init_between(self):
+        self.assertEqual(self.init(post=0.05, pre=0.1, peri=0.18), [SHOWN, OPEN])
+
+    def trained(self, **levels):
+        import redundancy
+        for norm, level in levels.items():
+            self.made(runs("S128", (norm,), ("2e-3", "8e-3"), SEEDS),
+                      probe=self.angles(300, level))
+        return self.verdicts(redundancy.claims, "angular-trained")
+
+    def test_trained(self):
+        self.assertEqual(self.trained(pre=0.05, peri=0.1, post=0.1), [SHOWN, SHOWN])
+
+    def test_trained_otherwise(self):
+        self.assertEqual(self.trained(pre=0.1, peri=0.05, post=0.2), [CONTRADICTED, SHOWN])
+
+
+class Extremes(Fabricated):
+    def beyond(self, pre, peri):
+        import extremes
+        for norm, count in (("pre", pre), ("peri", peri)):
+            self.made(runs("S128", (norm,), ("8e-3",), SEEDS),
+                      probe={("beyond_fp16", 300): [0] * 24 + [count],
+                             ("largest_001", 300): [7.0]})
+        return self.verdicts(extremes.limit_claim, "fp16-limit")
+
+    def test_limit(self):
+        self.assertEqual(self.beyond(5, 0), [SHOWN])
+
+    def test_limit_reversed(self):
+        self.assertEqual(self.beyond(0, 5), [CONTRADICTED])
+
+    def test_limit_never(self):
+        self.assertEqual(self.beyond(0, 0), [OPEN])
+
+    def ratio(self, pre, peri, where=24):
+        import extremes
+        for norm, level in (("pre", pre), ("peri", peri)):
+            probe = {("hidden_variance", step): [1.0] * 25 for step in (0, 100, 150, 300)}
+            self.made(runs("S128", (norm,), ("2e-3", "8e-3"), SEEDS), probe=probe)
+            for n in range(self.written - 2 * len(SEEDS), self.written):
+                self.rows["probe"] += [[n + 1, step, where, f"largest_{rank}", level + n * 1e-3]
+                                       for step in (0, 100, 150, 300) for rank in ("001", "100")]
+        return self.verdicts(extremes.ratio_claim, "extremes-ratio")
+
+    def test_ratio(self):
+        self.assertEqual(self.ratio(100, 10), [SHOWN])
+
+    def test_ratio_in_shallow_layers(self):
+        self.assertEqual(self.ratio(100, 10, where=2), [OPEN])
+
+    def test_ratio_reversed(self):
+        self.assertEqual(self.ratio(10, 100), [CONTRADICTED])
+
+
+if __name__ == "__main__":
+    unittest.main()
