@@ -72,7 +72,7 @@ def limit_claim():
         return []
     either = [(beyond(pre), beyond(peri)) for pre, peri in both if beyond(pre) or beyond(peri)]
     seen = (f"of {len(both)} pairs Pre-LN passes 65,504 in {sum(p for p, _ in either)}, Peri-LN in "
-            f"{sum(p for _, p in either)}; largest entry {max(top(pre) for pre, _ in both):.4g} and "
+            f"{sum(p for _, p in either)}; largest {max(top(pre) for pre, _ in both):.4g} and "
             f"{max(top(peri) for _, peri in both):.4g}")
     enough = len(either) >= 3
     return [Claim("fp16-limit", "all pairs of a Pre-LN and a Peri-LN run alike in all else", seen,
@@ -98,10 +98,10 @@ def profile_words(rate):
         tops, hundredth, places = ([largest(r)[0] for r in found],
                                    [largest(r, -1, "100")[0] for r in found],
                                    [str(largest(r)[1]) for r in found])
-        words.append(f"{norm} largest {spread(tops, '.3g')}, 100th {spread(hundredth, '.3g')}, over "
-                     f"its standard deviation {spread([to_typical(r) for r in found], '.3g')} (at "
-                     f"the start {spread([to_typical(r, 0) for r in found], '.3g')}), in sub-layers "
-                     f"{', '.join(places)}")
+        words.append(f"{norm} largest {spread(tops, '.3g')}, 100th {spread(hundredth, '.3g')}, "
+                     f"over its standard deviation {spread([to_typical(r) for r in found], '.3g')} (at "
+                     f"the start {spread([to_typical(r, 0) for r in found], '.3g')}), in "
+                     f"sub-layers {', '.join(places)}")
     return "; ".join(words)
 
 

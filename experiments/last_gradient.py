@@ -3,18 +3,17 @@
 Figure 5(a) is a stable training, 5(b) one that fails with one seed and not with another.
 """
 from math import isfinite
-from statistics import median
+from statistics import StatisticsError, correlation, median
 
 import matched
 from draw import Curve, Panel, figure
-from lab import LATER, RATES, SEEDS, THREE, result, results, runs
+from lab import RATES, SEEDS, THREE, result, results, runs
 from learning_rate import around_R
-from measures import correlation, done, first_rise, joint, judge, largest, over_steps
+from measures import FIVE, done, joint, judge, largest, length, over_steps, rises
 from verdict import CONTRADICTED, OPEN, SHOWN, Claim, pairs, spread, verdict
 
 SECTION = "Gradients"
 RAN = "12 layers, 300 steps, probed every 50, seeds 11 to 13"
-FIVE = SEEDS + LATER[:2]
 
 
 def without_final_norm():
@@ -38,8 +37,7 @@ def later(r):
 
 def event(r):
     """The step at which the loss rises or the run diverges; None for a steady run."""
-    rise = first_rise(r.series("loss"))
-    return r.series("loss")[-1][0] if rise is None and r.diverged else rise
+    return next(iter(rises(r)), length(r) if r.diverged else None)
 
 
 def jump(r, at):
@@ -126,16 +124,21 @@ def diverging_claim():
     shown = jumps and min(jumps) >= 3 and all(c < 3 for controls in lone for c in controls)
     gone = len(jumps) >= 3 and max(jumps) < 3
     return [Claim("final-gradient-diverging", "Pre-LN, 12 x 64, all rates, seeds 11 to 13",
-                  f"{len(found)} of {len(probed)} runs rise or diverge; last layer's gradient then, "
+                  f"{len(found)} of {len(probed)} runs rise or diverge; last layer's gradient then "
                   f"over its median before: {'; '.join(words) or 'none'}",
                   judge(shown, gone) if lone else OPEN)]
 
 
 def correlations(wanted, other):
     """Over the probes of each run: the gradient's correlation with another quantity."""
-    return [correlation([(value, other(r, step))
-                         for step, value in r.over_time("last_layer_gradient")])
-            for r in done(wanted)]
+    found = []
+    for r in done(wanted):
+        steps, gradients = zip(*r.over_time("last_layer_gradient"))
+        try:
+            found.append(correlation(gradients, [other(r, step) for step in steps]))
+        except StatisticsError:  # one of them does not vary
+            found.append(float("nan"))
+    return found
 
 
 def proposition_pre_claim():
@@ -150,7 +153,7 @@ def proposition_pre_claim():
     words = [f"{name}: with the bound {spread(correlations(wanted, bound), '.2f')}, with the "
              f"largest |x| {spread(correlations(wanted, top), '.2f')}" for name, wanted in groups]
     return [Claim("proposition-pre", "unit test; Pre-LN, 300 steps, probed every 50",
-                  "Eq. 11 holds in its own setting (tests/test_proposition.cpp, part of make test). "
+                  "Eq. 11 holds in its own setting (tests/test_proposition.cpp, in make test). "
                   "In training, correlation over the probes: " + "; ".join(words), SHOWN)]
 
 

@@ -3,14 +3,14 @@
 Drawn from the runs of growth.py and matched.py. Which gradients Figure 7 shows is not said: those
 with respect to a sub-layer's matrices and to the hidden state behind it are both given.
 """
-from math import log
+from math import log, nan
 
 import matched
 from draw import Curve, Panel, figure
 from growth import RATES
 from lab import SEEDS, THREE, runs
-from measures import (all_above, all_below, behind, done, joint, judge, log_slope, over_layers,
-                      ratio_over_layers)
+from measures import (all_above, all_below, by_sublayer, done, joint, judge, largest_over_smallest,
+                      over_layers, slope)
 from verdict import SHOWN, Claim, pairs, spread, verdict
 
 SECTION = "Gradients"
@@ -43,7 +43,9 @@ def figures():
 
 def slopes(wanted, quantity, step):
     """Of the logarithm, a sub-layer; positive: larger at the top."""
-    return [log_slope(behind(r, quantity, step)) for r in done(wanted)]
+    profiles = [by_sublayer(r, quantity, step) for r in done(wanted)]
+    return [slope(range(len(values)), [log(v) if v > 0 else nan for v in values])
+            for values in profiles]
 
 
 def post_late_claim():
@@ -63,8 +65,8 @@ def pre_early_claim():
         wanted = of_setting("pre")
         for quantity, name in NORMS.items():
             values = slopes(wanted, quantity, 0)
-            points = [behind(r, quantity, 0) for r in done(wanted)]
-            ratios = [p[0][1] / p[-1][1] for p in points]
+            profiles = [by_sublayer(r, quantity, 0) for r in done(wanted)]
+            ratios = [profile[0] / profile[-1] for profile in profiles]
             words.append(f"{setting}, {name} {spread(values, '+.3f')}, first over last "
                          f"{spread(ratios, '.1f')}")
             shown = shown and verdict([-value for value in values]) == SHOWN
@@ -76,10 +78,14 @@ def pre_early_claim():
                   judge(shown, contradicted))]
 
 
+def unevenness(r, quantity, step):
+    return largest_over_smallest(by_sublayer(r, quantity, step))
+
+
 def less_even(norm, rate, quantity, step):
     """By how much the logarithm of largest over smallest exceeds Peri-LN's, by seed."""
     return pairs(of(norm, rate), of("peri", rate),
-                 lambda r: log(ratio_over_layers(r, quantity, step)))
+                 lambda r: log(unevenness(r, quantity, step)))
 
 
 def peri_even_claim(rate):
@@ -88,7 +94,7 @@ def peri_even_claim(rate):
     words, verdicts = [], []
     for step, when, others in ((0, "start", ("pre",)), (-1, "end", ("pre", "post"))):
         for quantity, name in MEASURES.items():
-            measure = lambda r: ratio_over_layers(r, quantity, step)
+            measure = lambda r: unevenness(r, quantity, step)
             values = [f"{norm} {spread([measure(r) for r in done(of(norm, rate))], '.1f')}"
                       for norm in ("peri", *others)]
             words.append(f"{when}, {name}: {', '.join(values)}")

@@ -1,85 +1,130 @@
-"""What several recipes compute from a run's measurements, and verdicts put together."""
-from math import isfinite, log
-from statistics import mean
+"""What several recipes compute from a run's measurements. Where a number is missing it is NaN."""
+from math import exp, log, nan, sqrt
+from statistics import correlation, linear_regression, mean
 
 from draw import band
-from lab import FAST, finished
+from lab import FAST, LATER, SEEDS, finished
 from verdict import CONTRADICTED, OPEN, SHOWN
 
-
-# ---- of one run ---------------------------------------------------------------------------------
-
-def spikes(r):
-    """Steps whose gradient norm is above three times the median of the 20 before."""
-    return len(r.probe.get("spike", {}))
+FIVE = SEEDS + LATER[:2]  # of `parts`
+RISE = 0.2  # nats: the loss rises when a mean of 5 steps is so far above its lowest value so far
 
 
-def first_rise(losses, above=0.2, width=5):
-    """First step at which the mean of `width` losses is so far above its lowest value; or None."""
-    lowest = float("inf")
-    for i in range(width, len(losses) + 1):
-        centre = mean(loss for _, loss in losses[i - width:i])
-        lowest = min(lowest, centre)
-        if not centre <= lowest + above:
-            return losses[i - 1][0]
-    return None
+# ---- series -------------------------------------------------------------------------------------
 
+def sliding_mean(series, window):
+    """[(step, mean of the last `window` values)] of [(step, value)]."""
+    values = [value for _, value in series]
+    return [(series[i][0], mean(values[i + 1 - window:i + 1]))
+            for i in range(window - 1, len(series))]
+
+
+def rises(result, until=None):
+    """Steps at which the loss has risen (early-instability)."""
+    lowest, found = float("inf"), []
+    for step, value in sliding_mean(result.series("loss"), 5):
+        if until is not None and step > until:
+            break
+        if not value <= lowest + RISE:
+            found.append(step)
+        lowest = min(lowest, value) if value == value else lowest
+    return found
+
+
+def spikes(result, first=1, last=float("inf")):
+    """How many steps, of those from `first` to `last`, had a spike of the gradient norm."""
+    return sum(first <= step <= last for step, _ in result.over_time("spike"))
+
+
+def length(result):
+    """Steps of the run."""
+    return result.metrics[-1][0]
+
+
+def events(result, until):
+    """Spikes and rises up to a step."""
+    return spikes(result, last=until) + len(rises(result, until))
+
+
+# ---- depth --------------------------------------------------------------------------------------
+
+def by_sublayer(result, quantity, step=-1):
+    """The values of sub-layers 1 .. S, in order, at a step (0: the start, -1: the end)."""
+    return [value for s, value in sorted(result.profile(quantity, step).items()) if s]
+
+
+def last_variance(result, step=-1):
+    """Variance of the hidden state behind the last sub-layer."""
+    return (by_sublayer(result, "hidden_variance", step) or [nan])[-1]
+
+
+def end_over_start(result):
+    """Growth in training of the last sub-layer's variance."""
+    return last_variance(result) / last_variance(result, 0)
+
+
+def largest_over_smallest(values):
+    return max(values) / min(values) if values and min(values) > 0 else nan
+
+
+def slope(xs, ys):
+    """Of the least-squares line."""
+    return linear_regression(xs, ys).slope if all(y == y for y in ys) else nan
+
+
+def linear_rms(variances):
+    """Root-mean-square errors, in linear units, of the fits of growth.h: (linear, exponential)."""
+    depth = list(range(1, len(variances) + 1))
+    v = [value / variances[0] for value in variances]
+    line = linear_regression(depth, v)
+    curve = linear_regression(depth, [log(value) for value in v])
+    rms = lambda fit: sqrt(mean((fit(s) - value) ** 2 for s, value in zip(depth, v)))
+    return (rms(lambda s: line.intercept + line.slope * s),
+            rms(lambda s: exp(curve.intercept + curve.slope * s)))
+
+
+def better_fit(result, step=-1):
+    """"linear" or "exponential" if that fit over depth is better by both measures of claims.md, in
+    decades and in linear units; else None."""
+    step = max(result.steps) if step == -1 else step
+    decades = [result.value(f"growth_{fit}_error", step) for fit in ("linear", "exponential")]
+    variances = by_sublayer(result, "hidden_variance", step)
+    if not all(0 < value < float("inf") for value in variances):
+        return None
+    linear, exponential = zip(decades, linear_rms(variances))
+    if all(a < b for a, b in zip(linear, exponential)):
+        return "linear"
+    return "exponential" if all(b < a for a, b in zip(linear, exponential)) else None
+
+
+# ---- statistics ---------------------------------------------------------------------------------
+
+def ranks(values):
+    """1 for the smallest; equal values share the mean of their ranks."""
+    ordered = sorted(values)
+    return [ordered.index(value) + (ordered.count(value) + 1) / 2 for value in values]
+
+
+def rank_correlation(xs, ys):
+    """Spearman's; NaN where it is not defined."""
+    bad = any(value != value for value in (*xs, *ys))
+    if len(xs) < 3 or bad or len(set(xs)) == 1 or len(set(ys)) == 1:
+        return nan
+    return correlation(ranks(xs), ranks(ys))
+
+
+# ---- curves and verdicts ------------------------------------------------------------------------
 
 def largest(r, step=-1, rank="001"):
-    """(|x|, sub-layer) of the largest hidden-state entry, or of the so-manieth."""
+    """(|x|, sub-layer) of the largest hidden-state entry, or of the n-th."""
     profile = r.profile(f"largest_{rank}", step)
     return max(((value, layer) for layer, value in profile.items()), default=(float("nan"), None))
 
 
-def behind(r, quantity, step=-1):
-    """[(s, value)] of the sub-layers, s from 1 on."""
-    return [(s, value) for s, value in sorted(r.profile(quantity, step).items()) if s]
-
-
-def ratio_over_layers(r, quantity, step=-1):
-    """Largest over smallest."""
-    values = [value for _, value in behind(r, quantity, step)]
-    return max(values) / min(values) if values and min(values) > 0 else float("nan")
-
-
-# ---- of numbers ---------------------------------------------------------------------------------
-
-def slope(points):
-    """Least squares."""
-    if len(points) < 2:
-        return float("nan")
-    x0, y0 = mean(x for x, _ in points), mean(y for _, y in points)
-    return sum((x - x0) * (y - y0) for x, y in points) / sum((x - x0) ** 2 for x, _ in points)
-
-
-def log_slope(points):
-    """Of the logarithm: e-folds per step of x."""
-    if not all(y > 0 for _, y in points):
-        return float("nan")
-    return slope([(x, log(y)) for x, y in points])
-
-
-def correlation(points):
-    """Pearson's; nan where one side does not vary."""
-    points = [(x, y) for x, y in points if isfinite(x) and isfinite(y)]
-    if len({x for x, _ in points}) < 2 or len({y for _, y in points}) < 2:
-        return float("nan")
-    x0, y0 = mean(x for x, _ in points), mean(y for _, y in points)
-    xx = sum((x - x0) ** 2 for x, _ in points)
-    yy = sum((y - y0) ** 2 for _, y in points)
-    return sum((x - x0) * (y - y0) for x, y in points) / (xx * yy) ** 0.5
-
-
-def ranks(values):
-    """From 1; equal values share their mean rank."""
-    ordered = sorted(values)
-    return [ordered.index(v) + (ordered.count(v) + 1) / 2 for v in values]
-
-
-def rank_correlation(points):
-    """Spearman's."""
-    points = [(x, y) for x, y in points if isfinite(x) and isfinite(y)]
-    return correlation(list(zip(ranks([x for x, _ in points]), ranks([y for _, y in points]))))
+def log_variance(r, step=-1):
+    """Of the hidden state behind the last sub-layer."""
+    value = last_variance(r, step)
+    return log(value) if 0 < value < float("inf") else nan
 
 
 def smooth(series, width=10):
@@ -87,8 +132,6 @@ def smooth(series, width=10):
     blocks = [series[i:i + width] for i in range(0, len(series), width)]
     return [(block[-1][0], mean(y for _, y in block)) for block in blocks]
 
-
-# ---- of runs ------------------------------------------------------------------------------------
 
 def done(wanted):
     """The results of those runs that have been made."""
@@ -105,7 +148,10 @@ def over_steps(wanted, quantity):
     return band([r.over_time(quantity) for r in done(wanted)])
 
 
-# ---- verdicts -----------------------------------------------------------------------------------
+def in_training(wanted, column):
+    """The curve of `loss` or `grad_norm`."""
+    return band([smooth(r.series(column)) for r in done(wanted)])
+
 
 def enough(values, wanted=3):
     return len(values) >= (2 if FAST else wanted) and not any(v != v for v in values)

@@ -53,7 +53,7 @@ def figures():
     if RATES[1:]:
         panels[1] = Panel("after training, 8e-3: next layer", "layer", "angular distance / pi",
                           [Curve(norm, by_layer(of(norm, RATES[1]), -1), norm) for norm in THREE])
-    return [(figure("redundancy", "Angular distance between layers (Figures 9, 39): " + RAN, panels),
+    return [(figure("redundancy", "Angular distance of layers (Figures 9, 39): " + RAN, panels),
              "Angle between the hidden states that enter two layers, over pi.")]
 
 

@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "experiments"))
 
 import draw  # noqa: E402
 import lab  # noqa: E402
+import measures  # noqa: E402
 from lab import RATES, SEEDS, THREE, runs  # noqa: E402
 from verdict import CONTRADICTED, OPEN, SHOWN  # noqa: E402
 
@@ -62,6 +63,12 @@ class Fabricated(unittest.TestCase):
         """Of all entries of a claim."""
         self.publish()
         return [claim.verdict for claim in claims() if claim.id == name]
+
+    def again(self):
+        """Starts anew within a test."""
+        self.rows = {file: [] for file in self.rows}
+        self.written = 0
+        return self
 
     def rates(self):
         """The runs from which R follows: 2e-3 is the best rate of every placement."""
@@ -244,6 +251,156 @@ class Extremes(Fabricated):
 
     def test_ratio_reversed(self):
         self.assertEqual(self.ratio(10, 100), [CONTRADICTED])
+
+
+class Gamma(Fabricated):
+    def parts(self, frozen, learned, pre, spiking=()):
+        import gamma
+        self.rates()
+        made = ((gamma.frozen(), frozen), (gamma.learned(), learned),
+                (runs("S64", ("pre",), ("2e-3",), measures.FIVE), pre))
+        for wanted, level in made:
+            spike = {("spike", 20): 4.0} if wanted in spiking else {}
+            self.made(wanted, lambda run, level=level: level + 0.0001 * run.seed, probe=spike)
+        return gamma
+
+    def test_frozen(self):
+        gamma = self.parts(1.7, 1.6, 1.8)
+        self.assertEqual(self.verdicts(gamma.claims, "frozen-gamma-beats-pre"), [SHOWN, OPEN])
+        self.assertEqual(self.verdicts(gamma.claims, "learned-gamma-better"), [SHOWN])
+
+    def test_frozen_is_worse(self):
+        gamma = self.parts(1.7, 1.8, 1.6)
+        self.assertEqual(self.verdicts(gamma.claims, "frozen-gamma-beats-pre"),
+                         [CONTRADICTED, OPEN])
+        self.assertEqual(self.verdicts(gamma.claims, "learned-gamma-better"), [CONTRADICTED])
+
+    def positive(self, level):
+        import gamma
+        self.rates()
+        self.made(runs("S64", ("peri",), ("1e-3", "2e-3"), SEEDS),
+                  probe={("output_gamma_min", 300): lambda run: [1.0, level, 1.0]})
+        return self.verdicts(gamma.claims, "gamma-positive")
+
+    def test_positive(self):
+        self.assertEqual(self.positive(0.1), [SHOWN])
+
+    def test_not_positive(self):
+        self.assertEqual(self.positive(-0.1), [CONTRADICTED])
+
+    def depth(self, attention, mlp):
+        import gamma
+        values = [1.0] + [(attention if s % 2 else mlp)[s // 2 if s % 2 else s // 2 - 1]
+                          for s in STATES if s]
+        self.made(runs("S128", ("peri",), ("2e-3", "8e-3"), SEEDS),
+                  probe={("output_gamma_mean", 300): values})
+        return self.verdicts(gamma.claims, "gamma-depth")
+
+    RISING = [1 + 0.01 * i for i in range(12)]
+    MIXED = [1.06, 1.01, 1.11, 1.04, 1.09, 1.02, 1.07, 1.12, 1.03, 1.1, 1.05, 1.08]
+
+    def test_depth(self):
+        self.assertEqual(self.depth(self.RISING, self.RISING[::-1]), [SHOWN] * 2)
+
+    def test_depth_mixed(self):
+        self.assertEqual(self.depth(self.MIXED, self.MIXED), [CONTRADICTED] * 2)
+
+    def test_depth_half(self):
+        self.assertEqual(self.depth(self.RISING, self.MIXED), [OPEN] * 2)
+
+    def balance(self, frozen, learned):
+        import gamma
+        self.rates()
+        for wanted, level in ((gamma.frozen(), frozen), (gamma.learned(), learned)):
+            value = lambda run, level=level: [0.0] + [level + 1e-5 * run.seed] * 24
+            self.made(wanted, probe={("hidden_variance", 300): [10.0] * 25,
+                                     ("output_variance", 300): value,
+                                     ("angular_distance_1", 300): lambda run: value(run)[:12]})
+        return self.verdicts(gamma.claims, "angular-frozen")
+
+    def test_balance(self):
+        self.assertEqual(self.balance(0.1, 0.2), [SHOWN])
+        self.assertEqual(self.again().balance(0.2, 0.1), [CONTRADICTED])
+
+
+class WeightDecay(Fabricated):
+    def sweep(self, pre, peri, name):
+        """pre, peri: (loss, variance) of a coefficient."""
+        import weight_decay
+        self.rates()
+        for norm, outcome in (("pre", pre), ("peri", peri)):
+            for c in weight_decay.coefficients():
+                loss, variance = outcome(float(c))
+                self.made(weight_decay.of(norm, c), lambda run: loss + 0.0001 * run.seed,
+                          probe={("hidden_variance", 300): [variance] * 25})
+        return self.verdicts(weight_decay.claims, name)
+
+    def test_variance(self):
+        steep, flat = lambda c: (1.8, 100 / (1 + c)), lambda c: (1.7, 50)
+        self.assertEqual(self.sweep(steep, flat, "decay-variance"), [SHOWN])
+        self.assertEqual(self.again().sweep(flat, steep, "decay-variance"),
+                         [CONTRADICTED])
+
+    def test_loss(self):
+        self.assertEqual(self.sweep(lambda c: (1.8, 1), lambda c: (1.7, 1), "decay-loss"), [SHOWN])
+
+    def test_loss_twice_behind(self):
+        self.assertEqual(self.sweep(lambda c: (1.8, 1), lambda c: (1.9 if c > 1 else 1.7, 1),
+                                    "decay-loss"), [CONTRADICTED])
+
+    def test_loss_once_behind(self):
+        self.assertEqual(self.sweep(lambda c: (1.8, 1), lambda c: (1.9 if c > 10 else 1.7, 1),
+                                    "decay-loss"), [OPEN])
+
+    def rescue(self, again, failing=SEEDS):
+        import weight_decay
+        self.rates()
+        for run in runs("S64", ("pre",), ("8e-3",), SEEDS):
+            self.made([run], 3.2 if run.seed in failing else 1.8)
+        for c in weight_decay.coefficients():
+            self.made(weight_decay.of("pre", c), probe={("hidden_variance", 300): [1.0] * 25})
+        self.publish()
+        for run in weight_decay.to_rescue():
+            for c in ["0.33"] + weight_decay.scaled():
+                self.made([weight_decay.with_decay(run, c)], again(float(c)))
+        return self.verdicts(weight_decay.claims, "decay-rescue")
+
+    def test_rescue(self):
+        self.assertEqual(self.rescue(lambda c: 1.7 if c > 10 else 3.2), [SHOWN])
+        self.assertEqual(self.again().rescue(lambda c: 3.2), [CONTRADICTED])
+        self.assertEqual(self.again().rescue(lambda c: 1.7, (11, 12)), [OPEN])
+        self.assertEqual(self.again().rescue(lambda c: 1.7, ()), [OPEN])
+
+
+class Initialisation(Fabricated):
+    def sweep(self, pre, peri, name):
+        """pre, peri: (loss, variance) of an initial variance; None: Xavier."""
+        import initialisation
+        self.rates()
+        variances = dict(initialisation.SETTINGS.values()) | {"xavier": None}
+        for norm, outcome in (("pre", pre), ("peri", peri)):
+            for init, variance in variances.items():
+                loss, end = outcome(variance)
+                self.made(initialisation.of(norm, init), lambda run: loss + 0.0001 * run.seed,
+                          probe={("hidden_variance", 300): [end] * 25})
+        return self.verdicts(initialisation.claims, name)
+
+    def test_variance(self):
+        steep, flat = lambda v: (1.8, 100 * (v or 1)), lambda v: (1.8, 50 + (v or 1))
+        self.assertEqual(self.sweep(steep, flat, "init-variance"), [SHOWN])
+        self.assertEqual(self.again().sweep(flat, steep, "init-variance"), [CONTRADICTED])
+
+    def test_loss(self):
+        steep, flat = lambda v: (1.8 + 5 * (v or 0), 1), lambda v: (1.7 + (v or 0) / 10, 1)
+        self.assertEqual(self.sweep(steep, flat, "init-loss"), [SHOWN])
+
+    def test_loss_behind(self):
+        behind = lambda v: (1.9 if (v or 0) > 0.02 else 1.7, 1)
+        self.assertEqual(self.sweep(lambda v: (1.8, 1), behind, "init-loss"), [CONTRADICTED])
+
+    def test_xavier(self):
+        better, worse = lambda v: (1.7 if v is None else 1.8, 1), lambda v: (1.8 + (v is None), 1)
+        self.assertEqual(self.sweep(better, worse, "init-xavier"), [SHOWN, CONTRADICTED])
 
 
 if __name__ == "__main__":
