@@ -1,0 +1,108 @@
+"""What several recipes compute from a run's measurements. Where a number is missing it is NaN."""
+from math import exp, log, nan, sqrt
+from statistics import correlation, linear_regression, mean
+
+RISE = 0.2  # nats: the loss rises when a mean of 5 steps is so far above its lowest value so far
+
+
+# ---- series -------------------------------------------------------------------------------------
+
+def sliding_mean(series, window):
+    """[(step, mean of the last `window` values)] of [(step, value)]."""
+    values = [value for _, value in series]
+    return [(series[i][0], mean(values[i + 1 - window:i + 1]))
+            for i in range(window - 1, len(series))]
+
+
+def rises(result, until=None):
+    """Steps at which the loss has risen (early-instability)."""
+    lowest, found = float("inf"), []
+    for step, value in sliding_mean(result.series("loss"), 5):
+        if until is not None and step > until:
+            break
+        if not value <= lowest + RISE:
+            found.append(step)
+        lowest = min(lowest, value) if value == value else lowest
+    return found
+
+
+def spikes(result, first=1, last=float("inf")):
+    """How many steps, of those from `first` to `last`, had a spike of the gradient norm."""
+    return sum(first <= step <= last for step, _ in result.over_time("spike"))
+
+
+def length(result):
+    """Steps of the run."""
+    return result.metrics[-1][0]
+
+
+def events(result, until):
+    """Spikes and rises up to a step."""
+    return spikes(result, last=until) + len(rises(result, until))
+
+
+# ---- depth --------------------------------------------------------------------------------------
+
+def by_sublayer(result, quantity, step=-1):
+    """The values of sub-layers 1 .. S, in order, at a step (0: the start, -1: the end)."""
+    return [value for s, value in sorted(result.profile(quantity, step).items()) if s]
+
+
+def last_variance(result, step=-1):
+    """Variance of the hidden state behind the last sub-layer."""
+    return (by_sublayer(result, "hidden_variance", step) or [nan])[-1]
+
+
+def end_over_start(result):
+    """Growth in training of the last sub-layer's variance."""
+    return last_variance(result) / last_variance(result, 0)
+
+
+def largest_over_smallest(values):
+    return max(values) / min(values) if values and min(values) > 0 else nan
+
+
+def slope(xs, ys):
+    """Of the least-squares line."""
+    return linear_regression(xs, ys).slope if all(y == y for y in ys) else nan
+
+
+def linear_rms(variances):
+    """Root-mean-square errors, in linear units, of the fits of growth.h: (linear, exponential)."""
+    depth = list(range(1, len(variances) + 1))
+    v = [value / variances[0] for value in variances]
+    line = linear_regression(depth, v)
+    curve = linear_regression(depth, [log(value) for value in v])
+    rms = lambda fit: sqrt(mean((fit(s) - value) ** 2 for s, value in zip(depth, v)))
+    return (rms(lambda s: line.intercept + line.slope * s),
+            rms(lambda s: exp(curve.intercept + curve.slope * s)))
+
+
+def better_fit(result, step=-1):
+    """"linear" or "exponential" if that fit over depth is better by both measures of claims.md, in
+    decades and in linear units; else None."""
+    step = max(result.steps) if step == -1 else step
+    decades = [result.value(f"growth_{fit}_error", step) for fit in ("linear", "exponential")]
+    variances = by_sublayer(result, "hidden_variance", step)
+    if not all(0 < value < float("inf") for value in variances):
+        return None
+    linear, exponential = zip(decades, linear_rms(variances))
+    if all(a < b for a, b in zip(linear, exponential)):
+        return "linear"
+    return "exponential" if all(b < a for a, b in zip(linear, exponential)) else None
+
+
+# ---- statistics ---------------------------------------------------------------------------------
+
+def ranks(values):
+    """1 for the smallest; equal values share the mean of their ranks."""
+    ordered = sorted(values)
+    return [ordered.index(value) + (ordered.count(value) + 1) / 2 for value in values]
+
+
+def rank_correlation(xs, ys):
+    """Spearman's; NaN where it is not defined."""
+    bad = any(value != value for value in (*xs, *ys))
+    if len(xs) < 3 or bad or len(set(xs)) == 1 or len(set(ys)) == 1:
+        return nan
+    return correlation(ranks(xs), ranks(ys))
