@@ -22,6 +22,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -39,7 +40,7 @@ SCALES = {
 }
 TEN = ("post", "pre", "peri", "output", "input-main", "olmo2", "keel", "simple", "mix", "deep")
 THREE = ("post", "pre", "peri")
-# Best rates are chosen on SEEDS; what compares placements at their best rates uses LATER (claims.md).
+# Best rates are chosen on SEEDS; what compares placements at these uses LATER (claims.md).
 SEEDS = (11, 12) if FAST else (11, 12, 13)
 LATER = (14, 15) if FAST else (14, 15, 16, 17, 18, 19, 20)
 RATES = ("2e-3", "8e-3") if FAST else ("1e-3", "2e-3", "4e-3", "8e-3", "1.6e-2", "3.2e-2", "6.4e-2")
@@ -117,7 +118,7 @@ def text():
 # ---- what has been measured ---------------------------------------------------------------------
 
 class Result:
-    """A finished run. Layers count sub-layers, 0 being what enters the first; step -1 is the last."""
+    """A finished run. Layers count sub-layers, 0: what enters the first. Step -1 is the last."""
 
     def __init__(self, row):
         self.row = row
@@ -166,8 +167,8 @@ def read(folder):
     found = {row["run"]: Result(row) for row in rows_of(folder / "runs.csv")}
     of_finished = lambda name: (row for row in rows_of(folder / name) if row["run"] in found)
     for row in of_finished("metrics.csv"):
-        series = zip(numbers(row["loss"]), numbers(row["grad_norm"]))
-        found[row["run"]].metrics += [(int(row["step"]) + i, *both) for i, both in enumerate(series)]
+        losses, norms = numbers(row["loss"]), numbers(row["grad_norm"])
+        found[row["run"]].metrics += list(zip(count(int(row["step"])), losses, norms))
     for row in of_finished("validation.csv"):
         found[row["run"]].validation.append((int(row["step"]), float(row["loss"])))
     for row in of_finished("probe.csv"):
@@ -237,7 +238,7 @@ def by_layer(rows):
         if group[0]["layer"]:
             group.sort(key=lambda row: int(row["layer"]))
             layers = [int(row["layer"]) for row in group]
-            assert layers == list(range(layers[0], layers[-1] + 1)), f"{quantity}: a layer is missing"
+            assert layers == list(range(layers[0], layers[-1] + 1)), f"{quantity}: layers miss"
         lines.append([step, group[0]["layer"], quantity, series(group, "value")])
     return lines
 
@@ -268,7 +269,7 @@ def record(recipe, run, out, code, seconds):
     append(folder / "metrics.csv", ["run", "step", "loss", "grad_norm"],
            [[n, metrics[0]["step"], series(metrics, "loss"), series(metrics, "grad_norm")]])
     append(folder / "validation.csv", ["run", "step", "loss"],
-           [[n, row["step"], f"{float(row['loss']):.5g}"] for row in rows_of(out / "validation.csv")])
+           [[n, row["step"], series([row], "loss")] for row in rows_of(out / "validation.csv")])
     append(folder / "probe.csv", ["run", "step", "layer", "quantity", "value"],
            [[n, *line] for line in by_layer(row for row in probe if kept(run, row, last))])
     command = " ".join(["./train"] + run.command("DIR")[1:]).replace(str(text()), "gcide.txt")
@@ -316,6 +317,7 @@ def perform(recipe, wanted, minutes=None):
                 sys.exit(f"{run.name}: exit code {code}; see {out}/log")
             record(recipe, run, out, code, seconds)
             shutil.rmtree(out)
-            print(f"  {run.name}: {'diverged' if code == 3 else 'done'}, {seconds:.0f} s", flush=True)
+            print(f"  {run.name}: {'diverged' if code == 3 else 'done'}, {seconds:.0f} s",
+                  flush=True)
     _results = None
     return left

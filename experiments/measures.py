@@ -2,6 +2,10 @@
 from math import exp, log, nan, sqrt
 from statistics import correlation, linear_regression, mean
 
+from draw import band
+from lab import FAST, finished
+from verdict import CONTRADICTED, OPEN, SHOWN
+
 RISE = 0.2  # nats: the loss rises when a mean of 5 steps is so far above its lowest value so far
 
 
@@ -58,6 +62,12 @@ def end_over_start(result):
     return last_variance(result) / last_variance(result, 0)
 
 
+def last_over_first(result, step=-1):
+    """Growth over depth of the variance."""
+    values = by_sublayer(result, "hidden_variance", step) or [nan]
+    return values[-1] / values[0]
+
+
 def largest_over_smallest(values):
     return max(values) / min(values) if values and min(values) > 0 else nan
 
@@ -106,3 +116,54 @@ def rank_correlation(xs, ys):
     if len(xs) < 3 or bad or len(set(xs)) == 1 or len(set(ys)) == 1:
         return nan
     return correlation(ranks(xs), ranks(ys))
+
+
+# ---- curves and verdicts ------------------------------------------------------------------------
+
+def largest(r, step=-1, rank="001"):
+    """(|x|, sub-layer) of the largest hidden-state entry, or of the so-manieth."""
+    profile = r.profile(f"largest_{rank}", step)
+    return max(((value, layer) for layer, value in profile.items()), default=(float("nan"), None))
+
+
+def smooth(series, width=10):
+    """Means of so many values, for curves."""
+    blocks = [series[i:i + width] for i in range(0, len(series), width)]
+    return [(block[-1][0], mean(y for _, y in block)) for block in blocks]
+
+
+def done(wanted):
+    """The results of those runs that have been made."""
+    return [result for _, result in finished(wanted)]
+
+
+def over_layers(wanted, quantity, step=-1):
+    """A quantity's curve over depth: mean and range over the seeds."""
+    return band([sorted(r.profile(quantity, step).items()) for r in done(wanted)])
+
+
+def over_steps(wanted, quantity):
+    """A curve over training, of a quantity of the whole model."""
+    return band([r.over_time(quantity) for r in done(wanted)])
+
+
+def enough(values, wanted=3):
+    return len(values) >= (2 if FAST else wanted) and not any(v != v for v in values)
+
+
+def all_below(values, bound, wanted=3):
+    return enough(values, wanted) and max(values) < bound
+
+
+def all_above(values, bound, wanted=3):
+    return enough(values, wanted) and min(values) > bound
+
+
+def judge(shown, contradicted):
+    return CONTRADICTED if contradicted else SHOWN if shown else OPEN
+
+
+def joint(verdicts):
+    """Of several settings together: what all of them say, else open."""
+    verdicts = set(verdicts)
+    return verdicts.pop() if len(verdicts) == 1 else OPEN
