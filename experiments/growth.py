@@ -6,7 +6,7 @@ every 50 steps.
 from math import log, log10
 
 from draw import Curve, Panel, band, figure
-from lab import FAST, SEEDS, TEN, THREE, runs
+from lab import FAST, SEEDS, STEPS, TEN, THREE, runs
 from learning_rate import R
 from measures import (all_above, all_below, better_fit, by_sublayer, done, end_over_start, joint,
                       judge, largest_over_smallest, last_over_first, last_variance, over_layers)
@@ -227,9 +227,8 @@ def every_size():
 
 
 def early_share(r):
-    """What the first third of the run has of the growth of the last sub-layer's log variance."""
-    third = max(r.steps) // 3
-    start, then, end = (log(last_variance(r, step)) for step in (0, third, -1))
+    """What the first 100 steps of 300 have of the growth of the last sub-layer's log variance."""
+    start, then, end = (log(last_variance(r, step)) for step in (0, STEPS // 3, -1))
     return (then - start) / (end - start)
 
 

@@ -33,10 +33,11 @@ WORK = Path(os.environ.get("RUNS", HERE.parent / "runs/experiments"))  # what ./
 TRAIN = os.environ.get("TRAIN", str(HERE.parent / "train"))
 JOBS = int(os.environ.get("JOBS", os.cpu_count()))
 
+STEPS = 30 if FAST else 300
 # Two widths; all else is ./train's default (AdamW, decay 0.033, clip 1, cosine after 10 % warmup).
 SCALES = {
-    "S64": dict(layers=12, width=64, heads=4, ffn=192, seq=64, batch=16, steps=300),
-    "S128": dict(layers=12, width=128, heads=4, ffn=384, seq=128, batch=16, steps=300),
+    "S64": dict(layers=12, width=64, heads=4, ffn=192, seq=64, batch=16, steps=STEPS),
+    "S128": dict(layers=12, width=128, heads=4, ffn=384, seq=128, batch=16, steps=STEPS),
 }
 TEN = ("post", "pre", "peri", "output", "input-main", "olmo2", "keel", "simple", "mix", "deep")
 THREE = ("post", "pre", "peri")
@@ -72,7 +73,7 @@ class Run:
         settings.update((flag.replace("_", "-"), value) for flag, value in self.flags)
         if FAST:
             settings.update(layers=min(settings["layers"], 3), width=16, heads=2, ffn=24, seq=16,
-                            batch=2, steps=30)
+                            batch=2, steps=STEPS)
         return settings
 
     def command(self, out):

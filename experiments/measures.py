@@ -35,16 +35,6 @@ def spikes(result, first=1, last=float("inf")):
     return sum(first <= step <= last for step, _ in result.over_time("spike"))
 
 
-def length(result):
-    """Steps of the run."""
-    return result.metrics[-1][0]
-
-
-def events(result, until):
-    """Spikes and rises up to a step."""
-    return spikes(result, last=until) + len(rises(result, until))
-
-
 # ---- depth --------------------------------------------------------------------------------------
 
 def by_sublayer(result, quantity, step=-1):
