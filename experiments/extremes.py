@@ -99,8 +99,8 @@ def profile_words(rate):
                                    [largest(r, -1, "100")[0] for r in found],
                                    [str(largest(r)[1]) for r in found])
         words.append(f"{norm} largest {spread(tops, '.3g')}, 100th {spread(hundredth, '.3g')}, "
-                     f"over its standard deviation {spread([to_typical(r) for r in found], '.3g')} (at "
-                     f"the start {spread([to_typical(r, 0) for r in found], '.3g')}), in "
+                     f"over its standard deviation {spread([to_typical(r) for r in found], '.3g')} "
+                     f"(at the start {spread([to_typical(r, 0) for r in found], '.3g')}), in "
                      f"sub-layers {', '.join(places)}")
     return "; ".join(words)
 

@@ -7,8 +7,8 @@ from statistics import mean
 
 import growth
 from draw import Curve, Panel, band, figure
-from lab import RATES, SEEDS, runs
-from learning_rate import R, around_R
+from lab import SEEDS, runs
+from learning_rate import R, around_R, grid
 from measures import (FIVE, by_sublayer, done, enough, in_training, joint, judge, over_layers,
                       rank_correlation, spikes)
 from verdict import Claim, loss, pairs, spread, verdict
@@ -112,7 +112,7 @@ def positive_claim():
     if not R():
         return []
     lows = {(width, rate): [lowest_gamma(r) for r in done(wanted)] for width, rate, wanted in
-            [("64", rate, runs("S64", ("peri",), (rate,), SEEDS)) for rate in RATES]
+            [("64", rate, runs("S64", ("peri",), (rate,), SEEDS)) for rate in grid("peri")]
             + [("128", rate, ten(rate)) for rate in ("1e-3", "2e-3", "4e-3", "8e-3")]}
     up_to_R = [v for (_, rate), values in lows.items() if float(rate) <= float(R()) for v in values]
     at_R = [values for (_, rate), values in lows.items() if rate == R() and values]

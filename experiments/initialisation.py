@@ -24,9 +24,8 @@ if FAST:
 
 
 def of(norm, init):
-    """Pre-LN is probed every 50 steps, for `variance-drives-instability`."""
     flags = {"init": init} if init else {}
-    return runs("S64", (norm,), around_R(), SEEDS, probe=50 if norm == "pre" else 0, **flags)
+    return runs("S64", (norm,), around_R(), SEEDS, **flags)
 
 
 def at(norm, name):

@@ -30,5 +30,6 @@ def claims():
     differences = pairs(layer, rms)
     return [Claim("layernorm-alike", RAN,
                   f"loss with LayerNorm {spread([loss(r) for r in done(layer)])}, with RMSNorm "
-                  f"{spread([loss(r) for r in done(rms)])}; difference {spread(differences, '+.3f')}",
+                  f"{spread([loss(r) for r in done(rms)])}, difference "
+                  f"{spread(differences, '+.3f')}",
                   alike(differences, MARGIN, len(FIVE)))]

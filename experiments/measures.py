@@ -37,13 +37,8 @@ def spikes(result, first=1, last=float("inf")):
 
 
 def length(result):
-    """Steps of the run."""
+    """Steps that were done."""
     return result.metrics[-1][0]
-
-
-def events(result, until):
-    """Spikes and rises up to a step."""
-    return spikes(result, last=until) + len(rises(result, until))
 
 
 # ---- depth --------------------------------------------------------------------------------------
@@ -61,6 +56,12 @@ def last_variance(result, step=-1):
 def end_over_start(result):
     """Growth in training of the last sub-layer's variance."""
     return last_variance(result) / last_variance(result, 0)
+
+
+def last_over_first(result, step=-1):
+    """Growth over depth of the variance."""
+    values = by_sublayer(result, "hidden_variance", step) or [nan]
+    return values[-1] / values[0]
 
 
 def largest_over_smallest(values):

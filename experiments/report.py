@@ -97,6 +97,21 @@ def write_readme():
           f"{counts[OPEN]} open")
 
 
+def missing(recipe):
+    """Its runs that are to be done, by name."""
+    return {run.name: run for run in recipe.wanted() if not result(run)}
+
+
+def run(recipe, end):
+    """Does them, and those that a recipe wants in view of what they showed. Returns how many are
+    left at the time `end`."""
+    while wanted := list(missing(recipe).values()):
+        minutes = None if end is None else (end - time.monotonic()) / 60
+        if left := perform(recipe.__name__, wanted, minutes):
+            return left
+    return 0
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("what", nargs="?", choices=("report", "run", "left"), default="report")
@@ -112,12 +127,11 @@ def main():
     left = 0
     for recipe in chosen:
         if given.what == "left":
-            missing = {run.name: run for run in recipe.wanted() if not result(run)}.values()
-            minutes = sum(run.estimate() for run in missing) / JOBS / 60
-            print(f"{recipe.__name__}: {len(missing)} runs to do, about {minutes:.0f} minutes")
+            wanted = missing(recipe).values()
+            minutes = sum(run.estimate() for run in wanted) / JOBS / 60
+            print(f"{recipe.__name__}: {len(wanted)} runs to do, about {minutes:.0f} minutes")
         if given.what == "run":
-            left += perform(recipe.__name__, recipe.wanted(),
-                            None if end is None else (end - time.monotonic()) / 60)
+            left += run(recipe, end)
     if left:
         print(f"{left} runs are left: run it again")
     if given.what != "left":

@@ -1,11 +1,9 @@
 """Sequences four times longer (Figure 17). The paper shortens from 8192 to 2048."""
-from statistics import mean
-
 from draw import Curve, Panel, figure
-from lab import RATES, SEEDS, runs
-from learning_rate import around_R
+from lab import SEEDS, runs
+from learning_rate import around_R, curve, grid
 from measures import done, in_training, joint
-from verdict import Claim, loss, pairs, spread, verdict
+from verdict import Claim, pairs, spread, verdict
 
 SECTION = "Data, schedule and kind of norm"
 RAN = "12 x 64, 300 steps, seeds 11 to 13"
@@ -28,13 +26,10 @@ def figures():
     panels = [Panel(f"16 x {length}", "step", "loss (nats a byte)",
                     [Curve(norm, in_training(of(norm), "loss"), norm) for norm in NORMS])
               for length, of in ((64, lambda norm: short(norm, around_R())), (256, long))]
-    rates = [[(float(rate), mean(losses), min(losses), max(losses)) for rate in RATES
-              if (losses := [loss(r) for r in done(short(norm, (rate,)))])] for norm in NORMS]
     panels.append(Panel("16 x 64", "peak learning rate", "validation loss (nats a byte)",
-                        [Curve(norm, points, norm, marks=True)
-                         for norm, points in zip(NORMS, rates)], logx=True))
+                        [curve(norm) for norm in NORMS], logx=True))
     return [(figure("sequence", "Sequence length (Figure 17): at R, " + RAN, panels),
-             "Training loss with short and long sequences, and loss over the rates with short ones.")]
+             "Training loss with short and long sequences, and over the rates with short ones.")]
 
 
 def claims():
@@ -43,8 +38,7 @@ def claims():
     leads = {"16 x 64": pairs(short("pre", around_R()), short("peri", around_R())),
              "16 x 256": pairs(long("pre"), long("peri"))}
     others = [f"{rate} {spread(pairs(short('pre', (rate,)), short('peri', (rate,))))}"
-              for rate in RATES]
+              for rate in grid("pre")]
     words = [f"at R, {length}: {spread(lead)}" for length, lead in leads.items()]
-    found = [verdict(lead) for lead in leads.values()]
     return [Claim("sequence-length", RAN, f"Peri-LN's lead, nats, {'; '.join(words)}; 16 x 64 at "
-                  f"other rates: {', '.join(others)}", joint(found))]
+                  f"other rates: {', '.join(others)}", joint(map(verdict, leads.values())))]

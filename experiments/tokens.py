@@ -5,7 +5,7 @@ from draw import Curve, Panel, figure
 from lab import FAST, SEEDS, runs
 from learning_rate import R, around_R, times
 from measures import done, judge
-from verdict import CONTRADICTED, OPEN, SHOWN, Claim, failed, loss, spread
+from verdict import CONTRADICTED, OPEN, SHOWN, Claim, failed, loss
 
 SECTION = "Data, schedule and kind of norm"
 RAN = "12 x 64, 16 x 64 bytes a step, seeds 11 to 13"

@@ -6,9 +6,9 @@ times steps times coefficient is what 0.033 and 0.33 have in the paper's 14,400 
 from dataclasses import replace
 
 from draw import Curve, Panel, figure
-from lab import FAST, RATES, SEEDS, result, runs
+from lab import FAST, SEEDS, result, runs
 from last_gradient import event
-from learning_rate import R, around_R
+from learning_rate import R, around_R, grid
 from measures import (done, in_training, judge, last_variance, log_variance,
                       over_layers)
 from verdict import CONTRADICTED, SHOWN, Claim, failed, loss, pairs, spread, verdict
@@ -28,9 +28,8 @@ def coefficients():
 
 
 def of(norm, coefficient):
-    """Pre-LN is probed every 50 steps, for `variance-drives-instability`."""
     flags = {} if coefficient == BASELINE else {"weight_decay": coefficient}
-    return runs("S64", (norm,), around_R(), SEEDS, probe=50 if norm == "pre" else 0, **flags)
+    return runs("S64", (norm,), around_R(), SEEDS, **flags)
 
 
 def lost(r):
@@ -40,7 +39,7 @@ def lost(r):
 
 def to_rescue():
     """Up to three Pre-LN runs of `rates` that went astray, those of the lowest rate first."""
-    all_runs = runs("S64", ("pre",), sorted(RATES, key=float), SEEDS)
+    all_runs = runs("S64", ("pre",), grid("pre"), SEEDS)
     found = [run for run in all_runs if result(run) and lost(result(run))]
     return sorted(found, key=lambda run: float(run.lr))[:3]
 

@@ -41,12 +41,13 @@ class Fabricated(unittest.TestCase):
             n, of = self.written, lambda x: x(run) if callable(x) else x
             self.rows["runs"].append([n, run.name, code, of(loss), of(loss), 1, "2026-01-01", "-"])
             norms = list(of(grad_norms)) or [1.0] * len(of(losses))
-            self.rows["metrics"] += [[n, step, value, norms[step]]
-                                     for step, value in enumerate(of(losses))]
+            series = lambda values: " ".join(map(str, values))
+            self.rows["metrics"].append([n, 1, series(of(losses)), series(norms)])
             for (quantity, step), values in dict(of(probe)).items():
                 values = of(values)
-                layers = enumerate(values) if isinstance(values, list) else [("", values)]
-                self.rows["probe"] += [[n, step, layer, quantity, v] for layer, v in layers]
+                line = [0, quantity, series(values)] if isinstance(values, list) \
+                    else ["", quantity, values]
+                self.rows["probe"].append([n, step, *line])
 
     def publish(self):
         """Writes what has been made."""
