@@ -3,10 +3,10 @@ from math import exp, log, nan, sqrt
 from statistics import correlation, linear_regression, mean
 
 from draw import band
-from lab import FAST, LATER, SEEDS, finished
+from lab import FAST, SEEDS, finished
 from verdict import CONTRADICTED, OPEN, SHOWN
 
-FIVE = SEEDS + LATER[:2]  # of `parts`
+FIVE = SEEDS if FAST else (11, 12, 13, 14, 15)  # seeds of `parts`
 RISE = 0.2  # nats: the loss rises when a mean of 5 steps is so far above its lowest value so far
 
 
@@ -152,6 +152,31 @@ def over_steps(wanted, quantity):
 def in_training(wanted, column):
     """The curve of `loss` or `grad_norm`."""
     return band([smooth(r.series(column)) for r in done(wanted)])
+
+
+def widened(ladder, first, last, mean_loss):
+    """ladder[first:last], longer by a rate for as long as the one at that end is the best."""
+    while not FAST:
+        losses = [mean_loss(rate) for rate in ladder[first:last]]
+        if not losses or None in losses:
+            break
+        best = losses.index(min(losses))
+        if best == 0 and first > 0:
+            first -= 1
+        elif best == len(losses) - 1 and last < len(ladder):
+            last += 1
+        else:
+            break
+    return ladder[first:last]
+
+
+def best_inside(rates, mean_loss):
+    """The rate with the lowest loss; None while one is missing, or where it lies at an end."""
+    losses = [mean_loss(rate) for rate in rates]
+    if not losses or None in losses:
+        return None
+    best = losses.index(min(losses))
+    return rates[best] if FAST or 0 < best < len(rates) - 1 else None
 
 
 def enough(values, wanted=3):

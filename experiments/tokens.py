@@ -3,8 +3,8 @@ from statistics import mean
 
 from draw import Curve, Panel, figure
 from lab import FAST, SEEDS, runs
-from learning_rate import R, around_R, times
-from measures import done, judge
+from learning_rate import around_R
+from measures import best_inside, done, judge, widened
 from verdict import CONTRADICTED, OPEN, SHOWN, Claim, failed, loss
 
 SECTION = "Data, schedule and kind of norm"
@@ -29,29 +29,14 @@ def mean_loss(norm, steps, rate):
 
 def grid(norm, steps):
     """R/2 to 4R, and beyond an end (to R/8 and 16R at most) where the best rate lies at it."""
-    factors = [1, 4] if FAST else [0.5, 1, 2, 4]
-    while not FAST and around_R():
-        losses = [mean_loss(norm, steps, rate) for rate in around_R(*factors)]
-        if None in losses:
-            break
-        best = losses.index(min(losses))
-        if best == 0 and factors[0] > 1 / 8:
-            factors.insert(0, factors[0] / 2)
-        elif best == len(factors) - 1 and factors[-1] < 16:
-            factors.append(factors[-1] * 2)
-        else:
-            break
-    return around_R(*factors)
+    if FAST:
+        return around_R(1, 4)
+    ladder = around_R(1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8, 16)
+    return widened(ladder, 2, 6, lambda rate: mean_loss(norm, steps, rate))
 
 
 def best_rate(norm, steps):
-    """None while rates are missing, or where the best lies at an end of the grid."""
-    losses = {rate: mean_loss(norm, steps, rate) for rate in grid(norm, steps)}
-    if not losses or None in losses.values():
-        return None
-    best = min(losses, key=losses.get)
-    inside = FAST or best not in (min(losses, key=float), max(losses, key=float))
-    return best if inside else None
+    return best_inside(grid(norm, steps), lambda rate: mean_loss(norm, steps, rate))
 
 
 def wanted():
