@@ -7,7 +7,7 @@ from math import log
 from draw import Curve, Panel, figure
 from lab import FAST, SCALES, SEEDS, runs
 from learning_rate import R, around_R
-from measures import (all_below, done, end_over_start, in_training, judge, largest, last_variance,
+from measures import (all_below, between, done, end_over_start, in_training, judge, largest, last_variance,
                       log_variance, over_layers, rank_correlation)
 from verdict import CONTRADICTED, SHOWN, Claim, failed, loss, pairs, spread, verdict
 
@@ -79,8 +79,8 @@ def excess(measure):
 
 
 def table(measure, form):
-    """A measure of both placements at every setting."""
-    return "; ".join(f"{norm} {name} {spread([measure(r) for r in done(at(norm, name))], form)}"
+    """A measure of both placements at every setting, lowest and highest over the seeds."""
+    return "; ".join(f"{norm} {name} {between([measure(r) for r in done(at(norm, name))], form)}"
                      for norm in ("pre", "peri") for name in SETTINGS)
 
 

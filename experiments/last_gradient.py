@@ -9,7 +9,7 @@ import matched
 from draw import Curve, Panel, figure
 from lab import SEEDS, THREE, result, results, runs
 from learning_rate import around_R, grid
-from measures import FIVE, done, joint, judge, largest, length, over_steps, rises
+from measures import FIVE, between, done, joint, judge, largest, length, over_steps, rises
 from verdict import CONTRADICTED, OPEN, SHOWN, Claim, pairs, spread, verdict
 
 SECTION = "Gradients"
@@ -93,8 +93,7 @@ def levels():
     parts = []
     for name, of in matched.settings():
         for when, measure in (("step 0", at_start), ("later", later)):
-            values = [f"{norm} {spread([measure(r) for r in done(of(norm))], '.3g')}"
-                      for norm in THREE]
+            values = [f"{norm} {between([measure(r) for r in done(of(norm))])}" for norm in THREE]
             parts.append(f"{name}, {when}: {', '.join(values)}")
     return "; ".join(parts)
 

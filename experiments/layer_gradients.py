@@ -9,7 +9,7 @@ import matched
 from draw import Curve, Panel, figure
 from growth import RATES
 from lab import SEEDS, THREE, runs
-from measures import (all_above, all_below, by_sublayer, done, joint, judge, largest_over_smallest,
+from measures import (all_above, all_below, between, by_sublayer, done, joint, judge, largest_over_smallest,
                       over_layers, slope)
 from verdict import SHOWN, Claim, pairs, spread, verdict
 
@@ -95,7 +95,7 @@ def peri_even_claim(rate):
     for step, when, others in ((0, "start", ("pre",)), (-1, "end", ("pre", "post"))):
         for quantity, name in MEASURES.items():
             measure = lambda r: unevenness(r, quantity, step)
-            values = [f"{norm} {spread([measure(r) for r in done(of(norm, rate))], '.1f')}"
+            values = [f"{norm} {between([measure(r) for r in done(of(norm, rate))])}"
                       for norm in ("peri", *others)]
             words.append(f"{when}, {name}: {', '.join(values)}")
             verdicts += [verdict(less_even(norm, rate, quantity, step)) for norm in others]

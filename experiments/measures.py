@@ -128,6 +128,13 @@ def log_variance(r, step=-1):
     return log(value) if 0 < value < float("inf") else nan
 
 
+def between(values, form=".3g"):
+    """Lowest and highest, where a mean would make a table too wide."""
+    values = [v for v in values if v == v]
+    low, high = (f"{v:{form}}" for v in (min(values), max(values))) if values else ("not run",) * 2
+    return low if low == high else f"{low} to {high}"
+
+
 def smooth(series, width=10):
     """Means of so many values, for curves."""
     blocks = [series[i:i + width] for i in range(0, len(series), width)]

@@ -10,8 +10,8 @@ import matched
 from draw import Curve, Panel, band, figure
 from growth import RATES
 from lab import SEEDS, THREE, runs
-from measures import all_above, all_below, done, joint, judge
-from verdict import OPEN, SHOWN, Claim, alike, pairs, spread, verdict
+from measures import all_above, all_below, between, done, joint, judge
+from verdict import SHOWN, Claim, alike, pairs, spread, verdict
 
 SECTION = "Gamma and hidden representations"
 RAN = "12 x 128, 300 steps of 16 x 128 bytes, seeds 11 to 13"
@@ -59,35 +59,31 @@ def figures():
 
 def levels(wanted_of, step):
     return "; ".join(f"{apart} apart: " + ", ".join(
-        f"{norm} {spread([angle(r, apart, step) for r in done(wanted_of(norm))])}"
+        f"{norm} {between([angle(r, apart, step) for r in done(wanted_of(norm))])}"
         for norm in THREE) for apart in APART)
 
 
-def init_claims():
-    seen = [(wanted_of, f"{name}: {levels(wanted_of, 0)}") for name, wanted_of in matched.settings()
-            if done(wanted_of("post"))]
-    if not seen:
+def init_claims(setting, wanted_of):
+    """The two parts of the claim, in one setting."""
+    if not done(wanted_of("post")):
         return []
-    words = ". ".join(text for _, text in seen)
     lead, ratios = [], []
-    for wanted_of, _ in seen:
-        for apart in APART:
-            measure = lambda r: angle(r, apart, 0)
-            to_pre = pairs(wanted_of("pre"), wanted_of("post"), measure)
-            to_peri = pairs(wanted_of("peri"), wanted_of("post"), measure)
-            lead.append([min(both) for both in zip(to_pre, to_peri)])
-            ratios.append(pairs(wanted_of("pre"), wanted_of("peri"), lambda r: log(measure(r))))
-    everything = len(seen) == len(matched.settings())
+    for apart in APART:
+        measure = lambda r: angle(r, apart, 0)
+        to_pre = pairs(wanted_of("pre"), wanted_of("post"), measure)
+        to_peri = pairs(wanted_of("peri"), wanted_of("post"), measure)
+        lead.append([min(both) for both in zip(to_pre, to_peri)])
+        ratios.append(pairs(wanted_of("pre"), wanted_of("peri"), lambda r: log(measure(r))))
     lowest = judge(all(verdict(values) == SHOWN for values in lead),
                    all(all_below(values, 0) for values in lead))
     similar = judge(all(alike(values, log(1.5)) == SHOWN for values in ratios),
-                    any(all_above(values, log(2)) or all_below(values, -log(2))
-                        for values in ratios))
-    ran = "before training, 12 layers, seeds 11 to 13"
-    return [Claim("angular-init", ran, f"Post-LN lowest: {words}", lowest if everything else OPEN),
-            Claim("angular-init", ran, "Pre-LN and Peri-LN alike: Pre over Peri "
-                  + spread([exp(d) for values in ratios for d in values], ".2f"),
-                  similar if everything else OPEN)]
+                    all(all_above(v, log(2)) or all_below(v, -log(2)) for v in ratios))
+    ran = f"{setting}, 12 layers, before training, seeds 11 to 13"
+    times = "; ".join(f"{apart} apart {between([exp(d) for d in values])}"
+                      for apart, values in zip(APART, ratios))
+    return [Claim("angular-init", ran, f"Post-LN lowest: {levels(wanted_of, 0)}", lowest),
+            Claim("angular-init", ran, f"Pre-LN and Peri-LN alike: Pre-LN's over Peri-LN's {times}",
+                  similar)]
 
 
 def trained_claims():
@@ -106,4 +102,5 @@ def trained_claims():
 
 
 def claims():
-    return init_claims() + trained_claims()
+    at_start = [claim for setting in matched.settings() for claim in init_claims(*setting)]
+    return at_start + trained_claims()

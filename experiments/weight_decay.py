@@ -9,7 +9,7 @@ from draw import Curve, Panel, figure
 from lab import FAST, SEEDS, result, runs
 from last_gradient import event
 from learning_rate import R, around_R, grid
-from measures import (done, in_training, judge, last_variance, log_variance,
+from measures import (between, done, in_training, judge, last_variance, log_variance,
                       over_layers)
 from verdict import CONTRADICTED, SHOWN, Claim, failed, loss, pairs, spread, verdict
 
@@ -79,7 +79,7 @@ def fall(norm):
 
 
 def variance_claim():
-    words = [f"{norm} {c}: {spread([last_variance(r) for r in done(of(norm, c))], '.3g')}"
+    words = [f"{norm} {c}: {between([last_variance(r) for r in done(of(norm, c))])}"
              for norm in ("pre", "peri") for c in coefficients()]
     falls = [a - b for a, b in zip(fall("pre"), fall("peri"))]
     return [Claim("decay-variance", RAN, f"last variance, decay by decay: {'; '.join(words)}. "

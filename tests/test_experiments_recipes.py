@@ -196,13 +196,13 @@ class Redundancy(Fabricated):
         return self.verdicts(redundancy.claims, "angular-init")
 
     def test_init(self):
-        self.assertEqual(self.init(post=0.05, pre=0.1, peri=0.11), [SHOWN, SHOWN])
+        self.assertEqual(self.init(post=0.05, pre=0.1, peri=0.11), [SHOWN, SHOWN] * 3)
 
     def test_init_otherwise(self):
-        self.assertEqual(self.init(post=0.2, pre=0.1, peri=0.3), [CONTRADICTED] * 2)
+        self.assertEqual(self.init(post=0.2, pre=0.1, peri=0.3), [CONTRADICTED] * 6)
 
     def test_init_between(self):
-        self.assertEqual(self.init(post=0.05, pre=0.1, peri=0.18), [SHOWN, OPEN])
+        self.assertEqual(self.init(post=0.05, pre=0.1, peri=0.18), [SHOWN, OPEN] * 3)
 
     def trained(self, **levels):
         import redundancy
