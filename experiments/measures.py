@@ -35,6 +35,11 @@ def spikes(result, first=1, last=float("inf")):
     return sum(first <= step <= last for step, _ in result.over_time("spike"))
 
 
+def length(result):
+    """Steps that were done."""
+    return result.metrics[-1][0]
+
+
 # ---- depth --------------------------------------------------------------------------------------
 
 def by_sublayer(result, quantity, step=-1):
