@@ -3,13 +3,13 @@
 Peri-LN has one unless told otherwise; the others have not.
 """
 from math import log10
+from statistics import mean
 
 from draw import Curve, Panel, band, figure
 from lab import FAST, SEEDS, TEN, runs
 from learning_rate import R, around_R
 from measures import done, end_over_start, judge, over_layers, smooth, spikes
-from statistics import mean
-from verdict import CONTRADICTED, SHOWN, Claim, loss, pairs, spread, verdict
+from verdict import CONTRADICTED, SHOWN, Claim, pairs, spread, verdict
 
 SECTION = "Data, schedule and kind of norm"
 FIVE = SEEDS if FAST else (11, 12, 13, 14, 15)
@@ -81,8 +81,8 @@ def in_all():
         growth = pairs(of(norm, "on"), of(norm, "off"), lambda r: log10(end_over_start(r)))
         more = pairs(of(norm, "on"), of(norm, "off"), spikes)
         if growth:
-            words.append(f"{norm} {spread(gain(norm), '+.3f')}, variance x {10 ** mean(growth):.2g}, "
-                         f"spikes {mean(more):+.1f}")
+            words.append(f"{norm} {spread(gain(norm), '+.3f')}, variance x "
+                         f"{10 ** mean(growth):.2g}, spikes {mean(more):+.1f}")
     return "; ".join(words)
 
 

@@ -60,4 +60,4 @@ def claims():
     return [Claim("gap-shrinks", f"{RAN}, rate {R()}, seeds 11 to 13; along a run seeds 14 to 20",
                   f"final lead: {', '.join(words)}; from 150 to 600 it shrinks by "
                   f"{spread(shrinks, '+.3f')}. Along runs of 300 steps: {along_words(300, LATER)}",
-                  verdict(shrinks))]
+                  verdict(shrinks), "runs of 2,400 steps")]

@@ -3,9 +3,9 @@
 From the runs of learning_rate.py, seeds.py and ramp.py, and some of `simple` without its own
 initialisation.
 """
-from draw import Curve, Panel, figure
+from draw import Panel, figure
 from lab import SEEDS, runs
-from learning_rate import QK, RAN, best_rate, curve, grid, of, around_R, workable
+from learning_rate import QK, RAN, around_R, best_rate, curve, grid, of, workable
 from measures import all_above, all_below, done, enough, judge
 from ramp import limit, ramp
 from seeds import RAN as RAN_LATER
