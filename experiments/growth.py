@@ -3,9 +3,9 @@
 What the gradients' and the hidden states' figures are drawn from, too: all these runs are probed
 every 50 steps.
 """
-from math import log, log10
+from math import log, log10, nan
 
-from draw import Curve, Panel, band, figure
+from draw import Curve, Panel, figure
 from lab import FAST, SEEDS, STEPS, TEN, THREE, runs
 from learning_rate import R
 from measures import (all_above, all_below, better_fit, by_sublayer, done, end_over_start, joint,
@@ -229,7 +229,7 @@ def every_size():
 def early_share(r):
     """What the first 100 steps of 300 have of the growth of the last sub-layer's log variance."""
     start, then, end = (log(last_variance(r, step)) for step in (0, STEPS // 3, -1))
-    return (then - start) / (end - start)
+    return (then - start) / (end - start) if end != start else nan
 
 
 def early_surge():

@@ -87,10 +87,9 @@ def linear_rms(variances):
 def better_fit(result, step=-1):
     """"linear" or "exponential" if that fit over depth is better by both measures of claims.md, in
     decades and in linear units; else None."""
-    step = max(result.steps) if step == -1 else step
     decades = [result.value(f"growth_{fit}_error", step) for fit in ("linear", "exponential")]
     variances = by_sublayer(result, "hidden_variance", step)
-    if not all(0 < value < float("inf") for value in variances):
+    if not variances or not all(0 < value < float("inf") for value in variances):
         return None
     linear, exponential = zip(decades, linear_rms(variances))
     if all(a < b for a, b in zip(linear, exponential)):

@@ -11,7 +11,7 @@ import re
 import sys
 import time
 
-from lab import FAST, HERE, JOBS, RESULTS, perform, result, results
+from lab import HERE, JOBS, RESULTS, perform, result, results
 from verdict import CONTRADICTED, OPEN, SHOWN
 
 # In this order: what needs the best rates comes after learning_rate.
@@ -86,8 +86,9 @@ def write_readme():
             page.append("| claim | the paper | run here | seen | verdict |\n|---|---|---|---|---|")
         for claim, each in rows:
             words = f"`{claim['id']}` {claim['claim']}"
+            told = each.verdict + (f"; next: {each.larger}" if each.verdict == OPEN else "")
             page.append("| " + " | ".join(map(cell, (words, claim["paper"], each.ran, each.seen,
-                                                     each.verdict))) + " |")
+                                                     told))) + " |")
         missing = [f"`{claim['id']}`" for claim in claims if claim["id"] not in seen]
         if missing:
             page.append("\nNot run yet: " + ", ".join(missing) + ".")
