@@ -7,8 +7,8 @@ from math import log
 from draw import Curve, Panel, figure
 from lab import FAST, SCALES, SEEDS, runs
 from learning_rate import R, around_R
-from measures import (all_below, between, done, end_over_start, in_training, judge, largest, last_variance,
-                      log_variance, over_layers, rank_correlation)
+from measures import (all_below, between, done, end_over_start, in_training, judge, largest,
+                      last_variance, log_variance, over_layers, rank_correlation)
 from verdict import CONTRADICTED, SHOWN, Claim, failed, loss, pairs, spread, verdict
 
 SECTION = "Weight decay and initialisation"

@@ -9,8 +9,8 @@ import matched
 from draw import Curve, Panel, figure
 from growth import RATES
 from lab import SEEDS, THREE, runs
-from measures import (all_above, all_below, between, by_sublayer, done, joint, judge, largest_over_smallest,
-                      over_layers, slope)
+from measures import (all_above, all_below, between, by_sublayer, done, joint, judge,
+                      largest_over_smallest, over_layers, slope)
 from verdict import SHOWN, Claim, pairs, spread, verdict
 
 SECTION = "Gradients"

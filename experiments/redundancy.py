@@ -11,7 +11,7 @@ from draw import Curve, Panel, band, figure
 from growth import RATES
 from lab import SEEDS, THREE, runs
 from measures import all_above, all_below, between, done, joint, judge
-from verdict import SHOWN, Claim, alike, pairs, spread, verdict
+from verdict import SHOWN, Claim, alike, pairs, verdict
 
 SECTION = "Gamma and hidden representations"
 RAN = "12 x 128, 300 steps of 16 x 128 bytes, seeds 11 to 13"
