@@ -69,7 +69,7 @@ def script(path, title, panels, columns):
             style = "linespoints pt 7 ps 0.4" if curve.marks else "lines"
             plots.append(f'{block} using 1:2 with {style} lc rgb "{colour}" lw 1.6'
                          f'{" dt 2" if curve.dashed else ""} title "{curve.label}" noenhanced')
-        lines.append("plot " + ", ".join(plots) if plots else 'plot [0:1][0:1] NaN title "not run"')
+        lines.append("plot " + ", ".join(plots) if plots else 'plot [1:2][1:2] NaN title "not run"')
     return "\n".join(lines + ["unset multiplot", ""])
 
 

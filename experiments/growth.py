@@ -1,63 +1,259 @@
 """Growth of the hidden state over depth and training (Figures 1, 6, 14, 15).
 
-Also what the gradients' and the hidden states' figures are drawn from: all these runs are probed
+What the gradients' and the hidden states' figures are drawn from, too: all these runs are probed
 every 50 steps.
 """
-from draw import Curve, Panel, band, figure
-from lab import FAST, SEEDS, TEN, THREE, finished, result, runs
-from statistics import mean
+from math import log, log10, nan
+
+from draw import Curve, Panel, figure
+from lab import FAST, SEEDS, STEPS, TEN, THREE, runs
+from learning_rate import R
+from measures import (all_above, all_below, better_fit, by_sublayer, done, end_over_start, joint,
+                      judge, largest_over_smallest, last_over_first, last_variance, over_layers)
 from verdict import CONTRADICTED, OPEN, SHOWN, Claim, pairs, spread, verdict
 
 SECTION = "Growth of the hidden state"
 RATES = ("2e-3",) if FAST else ("2e-3", "8e-3")
 RAN = "12 x 128, 300 steps of 16 x 128 bytes, seeds 11 to 13"
+RAN_S64 = "12 x 64, 300 steps of 16 x 64 bytes, seeds 11 to 13"
+MATCHED = {"S128": "normal:0.0566", "S64": "normal:0.08"}  # matched.py tells why
+BLUES = ("#bbbbbb", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#084594")
+
+
+def of(norm, rate, scale="S128", **flags):
+    return runs(scale, (norm,), (rate,), SEEDS, probe=50 if scale == "S128" else 0, **flags)
 
 
 def wanted():
     slow = runs("S128", TEN, ("2e-3",), SEEDS, probe=50)
-    fast = runs("S128", ("post", "pre", "peri", "mix", "keel", "simple"), RATES[1:], SEEDS, probe=50)
+    fast = runs("S128", (*THREE, "mix", "keel", "simple"), RATES[1:], SEEDS, probe=50)
     others = [] if FAST else runs("S128", ("pre", "peri"), ("1e-3", "4e-3"), SEEDS, probe=50)
     return slow + fast + others
 
 
-def of(norm, rate):
-    return [r for _, r in finished(runs("S128", (norm,), (rate,), SEEDS, probe=50))]
+# ---- figures ------------------------------------------------------------------------------------
 
-
-def figures():
+def over_training():
+    """Figure 1."""
     panels = []
     for rate in RATES:
         for norm in THREE:
-            done = of(norm, rate)
-            steps = done[0].steps if done else []
-            curves = [Curve(f"step {step}", band([sorted(r.profile("hidden_variance", step).items())
-                                                  for r in done]), colour)
-                      for step, colour in zip(steps, ("#bbbbbb", "#c6dbef", "#9ecae1", "#6baed6",
-                                                      "#4292c6", "#2171b5", "#084594"))]
-            panels.append(Panel(f"{norm}, rate {rate}", "sub-layer", "variance of the hidden state",
-                                curves, logy=True))
-    return [(figure("growth", "Hidden-state variance over depth (Figures 1, 6, 14, 15): " + RAN, panels),
-             "Hidden-state variance after each sub-layer at steps 0 to 300, mean and range over seeds.")]
+            steps = sorted({step for r in done(of(norm, rate)) for step in r.steps})
+            curves = [Curve(f"step {step}", over_layers(of(norm, rate), "hidden_variance", step),
+                            blue) for step, blue in zip(steps, BLUES)]
+            panels.append(Panel(f"{norm}, rate {rate}", "sub-layer", "variance", curves, logy=True))
+    return (figure("growth", "Variance of the hidden state over depth (Figure 1): " + RAN, panels),
+            "Variance of the hidden state behind each sub-layer in the course of training; mean "
+            "and range over the seeds.")
 
 
-def growth(r):
-    """Last over first probe, at the last sub-layer."""
-    last = max(r.profile("hidden_variance"))
-    return r.value("hidden_variance", -1, last) / r.value("hidden_variance", 0, last)
+def at_both_ends(scale, rate, name, title, ran):
+    """Figures 6, 14, 15."""
+    panels = []
+    for quantity, what in (("hidden_mean_abs", "mean |x|"), ("hidden_variance", "variance")):
+        for step, when in ((0, "at initialisation"), (-1, "after training")):
+            curves = [Curve(norm, over_layers(of(norm, rate, scale), quantity, step), norm)
+                      for norm in THREE]
+            if any(curve.points for curve in curves):
+                panels.append(Panel(f"{what}, {when}", "sub-layer", what, curves, logy=True))
+    if not panels:
+        return None, ""
+    return (figure(name, f"Growth of the hidden state, {title}: rate {rate}, {ran}", panels, 4),
+            f"Growth of the hidden state over depth, {title}; mean and range over the seeds.")
 
 
-def ratio_over_depth(r, step=-1):
-    values = [v for s, v in r.profile("hidden_variance", step).items() if s]
-    return max(values) / min(values)
+def figures():
+    found = [over_training()]
+    for rate in RATES:
+        found.append(at_both_ends("S128", rate, f"growth_{rate}", "Figures 6, 14, 15", RAN))
+    if R():
+        found.append(at_both_ends("S64", R(), "growth_s64", "half the width (as Figures 14, 15)",
+                                  RAN_S64))
+    return found
+
+
+# ---- claims -------------------------------------------------------------------------------------
+
+def fits(of_runs, step):
+    """The better fit with each seed."""
+    return [better_fit(r, step) for r in done(of_runs)]
+
+
+def all_are(found, fit):
+    return len(found) >= len(SEEDS) and all(one == fit for one in found)
+
+
+def words_of_fits(of_runs, step):
+    """Which fit was the better one, and by how much."""
+    found = done(of_runs)
+    errors = [spread([r.value(f"growth_{fit}_error", step) for r in found], ".2f")
+              for fit in ("linear", "exponential")]
+    better = fits(of_runs, step)
+    counts = [f"{better.count(fit)} {fit or 'undecided'}"
+              for fit in ("linear", "exponential", None) if fit in better]
+    return (f"better fit: {', '.join(counts)}; errors in decades, linear {errors[0]}, "
+            f"exponential {errors[1]}")
+
+
+def init_alike():
+    settings = [("N(0, 0.02^2), 12 x 128", "S128", "2e-3", {})]
+    if R():
+        settings += [(f"{init}, 12 x {scale[1:]}", scale, R(), {"init": init})
+                     for scale, init in MATCHED.items()]
+    claims = []
+    for title, scale, rate, flags in settings:
+        both = {norm: of(norm, rate, scale, **flags) for norm in ("pre", "peri")}
+        found = {norm: fits(made, 0) for norm, made in both.items()}
+        if not all(found.values()):
+            continue
+        words = [f"{norm}: last over first "
+                 f"{spread([last_over_first(r, 0) for r in done(made)], '.3g')}, "
+                 f"{words_of_fits(made, 0)}" for norm, made in both.items()]
+        claims.append(Claim(
+            "growth-init-alike", f"{title}, before training, seeds 11 to 13",
+            f"{title}: " + "; ".join(words),
+            judge(all(all_are(fit, "linear") for fit in found.values()),
+                  any(all_are(fit, "exponential") for fit in found.values()))))
+    return claims
+
+
+def span(r, quantity, step=-1):
+    """Largest over smallest, over depth."""
+    return largest_over_smallest(by_sublayer(r, quantity, step))
+
+
+def post_constant(rate, scale="S128"):
+    """(numbers in words, verdict)"""
+    made = done(of("post", rate, scale))
+    peaks = [max(span(r, "hidden_variance", step) for step in r.steps) for r in made]
+    ends = [span(r, "hidden_variance") for r in made]
+    return (f"largest over smallest variance over depth, at the worst probe "
+            f"{spread(peaks, '.2f')}, at the end {spread(ends, '.2f')}",
+            judge(all_below(peaks, 3), all_above(ends, 3)))
+
+
+def pre_training(rate, scale="S128"):
+    growth = {norm: [end_over_start(r) for r in done(of(norm, rate, scale))]
+              for norm in ("pre", "peri")}
+    # Logarithms, as the ratios of a placement differ by factors from seed to seed.
+    found = verdict(pairs(of("pre", rate, scale), of("peri", rate, scale),
+                          lambda r: log10(end_over_start(r))))
+    large = all_above(growth["pre"], 100) and all_below(growth["peri"], 10)
+    return (f"variance at the last sub-layer, end over start: pre {spread(growth['pre'], '.3g')}, "
+            f"peri {spread(growth['peri'], '.3g')}",
+            OPEN if found == SHOWN and not large else found)
+
+
+def peri_linear(rate, scale="S128"):
+    made, other = (of(norm, rate, scale) for norm in ("peri", "pre"))
+    depths = [spread([last_over_first(r) for r in done(each)], ".3g") for each in (made, other)]
+    found = fits(made, -1)
+    return (f"{words_of_fits(made, -1)}; last over first variance {depths[0]}, of pre {depths[1]}",
+            judge(all_are(found, "linear"), all_are(found, "exponential")))
+
+
+def both_rates(id, told):
+    """A claim that is told at each rate."""
+    claims = []
+    for rate in RATES:
+        words, found = told(rate)
+        if done(of("peri", rate)) and done(of("pre", rate)):
+            claims.append(Claim(id, f"{RAN}, rate {rate}", f"rate {rate}: {words}", found))
+    return claims
+
+
+def pre_exponential():
+    found = {rate: fits(of("pre", rate), -1) for rate in RATES}
+    if not all(found.values()):
+        return []
+    words = []
+    for rate in RATES:
+        rise = [r.value("growth_exponential_rate") for r in done(of("pre", rate))]
+        words.append(f"at {rate}, {words_of_fits(of('pre', rate), -1)}, exponent a sub-layer "
+                     f"{spread(rise, '.2f')}")
+    return [Claim("growth-pre-exponential", f"Pre-LN, {RAN}, rates {' and '.join(RATES)}",
+                  "; ".join(words),
+                  judge(all(all_are(fit, "exponential") for fit in found.values()),
+                        all(all_are(fit, "linear") for fit in found.values())))]
+
+
+def covariance_share(r, step=-1):
+    """The sum of residual_covariance as a share of the growth of variance over all sub-layers."""
+    states = r.profile("hidden_variance", step)
+    whole = states[max(states)] - states[0]
+    return sum(by_sublayer(r, "residual_covariance", step)) / whole
+
+
+def at_start_and_end(norm, rate, measure, form):
+    start, end = ([measure(r, step) for r in done(of(norm, rate))] for step in (0, -1))
+    peaks = [max((measure(r, step) for step in r.steps), key=abs) for r in done(of(norm, rate))]
+    return end, (f"{norm} {spread(start, form)} at the start, {spread(end, form)} at the end, at "
+                 f"the worst probe {spread(peaks, form)}")
+
+
+def eq4_terms(rate):
+    if not done(of("peri", rate)):
+        return []
+    beta_0 = lambda r, step: span(r, "output_variance", step)
+    spans, span_words = at_start_and_end("peri", rate, beta_0, ".3g")
+    shares, share_words = at_start_and_end("peri", rate, covariance_share, ".2f")
+    ran = f"{RAN}, rate {rate}"
+    of_pre = [at_start_and_end("pre", rate, measure, form)[1]
+              for measure, form in ((beta_0, ".3g"), (covariance_share, ".2f"))]
+    return [
+        Claim("growth-eq4-terms", ran,
+              f"beta_0 at {rate}, largest over smallest over depth: {span_words}; {of_pre[0]}",
+              judge(all_below(spans, 10), all_above(spans, 30))),
+        Claim("growth-eq4-terms", ran,
+              f"covariance at {rate}, its share of the growth of variance (none, below 0.1, would "
+              f"be reproduced): {share_words}; {of_pre[1]}",
+              judge(all_below([abs(share) for share in shares], 0.1), all_above(shares, 0.5)))]
+
+
+def every_size():
+    if not R() or not done(of("peri", R(), "S64")):
+        return []
+    words, small, large = [], [], []
+    for name, told, rates in (("growth-post-constant", post_constant, RATES[:1]),
+                              ("growth-pre-training", pre_training, RATES),
+                              ("growth-peri-linear", peri_linear, RATES)):
+        seen, found = told(R(), "S64")
+        small.append(found)
+        large.append(joint(told(rate)[1] for rate in rates))
+        words.append(f"{name} {found} at width 64 ({seen}) and {large[-1]} at 128")
+    opposite = any({a, b} == {SHOWN, CONTRADICTED} for a, b in zip(small, large))
+    return [Claim("growth-every-size", f"{RAN_S64}, rate {R()}; {RAN}", "; ".join(words),
+                  judge(small == large and OPEN not in small, opposite))]
+
+
+def early_share(r):
+    """What the first 100 steps of 300 have of the growth of the last sub-layer's log variance."""
+    start, then, end = (log(last_variance(r, step)) for step in (0, STEPS // 3, -1))
+    return (then - start) / (end - start) if end != start else nan
+
+
+def early_surge():
+    shares = {norm: {rate: [early_share(r) for r in done(of(norm, rate))] for rate in RATES}
+              for norm in ("pre", "peri")}
+    pre = shares["pre"].values()
+    if not all(pre):
+        return []
+    words = [f"{norm} at {rate} {spread(values, '.2f')}"
+             for norm, by_rate in shares.items() for rate, values in by_rate.items()]
+    return [Claim("growth-early-surge", f"{RAN}, rates {' and '.join(RATES)}",
+                  "share of the growth of log variance reached by step 100: " + ", ".join(words),
+                  judge(all(all_above(values, 1 / 2) for values in pre),
+                        all(all_below(values, 1 / 3) for values in pre)))]
 
 
 def claims():
-    found = []
-    peaks = [max(ratio_over_depth(r, step) for step in r.steps) for r in of("post", "2e-3")]
-    if peaks:
-        ends = [ratio_over_depth(r) for r in of("post", "2e-3")]
-        found.append(Claim(
-            "growth-post-constant", f"{RAN}, rate 2e-3",
-            f"largest over smallest variance over depth, any probe: {spread(peaks, '.2f')}",
-            SHOWN if max(peaks) < 3 else CONTRADICTED if min(ends) > 3 else OPEN))
-    return found
+    found = init_alike()
+    if done(of("post", "2e-3")):
+        words, one = post_constant("2e-3")
+        found.append(Claim("growth-post-constant", f"{RAN}, rate 2e-3", words, one))
+    found += both_rates("growth-pre-training", pre_training)
+    found += pre_exponential()
+    found += both_rates("growth-peri-linear", peri_linear)
+    for rate in RATES:
+        found += eq4_terms(rate)
+    return found + every_size() + early_surge()

@@ -7,6 +7,10 @@ results/RECIPE/*.csv, which stay in the repository:
     runs.csv     a run a row: number, name, exit code, losses, seconds, the command
     metrics.csv  run, step, loss, grad_norm
     probe.csv    run, step, layer, quantity, value     (./train's probe.csv, thinned)
+    validation.csv  run, step, loss
+
+A line holds a whole series: its numbers, with spaces between, are those of the named step (in
+probe.csv: layer) and of the ones that follow.
 
 Only Python's own library is used. Equal runs of several recipes are one run.
 """
@@ -18,23 +22,26 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 FAST = bool(os.environ.get("FAST"))  # everything small: shows that the machinery works, no more
-RESULTS = Path(os.environ.get("RESULTS", HERE.parent / "build/experiments/results" if FAST else HERE / "results"))
+RESULTS = Path(os.environ.get("RESULTS", HERE.parent / "build/experiments/results" if FAST
+                              else HERE / "results"))
 WORK = Path(os.environ.get("RUNS", HERE.parent / "runs/experiments"))  # what ./train writes
 TRAIN = os.environ.get("TRAIN", str(HERE.parent / "train"))
 JOBS = int(os.environ.get("JOBS", os.cpu_count()))
 
+STEPS = 30 if FAST else 300
 # Two widths; all else is ./train's default (AdamW, decay 0.033, clip 1, cosine after 10 % warmup).
 SCALES = {
-    "S64": dict(layers=12, width=64, heads=4, ffn=192, seq=64, batch=16, steps=300),
-    "S128": dict(layers=12, width=128, heads=4, ffn=384, seq=128, batch=16, steps=300),
+    "S64": dict(layers=12, width=64, heads=4, ffn=192, seq=64, batch=16, steps=STEPS),
+    "S128": dict(layers=12, width=128, heads=4, ffn=384, seq=128, batch=16, steps=STEPS),
 }
 TEN = ("post", "pre", "peri", "output", "input-main", "olmo2", "keel", "simple", "mix", "deep")
 THREE = ("post", "pre", "peri")
-# Best rates are chosen on SEEDS; what compares placements at their best rates uses LATER (claims.md).
+# Best rates are chosen on SEEDS; what compares placements at these uses LATER (claims.md).
 SEEDS = (11, 12) if FAST else (11, 12, 13)
 LATER = (14, 15) if FAST else (14, 15, 16, 17, 18, 19, 20)
 RATES = ("2e-3", "8e-3") if FAST else ("1e-3", "2e-3", "4e-3", "8e-3", "1.6e-2", "3.2e-2", "6.4e-2")
@@ -46,7 +53,9 @@ SECONDS_A_STEP = 0.06
 @dataclass(frozen=True)
 class Run:
     """One run. `flags` are those in which it differs from its scale; `probe` is --probe-every,
-    0 meaning the start and the end only. Runs are the same if their names are."""
+    0 meaning the start and the end only. Runs are the same if their names are.
+
+    Pre-LN's are always looked at every 50 steps, for some claims ask what came before a failure."""
     scale: str
     norm: str
     lr: str
@@ -64,7 +73,7 @@ class Run:
         settings.update((flag.replace("_", "-"), value) for flag, value in self.flags)
         if FAST:
             settings.update(layers=min(settings["layers"], 3), width=16, heads=2, ffn=24, seq=16,
-                            batch=2, steps=30)
+                            batch=2, steps=STEPS)
         return settings
 
     def command(self, out):
@@ -72,7 +81,9 @@ class Run:
         words = [TRAIN]
         for flag, value in self.settings().items():
             words += [f"--{flag}"] if value is True else [f"--{flag}", str(value)]
-        probe = self.probe or self.settings()["steps"]
+        steps = self.settings()["steps"]
+        probe = self.probe or (50 if self.norm == "pre" else steps)
+        probe = min(probe, steps // 3) if FAST else probe
         return words + ["--data", str(text()), "--val-batches", "16", "--val-every", "50",
                         "--save-every", "0", "--probe-every", str(probe), "--threads", "1",
                         "--tune", "off", "--quiet", "--out", str(out)]
@@ -108,12 +119,13 @@ def text():
 # ---- what has been measured ---------------------------------------------------------------------
 
 class Result:
-    """A finished run. Layers count sub-layers, 0 being what enters the first; step -1 is the last."""
+    """A finished run. Layers count sub-layers, 0: what enters the first. Step -1 is the last."""
 
     def __init__(self, row):
         self.row = row
-        self.metrics = []  # (step, loss, grad_norm)
-        self.probe = {}    # quantity -> step -> layer -> value; layer None: the whole model
+        self.metrics = []     # (step, loss, grad_norm)
+        self.validation = []  # (step, loss), the last being the end's
+        self.probe = {}       # quantity -> step -> layer -> value; layer None: the whole model
 
     diverged = property(lambda self: self.row["exit"] == "3")
     loss = property(lambda self: float(self.row["val_loss"]))  # validation, at the end
@@ -147,24 +159,33 @@ def rows_of(path):
         return list(csv.DictReader(file))
 
 
+def numbers(text):
+    return [float(word) for word in text.split()]
+
+
+def read(folder):
+    """The finished runs of a recipe. Rows of a run that was cut off are passed over."""
+    found = {row["run"]: Result(row) for row in rows_of(folder / "runs.csv")}
+    of_finished = lambda name: (row for row in rows_of(folder / name) if row["run"] in found)
+    for row in of_finished("metrics.csv"):
+        losses, norms = numbers(row["loss"]), numbers(row["grad_norm"])
+        found[row["run"]].metrics += list(zip(count(int(row["step"])), losses, norms))
+    for row in of_finished("validation.csv"):
+        found[row["run"]].validation.append((int(row["step"]), float(row["loss"])))
+    for row in of_finished("probe.csv"):
+        steps = found[row["run"]].probe.setdefault(row["quantity"], {})
+        at = steps.setdefault(int(row["step"]), {})
+        for i, value in enumerate(numbers(row["value"])):
+            at[int(row["layer"]) + i if row["layer"] else None] = value
+    return found.values()
+
+
 def results():
     """All finished runs, by name."""
     global _results
     if _results is None:
-        _results = {}
-        for folder in sorted(RESULTS.glob("*/")):
-            by_number = {row["run"]: Result(row) for row in rows_of(folder / "runs.csv")}
-            for row in rows_of(folder / "metrics.csv"):
-                if row["run"] in by_number:  # else of a run that was cut off
-                    by_number[row["run"]].metrics.append(
-                        (int(row["step"]), float(row["loss"]), float(row["grad_norm"])))
-            for row in rows_of(folder / "probe.csv"):
-                if row["run"] in by_number:
-                    layer = int(row["layer"]) if row["layer"] else None
-                    steps = by_number[row["run"]].probe.setdefault(row["quantity"], {})
-                    steps.setdefault(int(row["step"]), {})[layer] = float(row["value"])
-            for result in by_number.values():
-                _results[result.row["name"]] = result
+        _results = {result.row["name"]: result
+                    for folder in sorted(RESULTS.glob("*/")) for result in read(folder)}
     return _results
 
 
@@ -187,20 +208,40 @@ OVER_TIME = ("hidden_variance", "hidden_mean_abs", "output_variance", "residual_
 # Of the runs that are probed at the start and the end only, what is kept at all.
 BRIEF = ("hidden_variance", "weight_gradient_norm", "hidden_gradient_norm", "output_gamma_min",
          "angular_distance_1", "spike", "largest_001", "beyond_fp16")
+# Of those of Pre-LN, what is kept of the probes between.
+WATCHED = ("hidden_variance", "largest_001", "beyond_fp16")
+LARGEST = ("largest_001", "largest_010", "largest_100")
 
 
 def kept(run, row, last):
     """Whether a row of ./train's probe.csv goes into the results."""
-    quantity, whole = row["quantity"], not row["layer"]
-    if quantity.startswith("largest_") and quantity not in ("largest_001", "largest_010", "largest_100"):
+    quantity, ends = row["quantity"], int(row["step"]) in (0, last)
+    if quantity.startswith("largest_") and quantity not in LARGEST:
         return False
-    if whole or quantity in (OVER_TIME if run.probe else BRIEF):
+    if not row["layer"]:  # of the whole model
         return True
-    return bool(run.probe) and int(row["step"]) in (0, last)
+    if run.probe:
+        return ends or quantity in OVER_TIME
+    return quantity in (BRIEF if ends else WATCHED)
 
 
-def number(text):
-    return f"{float(text):.5g}"
+def series(rows, column):
+    return " ".join(f"{float(row[column]):.4g}" for row in rows)
+
+
+def by_layer(rows):
+    """./train's probe.csv with all layers in one line: step, first layer, quantity, values."""
+    groups = {}
+    for row in rows:
+        groups.setdefault((row["step"], row["quantity"]), []).append(row)
+    lines = []
+    for (step, quantity), group in groups.items():
+        if group[0]["layer"]:
+            group.sort(key=lambda row: int(row["layer"]))
+            layers = [int(row["layer"]) for row in group]
+            assert layers == list(range(layers[0], layers[-1] + 1)), f"{quantity}: layers miss"
+        lines.append([step, group[0]["layer"], quantity, series(group, "value")])
+    return lines
 
 
 def append(path, header, rows):
@@ -218,19 +259,20 @@ def record(recipe, run, out, code, seconds):
     """Appends what the run measured; the row in runs.csv, which makes it count, comes last."""
     folder = RESULTS / recipe
     folder.mkdir(parents=True, exist_ok=True)
-    done = [int(row["run"]) for name in ("runs", "metrics", "probe")
+    done = [int(row["run"]) for name in ("runs", "metrics", "validation", "probe")
             for row in rows_of(folder / f"{name}.csv")]
     n = max(done, default=0) + 1
     metrics, probe = rows_of(out / "metrics.csv"), rows_of(out / "probe.csv")
     last = max((int(row["step"]) for row in probe if row["layer"]), default=0)
-    append(folder / "metrics.csv", ["run", "step", "loss", "grad_norm"],
-           [[n, row["step"], number(row["loss"]), number(row["grad_norm"])] for row in metrics])
-    append(folder / "probe.csv", ["run", "step", "layer", "quantity", "value"],
-           [[n, row["step"], row["layer"], row["quantity"], number(row["value"])]
-            for row in probe if kept(run, row, last)])
     log = (out / "log").read_text(errors="replace")
     final = {key: line.split()[-1] for line in log.splitlines() for key in ("train", "val")
              if line.startswith(f"final {key} loss ")}
+    append(folder / "metrics.csv", ["run", "step", "loss", "grad_norm"],
+           [[n, metrics[0]["step"], series(metrics, "loss"), series(metrics, "grad_norm")]])
+    append(folder / "validation.csv", ["run", "step", "loss"],
+           [[n, row["step"], series([row], "loss")] for row in rows_of(out / "validation.csv")])
+    append(folder / "probe.csv", ["run", "step", "layer", "quantity", "value"],
+           [[n, *line] for line in by_layer(row for row in probe if kept(run, row, last))])
     command = " ".join(["./train"] + run.command("DIR")[1:]).replace(str(text()), "gcide.txt")
     append(folder / "runs.csv",
            ["run", "name", "exit", "val_loss", "train_loss", "seconds", "date", "command"],
@@ -258,7 +300,8 @@ def perform(recipe, wanted, minutes=None):
         return 0
     text()
     total = sum(run.estimate() for run in missing) / JOBS / 60
-    print(f"{recipe}: {len(missing)} runs to do, about {total:.0f} minutes on {JOBS} cores", flush=True)
+    print(f"{recipe}: {len(missing)} runs to do, about {total:.0f} minutes on {JOBS} cores",
+          flush=True)
     end = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
     left = 0
     with ThreadPoolExecutor(JOBS) as pool:
@@ -275,6 +318,7 @@ def perform(recipe, wanted, minutes=None):
                 sys.exit(f"{run.name}: exit code {code}; see {out}/log")
             record(recipe, run, out, code, seconds)
             shutil.rmtree(out)
-            print(f"  {run.name}: {'diverged' if code == 3 else 'done'}, {seconds:.0f} s", flush=True)
+            print(f"  {run.name}: {'diverged' if code == 3 else 'done'}, {seconds:.0f} s",
+                  flush=True)
     _results = None
     return left

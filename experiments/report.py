@@ -11,7 +11,7 @@ import re
 import sys
 import time
 
-from lab import FAST, HERE, JOBS, RESULTS, perform, result, results
+from lab import HERE, JOBS, RESULTS, perform, result, results
 from verdict import CONTRADICTED, OPEN, SHOWN
 
 # In this order: what needs the best rates comes after learning_rate.
@@ -86,8 +86,9 @@ def write_readme():
             page.append("| claim | the paper | run here | seen | verdict |\n|---|---|---|---|---|")
         for claim, each in rows:
             words = f"`{claim['id']}` {claim['claim']}"
+            told = each.verdict + (f"; next: {each.larger}" if each.verdict == OPEN else "")
             page.append("| " + " | ".join(map(cell, (words, claim["paper"], each.ran, each.seen,
-                                                     each.verdict))) + " |")
+                                                     told))) + " |")
         missing = [f"`{claim['id']}`" for claim in claims if claim["id"] not in seen]
         if missing:
             page.append("\nNot run yet: " + ", ".join(missing) + ".")
@@ -95,6 +96,21 @@ def write_readme():
     README.write_text("\n".join(page) + "\n")
     print(f"{README}: {done} runs, {counts[SHOWN]} reproduced, {counts[CONTRADICTED]} contradicted, "
           f"{counts[OPEN]} open")
+
+
+def missing(recipe):
+    """Its runs that are to be done, by name."""
+    return {run.name: run for run in recipe.wanted() if not result(run)}
+
+
+def run(recipe, end):
+    """Does them, and those that a recipe wants in view of what they showed. Returns how many are
+    left at the time `end`."""
+    while wanted := list(missing(recipe).values()):
+        minutes = None if end is None else (end - time.monotonic()) / 60
+        if left := perform(recipe.__name__, wanted, minutes):
+            return left
+    return 0
 
 
 def main():
@@ -112,12 +128,11 @@ def main():
     left = 0
     for recipe in chosen:
         if given.what == "left":
-            missing = {run.name: run for run in recipe.wanted() if not result(run)}.values()
-            minutes = sum(run.estimate() for run in missing) / JOBS / 60
-            print(f"{recipe.__name__}: {len(missing)} runs to do, about {minutes:.0f} minutes")
+            wanted = missing(recipe).values()
+            minutes = sum(run.estimate() for run in wanted) / JOBS / 60
+            print(f"{recipe.__name__}: {len(wanted)} runs to do, about {minutes:.0f} minutes")
         if given.what == "run":
-            left += perform(recipe.__name__, recipe.wanted(),
-                            None if end is None else (end - time.monotonic()) / 60)
+            left += run(recipe, end)
     if left:
         print(f"{left} runs are left: run it again")
     if given.what != "left":

@@ -16,6 +16,7 @@ class Claim:
     ran: str   # model, tokens, seeds
     seen: str  # numbers, with their spread
     verdict: str
+    larger: str = "more seeds, then 12 x 256, 16 x 256 bytes a step"  # what an open one asks for
 
 
 def failed(result):

@@ -1,0 +1,74 @@
+"""OLMo-2's placement beside Peri-LN (Figures 32 to 34).
+
+Peri-LN has an embedding norm and OLMo-2's placement has none, but norms of queries and keys; so
+each is also run with what the other has.
+"""
+from draw import Curve, Panel, figure
+from lab import SEEDS, STEPS, runs
+from learning_rate import R, around_R, best_rate, curve
+from measures import FIVE, done, in_training, joint, spikes
+from seeds import at_best
+from verdict import Claim, alike, loss, pairs, spread, verdict
+
+SECTION = "Other placements and optimizers"
+RAN = "12 layers, 300 steps"
+MARGIN = 0.03
+BOTH = ("olmo2", "peri")
+
+
+def at_R(norm, seeds=SEEDS, **flags):
+    return runs("S64", (norm,), around_R(), seeds, **flags)
+
+
+def wide(norm):
+    return runs("S128", (norm,), ("2e-3",), SEEDS, probe=50)
+
+
+# What decides: name, then a placement's runs, then how many pairs there are to be.
+SETTINGS = {"width 64 at R": (at_R, len(SEEDS)), "width 64 at best rates": (at_best, 7),
+            "width 128 at 2e-3": (wide, len(SEEDS))}
+
+
+def parts():
+    """{name: runs}, at R."""
+    return {"olmo2 with embedding norm": at_R("olmo2", FIVE, embedding_norm="on"),
+            "peri with": at_R("peri", FIVE), "olmo2 without": at_R("olmo2", FIVE),
+            "peri without": at_R("peri", FIVE, embedding_norm="off"),
+            "peri with embedding norm and QK-norm": at_R("peri", FIVE, qk_norm="full")}
+
+
+def wanted():
+    best = [run for norm in BOTH for run in at_best(norm)]
+    return best + [run for runs_of_part in parts().values() for run in runs_of_part]
+
+
+def figures():
+    def training(title, of, column):
+        return Panel(title, "step", column, [Curve(norm, in_training(of(norm), column), norm)
+                                             for norm in BOTH], logy=column == "grad_norm")
+    ending = training("12 x 64, best rates, the last sixth", at_best, "loss")
+    for each in ending.curves:
+        each.points = [point for point in each.points if point[0] > STEPS * 5 / 6]
+    panels = [ending, training("12 x 64, best rates", at_best, "grad_norm"),
+              training("12 x 128, 2e-3", wide, "loss"),
+              Panel("12 x 64", "peak learning rate", "validation loss (nats a byte)",
+                    [curve(norm) for norm in BOTH], logx=True)]
+    return [(figure("olmo2", "OLMo-2 and Peri-LN (Figures 32 to 34): " + RAN, panels, 2),
+             "Training loss and gradient norm of OLMo-2's placement and Peri-LN, and the rates.")]
+
+
+def claims():
+    if not R() or not done(at_best("olmo2")):
+        return []
+    leads = {name: (pairs(of("olmo2"), of("peri")), n) for name, (of, n) in SETTINGS.items()}
+    words = [f"{name} {spread(lead)}" for name, (lead, _) in leads.items()]
+    cells = [f"{name} {spread([loss(r) for r in done(part)])}" for name, part in parts().items()]
+    events = [f"{norm} {sum(spikes(r) for r in done(at_R(norm, FIVE)))}" for norm in BOTH]
+    seen = (f"Peri-LN's lead, nats, {'; '.join(words)}. Spikes at R, seeds 11 to 15: "
+            f"{', '.join(events)}. Loss at R, seeds 11 to 15: {'; '.join(cells)}")
+    ran = (f"{RAN}, seeds 11 to 13; at best rates, {best_rate('olmo2')} and {best_rate('peri')}, "
+           f"seeds 14 to 20")
+    return [Claim("olmo2-alike", ran, f"Peri-LN ahead: {seen}",
+                  joint(verdict(lead, n) for lead, n in leads.values())),
+            Claim("olmo2-alike", ran, f"alike within {MARGIN}: as above",
+                  joint(alike(lead, MARGIN, n) for lead, n in leads.values()))]

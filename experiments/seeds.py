@@ -1,0 +1,127 @@
+"""Placements at their best rates, with seeds that had no part in choosing these (Table 1; Figures
+3(b), 3(c), 13).
+
+Also Pre-LN and Peri-LN at R, R/2 and R/4, for the claims on seeds and on early instability.
+"""
+from statistics import stdev
+
+from draw import Curve, Panel, band, figure
+from lab import LATER, SEEDS, STEPS, THREE, runs
+from learning_rate import QK, R, best_rate, times
+from measures import done, judge, smooth, spikes
+from verdict import Claim, loss, pairs, spread, verdict
+
+SECTION = "Learning rate and loss"
+RAN = "12 x 64, 300 steps of 16 x 64 bytes, seeds 14 to 20"
+AT_BEST = [(norm, {}) for norm in (*THREE, "input-main", "olmo2", "simple")] + [("pre", QK),
+                                                                                 ("peri", QK)]
+
+
+def at(norm, rate, seeds=LATER, **flags):
+    """The runs of a placement at a rate; none while the rate is not known."""
+    return runs("S64", (norm,), (rate,), seeds, **flags) if rate else []
+
+
+def own_best(norm, **flags):
+    """Peri-LN with QK-norm is run at the best rate of Peri-LN without."""
+    return best_rate(norm) if norm == "peri" else best_rate(norm, **flags)
+
+
+def at_best(norm, **flags):
+    return at(norm, own_best(norm, **flags), **flags)
+
+
+def at_R(norm, factor=1, seeds=LATER):
+    return at(norm, R() and times(R(), factor), seeds)
+
+
+def wanted():
+    best = [run for norm, flags in AT_BEST for run in at_best(norm, **flags)]
+    return best + [run for norm in ("pre", "peri") for factor in (1, 1 / 2, 1 / 4)
+                   for run in at_R(norm, factor)]
+
+
+def figures():
+    panels = []
+    for title, of, norms in (("own best rates", at_best, THREE), ("at R", at_R, ("pre", "peri"))):
+        for column, y in (("loss", "training loss"), ("grad_norm", "gradient norm")):
+            curves = [Curve(norm, band([smooth(r.series(column), 5) for r in done(of(norm))]), norm)
+                      for norm in norms]
+            panels.append(Panel(f"{y}, {title}", "step", f"{y}, means of 5 steps", curves,
+                                logy=column == "grad_norm"))
+    return [(figure("seeds", "Loss and gradient norm (Figures 3(b), 3(c), 13): " + RAN, panels, 2),
+             "Training loss and gradient norm, means of 5 steps, mean and range over seven seeds.")]
+
+
+# ---- claims -------------------------------------------------------------------------------------
+
+def order(first, second, of, where):
+    """That the first placement's loss is below the second's."""
+    found = pairs(of(second), of(first))
+    if not found:
+        return []
+    losses = [f"{norm} at {of(norm)[0].lr} {spread(list(map(loss, done(of(norm)))))}"
+              for norm in (first, second)]
+    return [Claim("best-rate-order", RAN,
+                  f"{first} below {second}, {where}: {', '.join(losses)}; lead "
+                  f"{spread(found, '+.3f')}", verdict(found))]
+
+
+def after_warmup(r):
+    """Spikes, the first tenth of the run left out."""
+    return spikes(r, first=STEPS // 10 + 1)
+
+
+def more_spikes(title, count):
+    """Over all seeds at R; pairs that are tied decide nothing."""
+    pre, peri = (at_R(norm, seeds=SEEDS + LATER) for norm in ("pre", "peri"))
+    found = pairs(pre, peri, count)
+    untied = [d for d in found if d]
+    if not found:
+        return []
+    counts = [spread([count(r) for r in done(made)], ".1f") for made in (pre, peri)]
+    enough = len(untied) >= 5
+    return [Claim("spikes-pre", "12 x 64, 300 steps of 16 x 64 bytes, seeds 11 to 20",
+                  f"{title}, at {R()}: spikes a run, pre {counts[0]}, peri {counts[1]}; of "
+                  f"{len(found)} pairs {sum(d > 0 for d in found)} have more with pre, "
+                  f"{sum(d < 0 for d in found)} with peri; {other_rates(count)}",
+                  judge(enough and min(untied) > 0, enough and max(untied) < 0))]
+
+
+def other_rates(count):
+    """The same at other rates, with the seeds of the sweep."""
+    words = []
+    for factor in (1 / 4, 1 / 2, 2, 4, 8):
+        sums = [sum(map(count, done(at_R(norm, factor, SEEDS)))) for norm in ("pre", "peri")]
+        if done(at_R("pre", factor, SEEDS)):
+            words.append(f"{sums[0]} against {sums[1]} at {times(R(), factor)}")
+    return "in all with seeds 11 to 13, " + (", ".join(words) or "not run")
+
+
+def left_out(values):
+    """The standard deviation with each value in turn left out."""
+    return [stdev(values[:i] + values[i + 1:]) for i in range(len(values))]
+
+
+def seed_spread(where, of):
+    losses = {norm: {run.seed: loss(r) for run in of(norm) for r in done([run])}
+              for norm in ("pre", "peri")}
+    seeds = sorted(set(losses["pre"]) & set(losses["peri"]))
+    if len(seeds) < len(LATER) or len(seeds) < 3:
+        return []
+    pre, peri = ([losses[norm][seed] for seed in seeds] for norm in ("pre", "peri"))
+    if stdev(pre) == 0 or min(left_out(pre)) == 0:
+        return []
+    ratios = [b / a for a, b in zip(left_out(pre), left_out(peri))]
+    return [Claim("seed-spread-halved", RAN,
+                  f"{where}: standard deviation of the loss, pre {stdev(pre):.4f}, peri "
+                  f"{stdev(peri):.4f}, ratio {stdev(peri) / stdev(pre):.2f} ({min(ratios):.2f} to "
+                  f"{max(ratios):.2f} with a seed left out)",
+                  judge(max(ratios) < 1 / 2, min(ratios) > 1))]
+
+
+def claims():
+    return (order("peri", "pre", at_best, "own best rates") + order("peri", "pre", at_R, "at R")
+            + order("pre", "post", at_best, "own best rates")
+            + more_spikes("all steps", spikes) + more_spikes("without warmup", after_warmup)
+            + seed_spread("at R", at_R) + seed_spread("own best rates", at_best))

@@ -1,0 +1,73 @@
+"""Warmup over 30 % of the steps in place of 10 % (Figure 18)."""
+from statistics import mean
+
+from draw import Curve, Panel, figure
+from lab import FAST, SEEDS, runs
+from learning_rate import around_R
+from measures import done, judge, spikes
+from verdict import CONTRADICTED, SHOWN, Claim, loss, pairs, spread, verdict
+
+SECTION = "Data, schedule and kind of norm"
+RAN = "12 x 64, 300 steps of 16 x 64 bytes, seeds 11 to 13"
+NORMS = ("pre", "peri")
+SHARES = {"10 %": {}, "30 %": {"warmup": "0.3"}}
+
+
+def rates():
+    return around_R(1, 4) if FAST else around_R(0.5, 1, 2, 4)
+
+
+def of(norm, rate, share):
+    return runs("S64", (norm,), (rate,), SEEDS, **SHARES[share])
+
+
+def wanted():
+    return [run for share in SHARES for rate in rates() for norm in NORMS
+            for run in of(norm, rate, share)]
+
+
+def figures():
+    def curve(norm, share):
+        losses = {rate: [loss(r) for r in done(of(norm, rate, share))] for rate in rates()}
+        return Curve(norm, [(float(rate), mean(v), min(v), max(v)) for rate, v in losses.items()
+                            if v], norm, marks=True)
+    panels = [Panel(f"warmup over {share} of the steps", "peak learning rate",
+                    "validation loss (nats a byte)", [curve(norm, share) for norm in NORMS],
+                    logx=True) for share in SHARES]
+    return [(figure("warmup", "Warmup (Figure 18): " + RAN, panels, 2),
+             "Validation loss against the peak learning rate, with shorter and longer warmup.")]
+
+
+# ---- claims -------------------------------------------------------------------------------------
+
+def leads(share):
+    return {rate: pairs(of("pre", rate, share), of("peri", rate, share)) for rate in rates()}
+
+
+def loss_claim():
+    found = [verdict(lead) for lead in leads("30 %").values()]
+    words = [f"{share}: " + ", ".join(f"{rate} {spread(lead)}"
+                                      for rate, lead in leads(share).items()) for share in SHARES]
+    return [Claim("warmup-loss", RAN, "Peri-LN's lead, nats, " + "; ".join(words),
+                  judge(all(v == SHOWN for v in found),
+                        found.count(CONTRADICTED) >= len(found) / 2))]
+
+
+def spikes_claim():
+    counts = {share: [spikes(r) for rate in rates() for r in done(of("pre", rate, share))]
+              for share in SHARES}
+    more = [d for rate in rates()
+            for d in pairs(of("pre", rate, "30 %"), of("pre", rate, "10 %"), spikes) if d]
+    short, long = sum(counts["10 %"]), sum(counts["30 %"])
+    shown = len(more) >= 5 and min(more) > 0
+    fewer = len(more) >= 5 and max(more) < 0 and long < short / 2
+    return [Claim("warmup-spikes", f"Pre-LN, {RAN}, rates {', '.join(rates())}",
+                  f"{short} spikes in {len(counts['10 %'])} runs with 10 %, {long} in "
+                  f"{len(counts['30 %'])} with 30 %; fewer with 30 % in {sum(d < 0 for d in more)} "
+                  f"pairs, more in {sum(d > 0 for d in more)}", judge(shown, fewer))]
+
+
+def claims():
+    if not any(done(of("pre", rate, "30 %")) for rate in rates()):
+        return []
+    return loss_claim() + spikes_claim()

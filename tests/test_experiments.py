@@ -1,0 +1,303 @@
+"""The experiments' machinery: verdicts by the rules of claims.md, what is kept of a run and read
+back, and what is computed from it."""
+import math
+import os
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "experiments"))
+os.environ.pop("FAST", None)
+
+import draw  # noqa: E402
+import lab  # noqa: E402
+import learning_rate  # noqa: E402
+import measures  # noqa: E402
+import ramp  # noqa: E402
+import report  # noqa: E402
+import seeds  # noqa: E402
+import verdict  # noqa: E402
+from lab import RATES, SEEDS, Result, Run, runs  # noqa: E402
+from verdict import CONTRADICTED, OPEN, SHOWN  # noqa: E402
+
+nan, inf = float("nan"), float("inf")
+
+
+def made_up(losses=(), loss=1.7, code=0, variances=None, spikes=()):
+    """A result, without files. variances: step -> [layer 0, 1, ...]."""
+    result = Result({"exit": str(code), "val_loss": str(loss)})
+    result.metrics = [(i + 1, value, 1.0) for i, value in enumerate(losses)]
+    result.probe = {"spike": {step: {None: 4.0} for step in spikes}, "hidden_variance": {}}
+    for step, values in (variances or {}).items():
+        result.probe["hidden_variance"][step] = dict(enumerate(values))
+    return result
+
+
+class Verdicts(unittest.TestCase):
+    def test_all_on_one_side_and_beyond_the_spread(self):
+        self.assertEqual(verdict.verdict([0.10, 0.12, 0.11]), SHOWN)
+        self.assertEqual(verdict.verdict([-0.10, -0.12, -0.11]), CONTRADICTED)
+
+    def test_one_pair_on_the_other_side(self):
+        self.assertEqual(verdict.verdict([0.10, 0.12, -0.01]), OPEN)
+        self.assertEqual(verdict.verdict([-0.10, -0.12, 0.01]), OPEN)
+
+    def test_a_tie_is_on_no_side(self):
+        self.assertEqual(verdict.verdict([0.1, 0.1, 0.0]), OPEN)
+
+    def test_within_the_spread(self):
+        self.assertEqual(verdict.verdict([0.01, 0.01, 0.4]), OPEN)  # mean 0.14, spread 0.23
+        self.assertEqual(verdict.verdict([-0.01, -0.01, -0.4]), OPEN)
+
+    def test_too_few_pairs_or_not_a_number(self):
+        self.assertEqual(verdict.verdict([0.1, 0.1]), OPEN)
+        self.assertEqual(verdict.verdict([0.1, 0.1, nan]), OPEN)
+        self.assertEqual(verdict.verdict([]), OPEN)
+
+    def test_alike(self):
+        self.assertEqual(verdict.alike([0.01, -0.02, 0.0], 0.02), SHOWN)
+        self.assertEqual(verdict.alike([0.03, 0.04, 0.05], 0.02), CONTRADICTED)
+        self.assertEqual(verdict.alike([-0.03, -0.04, -0.05], 0.02), CONTRADICTED)
+        self.assertEqual(verdict.alike([0.03, -0.04, 0.05], 0.02), OPEN)  # on both sides
+        self.assertEqual(verdict.alike([0.03, 0.01, 0.05], 0.02), OPEN)
+        self.assertEqual(verdict.alike([nan, 0.01, 0.0], 0.02), OPEN)
+
+    def test_a_failed_run_is_worse_than_any_other(self):
+        learned = made_up(loss=3.0)
+        for failed in (made_up(loss=3.15), made_up(loss=nan), made_up(loss=1.5, code=3)):
+            self.assertTrue(verdict.failed(failed))
+            self.assertGreater(verdict.loss(failed), verdict.loss(learned))
+        self.assertEqual(verdict.loss(made_up(loss=3.15)), verdict.loss(made_up(code=3)))  # a tie
+        self.assertEqual(verdict.loss(learned), 3.0)
+
+
+class OfARun(unittest.TestCase):
+    def test_rises(self):
+        calm = [5 - 0.01 * i for i in range(100)]
+        self.assertEqual(measures.rises(made_up(calm)), [])
+        jump = calm[:50] + [value + 1 for value in calm[50:]]
+        # A mean of five is up by 0.2 k when k of them are; it fell by 0.01 a step before.
+        self.assertEqual(measures.rises(made_up(jump))[0], 52)
+        self.assertEqual(measures.rises(made_up(jump), until=51), [])
+
+    def test_a_rise_is_above_the_lowest_not_above_the_last(self):
+        drift = [2.0] * 10 + [2.0 + 0.01 * i for i in range(40)]
+        self.assertTrue(measures.rises(made_up(drift)))
+
+    def test_a_rise_to_nan(self):
+        self.assertEqual(measures.rises(made_up([2.0] * 10 + [nan]))[0], 11)
+
+    def test_spikes(self):
+        result = made_up(spikes=(25, 100, 200))
+        self.assertEqual(measures.spikes(result), 3)
+        self.assertEqual(measures.spikes(result, last=100), 2)
+        self.assertEqual(measures.spikes(result, first=101), 1)
+        self.assertEqual(measures.spikes(made_up()), 0)
+
+    def test_growth(self):
+        result = made_up(variances={0: [9.0, 1.0, 2.0], 300: [9.0, 4.0, 20.0]})
+        self.assertEqual(measures.end_over_start(result), 10)
+        self.assertEqual(measures.last_over_first(result), 5)
+        self.assertEqual(measures.last_over_first(result, 0), 2)
+
+    def fit(self, variances, decades):
+        result = made_up(variances={300: variances})
+        for fit, error in zip(("linear", "exponential"), decades):
+            result.probe[f"growth_{fit}_error"] = {300: {None: error}}
+        return measures.better_fit(result)
+
+    def test_better_fit(self):
+        line, curve = [0.5 + s for s in range(9)], [1.5 ** s for s in range(9)]
+        self.assertEqual(self.fit(line, (0.0, 0.1)), "linear")
+        self.assertEqual(self.fit(curve, (0.4, 0.0)), "exponential")
+        self.assertIsNone(self.fit(line, (0.1, 0.0)))   # the two measures disagree
+        self.assertIsNone(self.fit(curve, (0.0, 0.4)))
+        self.assertIsNone(self.fit(line, (nan, nan)))
+        self.assertIsNone(self.fit([1.0, 2.0, inf], (0.0, 0.1)))
+
+    def test_linear_rms(self):
+        straight, curved = measures.linear_rms([2.0 + 3 * s for s in range(10)])
+        self.assertAlmostEqual(straight, 0)
+        self.assertGreater(curved, 0.1)
+        straight, curved = measures.linear_rms([3 * 1.3 ** s for s in range(10)])
+        self.assertAlmostEqual(curved, 0)
+        self.assertGreater(straight, 0.1)
+
+    def test_rank_correlation(self):
+        self.assertAlmostEqual(measures.rank_correlation([1, 2, 3, 4], [1, 10, 11, 1000]), 1)
+        self.assertAlmostEqual(measures.rank_correlation([1, 2, 3, 4], [4, 3, 2, 1]), -1)
+        # ranks 1, 2, 3 and 1.5, 1.5, 3: sqrt(3) / 2
+        self.assertAlmostEqual(measures.rank_correlation([1, 2, 3], [5, 5, 6]), math.sqrt(3) / 2)
+        self.assertTrue(math.isnan(measures.rank_correlation([1, 2, 3], [5, 5, 5])))
+        self.assertTrue(math.isnan(measures.rank_correlation([1, 2, 3], [5, nan, 5])))
+
+    def test_limit_of_a_ramp(self):
+        falling = [4 - 0.005 * i for i in range(300)]
+        self.assertAlmostEqual(ramp.limit(made_up(falling + [2.5] * 300)), 5e-2)  # never leaves
+        left = ramp.limit(made_up(falling + [3.5] * 300))
+        self.assertAlmostEqual(left, 5e-2 * 303 / 600, delta=5e-2 * 3 / 600)
+        back = falling[:200] + [3.8] * 50 + [3.0] * 50 + [2.9] * 300  # a rise that heals
+        self.assertAlmostEqual(ramp.limit(made_up(back)), 5e-2)
+        self.assertAlmostEqual(ramp.limit(made_up(falling + [nan])), 5e-2 * 300 / 600)
+
+    def test_left_out(self):
+        self.assertEqual(seeds.left_out([1.0, 1.0, 3.0]),
+                         [math.sqrt(2), math.sqrt(2), 0.0])
+
+
+class Folder(unittest.TestCase):
+    """With a results folder of its own."""
+
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.saved = lab.RESULTS, lab.WORK, draw.FIGURES
+        lab.RESULTS, lab.WORK = (Path(self.folder.name) / name for name in ("results", "work"))
+        draw.FIGURES = Path(self.folder.name) / "figures"
+        lab._results = None
+        lab.WORK.mkdir()
+        (lab.WORK / "gcide.txt").write_text("text")
+
+    def tearDown(self):
+        lab.RESULTS, lab.WORK, draw.FIGURES = self.saved
+        lab._results = None
+        self.folder.cleanup()
+
+    def wrote(self, probe, metrics="1,64,5.5,1.25,0,1,1\n2,128,nan,inf,0,1,1\n", val=""):
+        """What ./train leaves, in a directory."""
+        out = Path(self.folder.name) / "out"
+        out.mkdir(exist_ok=True)
+        header = "step,tokens,loss,grad_norm,lr,ms,tokens_per_s\n"
+        (out / "metrics.csv").write_text(header + metrics)
+        (out / "probe.csv").write_text("step,layer,quantity,value\n" + probe)
+        (out / "validation.csv").write_text("step,loss\n" + val)
+        (out / "log").write_text("\nfinal train loss 1.5\nfinal val loss 1.6\n")
+        return out
+
+    def record(self, run, probe, code=0, **more):
+        lab.record("try", run, self.wrote(probe, **more), code, 1.0)
+        lab._results = None
+        return lab.result(run)
+
+
+class Records(Folder):
+    run_ = Run("S64", "peri", "2e-3", 11, (("warmup", 0.3),))
+
+    def test_what_is_written_is_read(self):
+        probe = ("0,1,hidden_variance,1.5\n0,0,hidden_variance,0.5\n"  # in any order
+                 "0,,growth_linear_error,0.1\n2,2,largest_001,7\n2,,spike,3.5\n"
+                 "2,0,hidden_variance,0.25\n2,1,hidden_variance,nan\n")
+        result = self.record(self.run_, probe, val="2,1.6\n")
+        self.assertEqual(result.loss, 1.6)
+        self.assertEqual(result.validation, [(2, 1.6)])
+        self.assertEqual(result.profile("hidden_variance", 0), {0: 0.5, 1: 1.5})
+        self.assertEqual(result.value("hidden_variance", -1, 0), 0.25)
+        self.assertTrue(math.isnan(result.value("hidden_variance", -1, 1)))
+        self.assertEqual(result.value("growth_linear_error", 0), 0.1)
+        self.assertEqual(result.profile("largest_001"), {2: 7})
+        self.assertEqual(result.over_time("spike"), [(2, 3.5)])
+        self.assertEqual(result.series("loss")[0], (1, 5.5))
+        self.assertTrue(math.isnan(result.series("loss")[1][1]))
+        self.assertEqual(result.series("grad_norm"), [(1, 1.25), (2, inf)])
+
+    def test_numbers_of_a_second_run_stay_apart(self):
+        other = Run("S64", "peri", "2e-3", 12)
+        self.record(self.run_, "0,0,hidden_variance,1\n")
+        self.record(other, "0,0,hidden_variance,2\n", code=3)
+        self.assertEqual(lab.result(self.run_).value("hidden_variance", 0, 0), 1)
+        self.assertEqual(lab.result(other).value("hidden_variance", 0, 0), 2)
+        self.assertFalse(lab.result(self.run_).diverged)
+        self.assertTrue(lab.result(other).diverged)
+
+    def test_a_run_that_was_cut_off_does_not_count(self):
+        self.record(self.run_, "0,0,hidden_variance,1\n")
+        runs_csv = lab.RESULTS / "try" / "runs.csv"
+        runs_csv.write_text(runs_csv.read_text().splitlines()[0] + "\n")
+        lab._results = None
+        self.assertEqual(lab.results(), {})
+        self.assertEqual(self.record(self.run_, "0,0,hidden_variance,2\n")
+                         .value("hidden_variance", 0, 0), 2)
+
+    def test_what_is_kept(self):
+        def kept(run, step, layer, quantity):
+            row = {"step": step, "layer": layer, "quantity": quantity}
+            return lab.kept(run, row, last=300)
+        brief, pre = Run("S64", "peri", "2e-3", 11), Run("S64", "pre", "2e-3", 11)
+        full = Run("S64", "peri", "2e-3", 11, probe=50)
+        self.assertTrue(kept(brief, "300", "3", "hidden_variance"))
+        self.assertTrue(kept(brief, "300", "3", "hidden_gradient_norm"))
+        self.assertFalse(kept(brief, "300", "3", "hidden_gradient_variance"))
+        self.assertTrue(kept(pre, "100", "3", "hidden_variance"))
+        self.assertFalse(kept(pre, "100", "3", "hidden_gradient_norm"))
+        self.assertTrue(kept(full, "0", "3", "hidden_gradient_variance"))
+        self.assertFalse(kept(full, "50", "3", "hidden_gradient_variance"))
+        self.assertTrue(kept(brief, "17", "", "spike"))
+        self.assertFalse(kept(full, "0", "3", "largest_050"))
+
+    def test_names_tell_runs_apart(self):
+        same = Run("S64", "peri", "2e-3", 11, (("warmup", 0.3),), probe=50)
+        self.assertEqual(self.run_.name, same.name)
+        names = {run.name for run in runs("S64", lab.TEN, RATES, SEEDS)}
+        self.assertEqual(len(names), len(lab.TEN) * len(RATES) * len(SEEDS))
+
+    def test_the_command_has_the_flags(self):
+        command = " ".join(self.run_.command("OUT"))
+        for words in ("--width 64", "--norm peri", "--lr 2e-3", "--seed 11", "--warmup 0.3"):
+            self.assertIn(words, command)
+        deep = runs("S64", ("pre",), ("2e-3",), (11,), layers=48, qk_norm="full", layernorm=True)[0]
+        command = " ".join(deep.command("OUT"))
+        self.assertIn("--layers 48", command)
+        self.assertNotIn("--layers 12", command)
+        self.assertIn("--qk-norm full", command)
+        self.assertIn("--layernorm --", command)
+
+
+class BestRates(Folder):
+    def sweep(self, norm, losses, scale="S64"):
+        for rate, loss in losses.items():
+            for run in runs(scale, (norm,), (rate,), SEEDS):
+                lab.results()[run.name] = made_up(loss=loss + 0.001 * run.seed)
+
+    def test_within_the_grid(self):
+        self.sweep("pre", {rate: abs(i - 2) + 1 for i, rate in enumerate(RATES)})
+        self.assertEqual(learning_rate.best_rate("pre"), RATES[2])
+        self.assertEqual(learning_rate.R(), RATES[2])
+        self.assertEqual(learning_rate.workable("pre"), RATES[4])  # losses 3, 2, 1, 2, 3, 4, 5
+
+    def test_none_until_all_are_there(self):
+        self.sweep("pre", dict.fromkeys(RATES[:-1], 1.7))
+        self.assertIsNone(learning_rate.best_rate("pre"))
+
+    def test_the_grid_is_extended_at_its_end(self):
+        losses = {rate: 1.7 + 0.1 * i for i, rate in enumerate(RATES)}
+        self.sweep("pre", losses)
+        self.assertEqual(learning_rate.grid("pre"), ["5e-4", *RATES])
+        self.assertIsNone(learning_rate.best_rate("pre"))
+        self.sweep("pre", {"5e-4": 1.9})
+        self.assertEqual(learning_rate.grid("pre"), ["5e-4", *RATES])
+        self.assertEqual(learning_rate.best_rate("pre"), "1e-3")
+
+    def test_names_of_rates(self):
+        for a, b in zip(RATES, RATES[1:]):
+            self.assertEqual(learning_rate.times(a, 2), b)
+            self.assertEqual(learning_rate.times(b, 1 / 2), a)
+
+
+class Recipes(Folder):
+    """Without any run: nothing is claimed, drawn or invented."""
+
+    def test_nothing_is_claimed_without_runs(self):
+        for recipe in report.RECIPES:
+            with self.subTest(recipe.__name__):
+                self.assertEqual(recipe.claims(), [])
+                self.assertFalse([path for path, _ in recipe.figures() if path])
+                self.assertIsInstance(recipe.wanted(), list)
+
+    def test_sections_are_those_of_claims_md(self):
+        titles = {title for title, _ in report.claims_by_section()}
+        for recipe in report.RECIPES:
+            self.assertIn(recipe.SECTION, titles)
+
+
+if __name__ == "__main__":
+    unittest.main()

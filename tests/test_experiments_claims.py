@@ -1,0 +1,380 @@
+"""Verdicts of the recipes on growth, rates, seeds, depth and rising rates, on made-up results that
+say what a claim says, or the opposite."""
+import unittest
+from math import log2
+
+from test_experiments import Folder, made_up
+import depth
+import early
+import embedding_norm
+import gap
+import growth
+import lab
+import learning_rate
+import ramp
+import seeds
+import simple_norm
+from lab import LATER, RATES, SEEDS, runs
+from verdict import CONTRADICTED, OPEN, SHOWN
+
+STEPS = range(0, 301, 50)
+
+
+class Claims(Folder):
+    def put(self, made, loss=1.7, **more):
+        """Results of runs; a loss may be a function of the run, and gets a little of the seed."""
+        for run in made:
+            at = loss(run) if callable(loss) else loss
+            given = {key: value(run) if callable(value) else value for key, value in more.items()}
+            probe = given.pop("probe", {})
+            result = lab.results()[run.name] = made_up(loss=at + 0.0001 * run.seed, **given)
+            result.probe.update(probe)
+
+    def rates(self, best="4e-3", norms=("pre", "peri", "post", "keel", "simple"), above=0.0):
+        """The sweep, with its lowest loss at a rate: 4e-3 is R."""
+        self.put(runs("S64", norms, RATES, SEEDS),
+                 lambda run: 1.8 + above + (run.lr != best) * 0.1)
+
+    def verdicts(self, recipe, name):
+        return [claim.verdict for claim in recipe.claims() if claim.id == name]
+
+    def expect(self, recipe, name, *verdicts):
+        self.assertEqual(self.verdicts(recipe, name), list(verdicts))
+
+
+class Growth(Claims):
+    def profiles(self, norm, variances, steps=STEPS, rates=growth.RATES, errors=(0.0, 0.3),
+                 scale="S128", **probe):
+        """variances(step): of layers 0 .. 24."""
+        for quantity, error in zip(("linear", "exponential"), errors):
+            probe[f"growth_{quantity}_error"] = {step: {None: error} for step in steps}
+        self.put(runs(scale, (norm,), rates, SEEDS), probe=probe,
+                 variances={step: variances(step) for step in steps})
+
+    line = staticmethod(lambda level: [level * (1 + s) for s in range(25)])
+    curve = staticmethod(lambda level: [level * 1.4 ** s for s in range(25)])
+
+    def test_as_the_paper_has_it(self):
+        self.profiles("pre", lambda step: self.curve(0.01 * 1.03 ** step) if step else
+                      self.line(0.01), errors=(0.5, 0.0))
+        self.profiles("peri", lambda step: self.line(1 + step / 300))
+        self.profiles("post", lambda step: [0.001] + [1 + step / 1000] * 24)
+        self.expect(growth, "growth-pre-training", SHOWN, SHOWN)
+        self.expect(growth, "growth-pre-exponential", SHOWN)
+        self.expect(growth, "growth-peri-linear", SHOWN, SHOWN)
+        self.expect(growth, "growth-post-constant", SHOWN)
+
+    def test_the_opposite(self):
+        self.profiles("peri", lambda step: self.curve(0.01 * 1.03 ** step), errors=(0.5, 0.0))
+        self.profiles("pre", lambda step: self.line(1 + step / 300))
+        self.profiles("post", lambda step: self.line(1) if step == 300 else [1] * 25)
+        self.expect(growth, "growth-pre-training", CONTRADICTED, CONTRADICTED)
+        self.expect(growth, "growth-pre-exponential", CONTRADICTED)
+        self.expect(growth, "growth-peri-linear", CONTRADICTED, CONTRADICTED)
+        self.expect(growth, "growth-post-constant", CONTRADICTED)
+
+    def test_at_the_start(self):
+        self.profiles("pre", lambda step: self.line(0.01))
+        self.profiles("peri", lambda step: self.line(1))
+        self.expect(growth, "growth-init-alike", SHOWN)
+        self.profiles("pre", lambda step: self.curve(0.01), errors=(0.5, 0.0))
+        self.expect(growth, "growth-init-alike", CONTRADICTED)
+
+    def test_exponential_at_one_rate_alone_is_open(self):
+        self.profiles("pre", lambda step: self.curve(1), rates=("8e-3",), errors=(0.5, 0.0))
+        self.profiles("pre", lambda step: self.line(1), rates=("2e-3",))
+        self.expect(growth, "growth-pre-exponential", OPEN)
+
+    def test_larger_than_peri_but_not_extremely(self):
+        self.profiles("pre", lambda step: self.line(1 + step / 30))
+        self.profiles("peri", lambda step: self.line(1 + step / 300))
+        self.expect(growth, "growth-pre-training", OPEN, OPEN)
+
+    def surge(self, by_100):
+        """Growth of the logarithm by 6, a part of it by step 100."""
+        level = lambda step: by_100 * step / 100 if step <= 100 else (
+            by_100 + (6 - by_100) * (step - 100) / 200)
+        self.profiles("pre", lambda step: self.line(2.718281828 ** level(step)))
+        return self.verdicts(growth, "growth-early-surge")
+
+    def test_surge(self):
+        self.assertEqual(self.surge(4), [SHOWN])
+        self.assertEqual(self.surge(1.5), [CONTRADICTED])
+        self.assertEqual(self.surge(2.5), [OPEN])
+
+    def eq4(self, last_output, covariance):
+        at = lambda value: {step: {s: value(s) for s in range(1, 25)} for step in STEPS}
+        self.profiles("peri", lambda step: self.line(1),
+                      output_variance=at(lambda s: last_output if s == 24 else 1.0),
+                      residual_covariance=at(lambda s: covariance))
+        return self.verdicts(growth, "growth-eq4-terms")
+
+    def test_eq4(self):
+        self.assertEqual(self.eq4(5.0, 0.05), [SHOWN, SHOWN] * 2)
+        self.assertEqual(self.eq4(40.0, 0.6), [CONTRADICTED, CONTRADICTED] * 2)
+        self.assertEqual(self.eq4(20.0, 0.3), [OPEN, OPEN] * 2)
+
+    def test_every_size(self):
+        for scale, rates in (("S128", growth.RATES), ("S64", RATES)):
+            self.profiles("pre", lambda step: self.line(2.0 ** (step / 20)), rates=rates,
+                          scale=scale)
+            self.profiles("peri", lambda step: self.line(1), rates=rates, scale=scale)
+            self.profiles("post", lambda step: [1.0] * 25, rates=rates, scale=scale)
+        for run in runs("S64", ("pre",), ("4e-3",), SEEDS):
+            lab.results()[run.name].row["val_loss"] = "1.6"  # R
+        self.expect(growth, "growth-every-size", SHOWN)
+        self.profiles("peri", lambda step: self.curve(1), rates=("4e-3",), scale="S64",
+                      errors=(0.5, 0.0))
+        self.expect(growth, "growth-every-size", CONTRADICTED)
+
+
+class LearningRate(Claims):
+    def test_peri_below_pre(self):
+        self.rates(norms=("pre",), above=0.1)
+        self.rates(norms=("peri",))
+        self.expect(learning_rate, "rate-peri-below-pre", SHOWN)
+        self.rates(norms=("peri",), above=0.2)
+        self.expect(learning_rate, "rate-peri-below-pre", CONTRADICTED)
+
+    def test_a_rate_at_which_all_fail_says_nothing(self):
+        for norm, loss in (("pre", 1.9), ("peri", 1.8)):
+            self.put(runs("S64", (norm,), RATES, SEEDS),
+                     lambda run: 3.2 if run.lr in RATES[-2:] else loss + (run.lr != "4e-3") * 0.1)
+        self.expect(learning_rate, "rate-peri-below-pre", SHOWN)
+
+    def post(self, best, fails_from):
+        self.rates(norms=("pre", "peri"))
+        self.put(runs("S64", ("post",), RATES, SEEDS),
+                 lambda run: 3.2 if float(run.lr) >= fails_from else 1.8 + (run.lr != best) * 0.1)
+        return self.verdicts(learning_rate, "rate-post-lower")
+
+    def test_post_lower(self):
+        self.assertEqual(self.post("2e-3", 8e-3), [SHOWN])
+        self.assertEqual(self.post("4e-3", 8e-3), [CONTRADICTED])
+        self.assertEqual(self.post("2e-3", 1), [OPEN])  # lower, but not much
+
+    def sizes(self, rate):
+        self.rates()
+        self.put(runs("S128", ("pre",), learning_rate.GRIDS["S128"] + ("1.6e-2", "3.2e-2"), SEEDS),
+                 lambda run: 1.7 + 0.1 * abs(log2(float(run.lr) / float(rate))))
+        return self.verdicts(learning_rate, "rate-best-alike-over-sizes")
+
+    def test_best_alike_over_sizes(self):
+        self.assertEqual(self.sizes("2e-3"), [SHOWN])
+        self.assertEqual(self.sizes("1.6e-2"), [CONTRADICTED])
+
+
+class Seeds(Claims):
+    def losses(self, **by_norm):
+        self.rates()
+        for norm, loss in by_norm.items():
+            self.put(seeds.at_R(norm), loss)
+
+    def test_order(self):
+        self.losses(peri=1.6, pre=1.7, post=1.8)
+        self.expect(seeds, "best-rate-order", SHOWN, SHOWN, SHOWN)
+        self.losses(peri=1.8, pre=1.7, post=1.6)
+        self.expect(seeds, "best-rate-order", *[CONTRADICTED] * 3)
+
+    def spread(self, pre, peri):
+        swing = lambda size: lambda run: 1.7 + size * (-1) ** run.seed * (1 + run.seed / 50)
+        self.losses(pre=swing(pre), peri=swing(peri))
+        return self.verdicts(seeds, "seed-spread-halved")
+
+    def test_spread(self):
+        self.assertEqual(self.spread(0.1, 0.02), [SHOWN] * 2)
+        self.assertEqual(self.spread(0.02, 0.1), [CONTRADICTED] * 2)
+        self.assertEqual(self.spread(0.1, 0.07), [OPEN] * 2)
+
+    def spikes(self, pre, peri):
+        self.rates()
+        for norm, at in (("pre", pre), ("peri", peri)):
+            self.put(seeds.at_R(norm, seeds=SEEDS + LATER), spikes=at)
+        return self.verdicts(seeds, "spikes-pre")
+
+    def test_spikes(self):
+        self.assertEqual(self.spikes((50, 60), (50,)), [SHOWN] * 2)
+        self.assertEqual(self.spikes((), (25, 50)), [CONTRADICTED] * 2)
+        self.assertEqual(self.spikes((25,), ()), [SHOWN, OPEN])  # in warmup alone
+        few = lambda run: (50,) if run.seed < 15 else ()
+        self.assertEqual(self.spikes(few, ()), [OPEN] * 2)  # four pairs that are not tied
+
+
+class Early(Claims):
+    def events(self, pre, peri):
+        """So many runs of ten with a spike at step 100; all have one after the first half."""
+        self.rates()
+        for norm, count in (("pre", pre), ("peri", peri)):
+            self.put(seeds.at_R(norm, seeds=SEEDS + LATER), losses=[2.0] * 300,
+                     spikes=lambda run: (100, 200) if run.seed < 11 + count else (200,))
+        return self.verdicts(early, "early-instability")
+
+    def test_instability(self):
+        self.assertEqual(self.events(5, 2), [SHOWN])
+        self.assertEqual(self.events(2, 5), [CONTRADICTED])
+        self.assertEqual(self.events(4, 2), [OPEN])
+
+    def lower(self, at_R, at_a_quarter):
+        self.rates()
+        for factor, count in ((1, at_R), (1 / 2, 0), (1 / 4, at_a_quarter)):
+            self.put(seeds.at_R("pre", factor), losses=[2.0] * 300,
+                     spikes=lambda run: (100,) if run.seed < 14 + count else ())
+        return self.verdicts(early, "lower-rate-no-cure")
+
+    def test_lower_rate(self):
+        self.assertEqual(self.lower(6, 5), [SHOWN])
+        self.assertEqual(self.lower(6, 2), [CONTRADICTED])
+        self.assertEqual(self.lower(2, 0), [OPEN])
+
+    def lost(self, **fails_from):
+        for norm, rate in fails_from.items():
+            self.put(runs("S64", (norm,), RATES, SEEDS),
+                     lambda run: 3.2 if float(run.lr) >= rate else 1.8 + (run.lr != "2e-3") * 0.1)
+        return self.verdicts(early, "divergence-counts")
+
+    def test_divergence(self):
+        self.assertEqual(self.lost(pre=8e-3, post=1.6e-2, peri=1.6e-2), [SHOWN])
+        self.assertEqual(self.lost(pre=1.6e-2, post=1.6e-2, peri=8e-3), [CONTRADICTED])
+        self.assertEqual(self.lost(pre=8e-3, post=4e-3, peri=1.6e-2), [OPEN])
+
+    def drives(self, sign):
+        """Runs whose variance grows with the seed, and spikes and loss with it or against it."""
+        order = lambda run: sign * (run.seed - 12)
+        self.put(runs("S64", ("pre",), RATES, SEEDS), lambda run: 1.7 + 0.1 * order(run),
+                 variances=lambda run: {0: [1, 1], 100: [1, run.seed], 300: [1, 5]},
+                 spikes=lambda run: range(150, 152 + order(run)))
+        return self.verdicts(early, "variance-drives-instability")
+
+    def test_variance_drives(self):
+        self.assertEqual(self.drives(1), [SHOWN])
+        self.assertEqual(self.drives(-1), [CONTRADICTED])
+
+
+class Ramp(Claims):
+    def leave(self, **at):
+        for norm, step in at.items():
+            self.put(ramp.ramp(norm), losses=lambda run: [2.0] * (step + run.seed)
+                     + [3.0] * (600 - step - run.seed))
+        return self.verdicts(ramp, "keel-max-rate")
+
+    def test_order(self):
+        paper = dict(keel=400, pre=300, mix=100, deep=60, post=50)
+        self.assertEqual(self.leave(**paper), [SHOWN] * 4)
+        self.assertEqual(self.leave(**{**paper, "keel": 200}), [CONTRADICTED] + [SHOWN] * 3)
+
+    def gain(self, keel, pre):
+        for norm, by in (("keel", keel), ("pre", pre)):
+            losses = {"4e-3": 1.7, "1.6e-2": 1.7 - by, "8e-3": 1.75}
+            self.put(runs("S64", (norm,), RATES, SEEDS), lambda run: losses.get(run.lr, 1.9))
+        self.put(runs("S64", ("pre",), ("4e-3",), SEEDS), 1.0 if pre < 0 else 1.7)
+        return self.verdicts(ramp, "keel-higher-rate")
+
+    def test_higher_rate(self):
+        self.assertEqual(self.gain(0.05, -0.1), [SHOWN])
+        self.assertEqual(self.gain(-0.05, -0.1), [CONTRADICTED])
+
+    def simple(self, simple, usual):
+        self.rates()
+        for made, fails_from in ((runs("S64", ("simple",), RATES, SEEDS), simple),
+                                 (runs("S64", ("pre",), RATES, SEEDS, qk_norm="full"), usual)):
+            self.put(made, lambda run: 3.2 if float(run.lr) >= fails_from else
+                     1.8 + (run.lr != "4e-3") * 0.1)
+        return self.verdicts(simple_norm, "simple-rate")[-1]
+
+    def test_simple_rate(self):
+        self.assertEqual(self.simple(6.4e-2, 1.6e-2), SHOWN)
+        self.assertEqual(self.simple(1.6e-2, 3.2e-2), CONTRADICTED)
+        self.assertEqual(self.simple(1.6e-2, 8e-3), OPEN)
+        self.assertEqual(self.simple(1, 1), OPEN)  # neither reaches its limit
+
+    def test_simple_loss(self):
+        for usual, found in ((1.8, SHOWN), (1.5, CONTRADICTED)):
+            self.rates()
+            self.rates(norms=("pre",))
+            self.put(runs("S64", ("pre",), RATES, SEEDS, qk_norm="full"),
+                     lambda run: 1.8 + (run.lr != "4e-3") * 0.1)
+            self.put(seeds.at_best("simple"), 1.6)
+            self.put(seeds.at_best("pre", qk_norm="full"), usual)
+            self.expect(simple_norm, "simple-loss", found)
+
+
+class Depth(Claims):
+    def leads(self, second, first, at):
+        """Losses by depth: `first` 1.6, `second` more by so much."""
+        self.rates()
+        for layers, lead in zip(depth.DEPTHS, at):
+            self.put(depth.of(first, layers), 1.6)
+            self.put(depth.of(second, layers), 1.6 + lead)
+
+    def test_lead(self):
+        for at, found in (((.1, .2, .3, .4), SHOWN), ((.4, .3, .2, .1), CONTRADICTED)):
+            self.leads("pre", "peri", at)
+            self.expect(depth, "depth-loss", found)
+
+    def test_keel(self):
+        for at, found in (((.1, .2, .3, .4), SHOWN), ((.4, .3, .2, .1), OPEN),
+                          ((.2, .1, -.1, -.2), CONTRADICTED), ((-.4, -.3, -.2, -.1), OPEN)):
+            self.leads("pre", "keel", at)
+            self.expect(depth, "keel-depth", found)
+
+    def test_post(self):
+        for at, found in (((.0, .1, .5, 1.6), SHOWN), ((.2, .2, .1, .1), CONTRADICTED)):
+            self.leads("post", "peri", at)
+            for layers in depth.DEPTHS:
+                for run in depth.of("post", layers):
+                    lab.results()[run.name].probe["hidden_gradient_norm"] = {
+                        step: {s: 1.01 ** (s * layers * (at[3] - at[0])) for s in range(3)}
+                        for step in (0, 150)}
+            self.expect(depth, "depth-post-gradient", found, found)
+
+    def growth(self, errors, ends):
+        self.rates()
+        for layers, end in zip(depth.DEPTHS, ends):
+            values = Growth.line(1) if errors[0] < errors[1] else Growth.curve(1)
+            probe = {f"growth_{fit}_error": {150: {None: error}}
+                     for fit, error in zip(("linear", "exponential"), errors)}
+            self.put(depth.of("peri", layers), variances={0: values, 150: values}, probe=probe)
+            self.put(depth.of("pre", layers), variances={0: [1, 1], 150: [1, end]})
+        return self.verdicts(depth, "depth-growth")
+
+    def test_growth(self):
+        self.assertEqual(self.growth((0.1, 0.2), (10, 20, 40, 80)), [SHOWN, SHOWN])
+        self.assertEqual(self.growth((0.5, 0.1), (80, 40, 20, 10)), [CONTRADICTED, CONTRADICTED])
+
+
+class EmbeddingNorm(Claims):
+    def peri(self, small, wide):
+        self.rates()
+        for scale, gain, which in (("S64", small, embedding_norm.FIVE), ("S128", wide, SEEDS)):
+            self.put(embedding_norm.of("peri", "on", which, scale), 1.6)
+            self.put(embedding_norm.of("peri", "off", which, scale), 1.6 + gain)
+        return [self.verdicts(embedding_norm, f"embedding-norm-{name}")[0]
+                for name in ("peri", "size")]
+
+    def test_peri(self):
+        self.assertEqual(self.peri(0.05, 0.02), [SHOWN, SHOWN])
+        self.assertEqual(self.peri(-0.05, -0.02), [CONTRADICTED, CONTRADICTED])
+        self.assertEqual(self.peri(-0.05, 0.02), [OPEN, CONTRADICTED])
+
+    def test_pre(self):
+        for loss, found in ((1.7, SHOWN), (1.9, CONTRADICTED)):
+            self.rates()
+            self.put(embedding_norm.of("peri", "on"), 1.6)
+            self.put(embedding_norm.of("pre", "off"), 1.8)
+            self.put(embedding_norm.of("pre", "on"), loss)
+            self.put(embedding_norm.of("peri", "off"), 1.65)
+            self.expect(embedding_norm, "embedding-all-placements", found)
+
+
+class Gap(Claims):
+    def test_gap(self):
+        for leads, found in (((.3, .2, .1), SHOWN), ((.1, .2, .3), CONTRADICTED)):
+            self.rates()
+            for steps, lead in zip(gap.LENGTHS, leads):
+                self.put(gap.of("peri", steps), 1.5)
+                self.put(gap.of("pre", steps), 1.5 + lead)
+            self.expect(gap, "gap-shrinks", found)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,598 @@
+"""The recipes' verdicts on made-up results: reproduced where they say what the claim says,
+contradicted where they say the opposite."""
+import csv
+import sys
+import tempfile
+import unittest
+from itertools import product
+from math import exp, log
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "experiments"))
+
+import draw  # noqa: E402
+import lab  # noqa: E402
+import measures  # noqa: E402
+from lab import RATES, SEEDS, THREE, runs  # noqa: E402
+from verdict import CONTRADICTED, OPEN, SHOWN  # noqa: E402
+
+STATES = range(25)  # of 12 layers
+
+
+class Fabricated(unittest.TestCase):
+    """A results folder of its own; figures would go beside it."""
+
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.saved = lab.RESULTS, draw.FIGURES
+        lab.RESULTS = Path(self.folder.name) / "results"
+        draw.FIGURES = Path(self.folder.name) / "figures"
+        self.rows = {"runs": [], "metrics": [], "probe": []}
+        self.written = 0
+
+    def tearDown(self):
+        lab.RESULTS, draw.FIGURES = self.saved
+        lab._results = None
+        self.folder.cleanup()
+
+    def made(self, runs, loss=1.7, code=0, losses=(), grad_norms=(), probe=()):
+        """Runs with this outcome. probe: {(quantity, step): value, or [value of layer 0, 1, ...]};
+        numbers may be functions of the run."""
+        for run in runs:
+            self.written += 1
+            n, of = self.written, lambda x: x(run) if callable(x) else x
+            self.rows["runs"].append([n, run.name, code, of(loss), of(loss), 1, "2026-01-01", "-"])
+            norms = list(of(grad_norms)) or [1.0] * len(of(losses))
+            series = lambda values: " ".join(map(str, values))
+            self.rows["metrics"].append([n, 1, series(of(losses)), series(norms)])
+            for (quantity, step), values in dict(of(probe)).items():
+                values = of(values)
+                line = [0, quantity, series(values)] if isinstance(values, list) \
+                    else ["", quantity, values]
+                self.rows["probe"].append([n, step, *line])
+
+    def publish(self):
+        """Writes what has been made."""
+        folder = lab.RESULTS / "made-up"
+        folder.mkdir(parents=True, exist_ok=True)
+        headers = {"runs": "run name exit val_loss train_loss seconds date command",
+                   "metrics": "run step loss grad_norm", "probe": "run step layer quantity value"}
+        for file, header in headers.items():
+            with open(folder / f"{file}.csv", "w", newline="") as out:
+                csv.writer(out).writerows([header.split()] + self.rows[file])
+        lab._results = None
+
+    def verdicts(self, claims, name):
+        """Of all entries of a claim."""
+        self.publish()
+        return [claim.verdict for claim in claims() if claim.id == name]
+
+    def again(self):
+        """Starts anew within a test."""
+        self.rows = {file: [] for file in self.rows}
+        self.written = 0
+        return self
+
+    def rates(self):
+        """The runs from which R follows: 2e-3 is the best rate of every placement."""
+        best = lambda run: 1.7 if run.lr == "2e-3" else 1.9
+        self.made(runs("S64", lab.TEN, RATES, SEEDS), best)
+        self.publish()
+
+
+class LastGradient(Fabricated):
+    def order(self, levels):
+        import last_gradient
+        import matched
+        self.rates()
+        for scale in matched.INIT:
+            for norm in THREE:
+                level = lambda run, norm=norm: levels[norm] + 0.001 * run.seed
+                probe = {("last_layer_gradient", step): level for step in (50, 300)}
+                self.made(matched.of(scale, norm),
+                          probe={("last_layer_gradient", 0): 9, **probe})
+        return self.verdicts(last_gradient.claims, "final-gradient-order")
+
+    def test_order(self):
+        self.assertEqual(self.order({"post": 3, "pre": 2, "peri": 1}), [SHOWN, SHOWN])
+
+    def test_order_reversed(self):
+        self.assertEqual(self.order({"post": 1, "pre": 2, "peri": 3}), [CONTRADICTED] * 2)
+
+    def test_order_in_part(self):
+        self.assertEqual(self.order({"post": 3, "pre": 1, "peri": 2}), [SHOWN, CONTRADICTED])
+
+    def astray(self, jump):
+        import last_gradient
+        steady, rising = [2.0] * 300, [2.0] * 120 + [2.5] * 180
+        for rate in ("4e-3", "8e-3", "1.6e-2"):
+            for run in runs("S64", ("pre",), (rate,), SEEDS):
+                bad = run.seed == 11
+                series = {("last_layer_gradient", step): 1 for step in range(0, 301, 50)}
+                if bad:
+                    series["last_layer_gradient", 150] = jump
+                self.made([run], losses=rising if bad else steady, probe=series)
+        return self.verdicts(last_gradient.claims, "final-gradient-diverging")
+
+    def test_astray(self):
+        self.assertEqual(self.astray(5), [SHOWN])
+
+    def test_astray_quietly(self):
+        self.assertEqual(self.astray(2), [CONTRADICTED])
+
+    def bound(self, gradient):
+        import last_gradient
+        self.made(runs("S128", THREE, ("2e-3",), SEEDS),
+                  probe={("last_layer_gradient", 0): gradient, ("last_layer_bound", 0): 2.0})
+        return self.verdicts(last_gradient.claims, "proposition-peri-post")
+
+    def test_bound(self):
+        self.assertEqual(self.bound(1.9), [SHOWN])
+        self.assertEqual(self.bound(2.01), [CONTRADICTED])
+
+
+class LayerGradients(Fabricated):
+    def profile(self, factor, both_ends):
+        """Gradients that change by a factor from sub-layer to sub-layer, a little with the seed."""
+        values = lambda run: [(factor + 0.0001 * (run.seed - 12)) ** s for s in STATES]
+        return {(quantity, step): values for step in ((0, 300) if both_ends else (300,))
+                for quantity in ("weight_gradient_norm", "hidden_gradient_norm",
+                                 "weight_gradient_variance", "hidden_gradient_variance")}
+
+    def post(self, factor):
+        import layer_gradients
+        self.made(runs("S128", ("post",), ("2e-3",), SEEDS), probe=self.profile(factor, False))
+        return self.verdicts(layer_gradients.claims, "layers-post-late")
+
+    def test_post_late(self):
+        self.assertEqual(self.post(1.1), [SHOWN])
+
+    def test_post_late_reversed(self):
+        self.assertEqual(self.post(0.9), [CONTRADICTED])
+
+    def pre(self, factor):
+        import layer_gradients
+        import matched
+        self.rates()
+        for _, of in matched.settings():
+            self.made(of("pre"), probe=self.profile(factor, True))
+        return self.verdicts(layer_gradients.claims, "layers-pre-early")
+
+    def test_pre_early(self):
+        self.assertEqual(self.pre(0.9), [SHOWN])
+
+    def test_pre_early_reversed(self):
+        self.assertEqual(self.pre(1.1), [CONTRADICTED])
+
+    def even(self, **factors):
+        import layer_gradients
+        for norm, factor in factors.items():
+            self.made(runs("S128", (norm,), ("2e-3", "8e-3"), SEEDS),
+                      probe=self.profile(factor, True))
+        return self.verdicts(layer_gradients.claims, "layers-peri-even")
+
+    def test_peri_even(self):
+        self.assertEqual(self.even(peri=1.01, pre=1.1, post=1.2), [SHOWN, SHOWN])
+
+    def test_peri_uneven(self):
+        self.assertEqual(self.even(peri=1.2, pre=1.1, post=1.3), [CONTRADICTED] * 2)
+
+    def test_peri_less_even_than_post(self):
+        self.assertEqual(self.even(peri=1.05, pre=1.1, post=1.01), [OPEN, OPEN])
+
+
+class Redundancy(Fabricated):
+    def angles(self, step, level):
+        values = lambda run: [level + 0.0001 * run.seed] * 9
+        return {("angular_distance_1", step): values, ("angular_distance_4", step): values}
+
+    def init(self, **levels):
+        import matched
+        import redundancy
+        self.rates()
+        for _, of in matched.settings():
+            for norm, level in levels.items():
+                self.made(of(norm), probe=self.angles(0, level))
+        return self.verdicts(redundancy.claims, "angular-init")
+
+    def test_init(self):
+        self.assertEqual(self.init(post=0.05, pre=0.1, peri=0.11), [SHOWN, SHOWN] * 3)
+
+    def test_init_otherwise(self):
+        self.assertEqual(self.init(post=0.2, pre=0.1, peri=0.3), [CONTRADICTED] * 6)
+
+    def test_init_between(self):
+        self.assertEqual(self.init(post=0.05, pre=0.1, peri=0.18), [SHOWN, OPEN] * 3)
+
+    def trained(self, **levels):
+        import redundancy
+        for norm, level in levels.items():
+            self.made(runs("S128", (norm,), ("2e-3", "8e-3"), SEEDS),
+                      probe=self.angles(300, level))
+        return self.verdicts(redundancy.claims, "angular-trained")
+
+    def test_trained(self):
+        self.assertEqual(self.trained(pre=0.05, peri=0.1, post=0.1), [SHOWN, SHOWN])
+
+    def test_trained_otherwise(self):
+        self.assertEqual(self.trained(pre=0.1, peri=0.05, post=0.2), [CONTRADICTED, SHOWN])
+
+
+class Extremes(Fabricated):
+    def beyond(self, pre, peri):
+        import extremes
+        for norm, count in (("pre", pre), ("peri", peri)):
+            self.made(runs("S128", (norm,), ("8e-3",), SEEDS),
+                      probe={("beyond_fp16", 300): [0] * 24 + [count],
+                             ("largest_001", 300): [7.0]})
+        return self.verdicts(extremes.limit_claim, "fp16-limit")
+
+    def test_limit(self):
+        self.assertEqual(self.beyond(5, 0), [SHOWN])
+
+    def test_limit_reversed(self):
+        self.assertEqual(self.beyond(0, 5), [CONTRADICTED])
+
+    def test_limit_never(self):
+        self.assertEqual(self.beyond(0, 0), [OPEN])
+
+    def ratio(self, pre, peri, where=24):
+        import extremes
+        for norm, level in (("pre", pre), ("peri", peri)):
+            probe = {("hidden_variance", step): [1.0] * 25 for step in (0, 100, 150, 300)}
+            self.made(runs("S128", (norm,), ("2e-3", "8e-3"), SEEDS), probe=probe)
+            for n in range(self.written - 2 * len(SEEDS), self.written):
+                self.rows["probe"] += [[n + 1, step, where, f"largest_{rank}", level + n * 1e-3]
+                                       for step in (0, 100, 150, 300) for rank in ("001", "100")]
+        return self.verdicts(extremes.ratio_claim, "extremes-ratio")
+
+    def test_ratio(self):
+        self.assertEqual(self.ratio(100, 10), [SHOWN])
+
+    def test_ratio_in_shallow_layers(self):
+        self.assertEqual(self.ratio(100, 10, where=2), [OPEN])
+
+    def test_ratio_reversed(self):
+        self.assertEqual(self.ratio(10, 100), [CONTRADICTED])
+
+
+class Gamma(Fabricated):
+    def parts(self, frozen, learned, pre, spiking=()):
+        import gamma
+        self.rates()
+        made = ((gamma.frozen(), frozen), (gamma.learned(), learned),
+                (runs("S64", ("pre",), ("2e-3",), measures.FIVE), pre))
+        for wanted, level in made:
+            spike = {("spike", 20): 4.0} if wanted in spiking else {}
+            self.made(wanted, lambda run, level=level: level + 0.0001 * run.seed, probe=spike)
+        return gamma
+
+    def test_frozen(self):
+        gamma = self.parts(1.7, 1.6, 1.8)
+        self.assertEqual(self.verdicts(gamma.claims, "frozen-gamma-beats-pre"), [SHOWN, OPEN])
+        self.assertEqual(self.verdicts(gamma.claims, "learned-gamma-better"), [SHOWN])
+
+    def test_frozen_is_worse(self):
+        gamma = self.parts(1.7, 1.8, 1.6)
+        self.assertEqual(self.verdicts(gamma.claims, "frozen-gamma-beats-pre"),
+                         [CONTRADICTED, OPEN])
+        self.assertEqual(self.verdicts(gamma.claims, "learned-gamma-better"), [CONTRADICTED])
+
+    def positive(self, level):
+        import gamma
+        self.rates()
+        self.made(runs("S64", ("peri",), ("1e-3", "2e-3"), SEEDS),
+                  probe={("output_gamma_min", 300): lambda run: [1.0, level, 1.0]})
+        return self.verdicts(gamma.claims, "gamma-positive")
+
+    def test_positive(self):
+        self.assertEqual(self.positive(0.1), [SHOWN])
+
+    def test_not_positive(self):
+        self.assertEqual(self.positive(-0.1), [CONTRADICTED])
+
+    def depth(self, attention, mlp):
+        import gamma
+        values = [1.0] + [(attention if s % 2 else mlp)[s // 2 if s % 2 else s // 2 - 1]
+                          for s in STATES if s]
+        self.made(runs("S128", ("peri",), ("2e-3", "8e-3"), SEEDS),
+                  probe={("output_gamma_mean", 300): values})
+        return self.verdicts(gamma.claims, "gamma-depth")
+
+    RISING = [1 + 0.01 * i for i in range(12)]
+    MIXED = [1.06, 1.01, 1.11, 1.04, 1.09, 1.02, 1.07, 1.12, 1.03, 1.1, 1.05, 1.08]
+
+    def test_depth(self):
+        self.assertEqual(self.depth(self.RISING, self.RISING[::-1]), [SHOWN] * 2)
+
+    def test_depth_mixed(self):
+        self.assertEqual(self.depth(self.MIXED, self.MIXED), [CONTRADICTED] * 2)
+
+    def test_depth_half(self):
+        self.assertEqual(self.depth(self.RISING, self.MIXED), [OPEN] * 2)
+
+    def balance(self, frozen, learned):
+        import gamma
+        self.rates()
+        for wanted, level in ((gamma.frozen(), frozen), (gamma.learned(), learned)):
+            value = lambda run, level=level: [0.0] + [level + 1e-5 * run.seed] * 24
+            self.made(wanted, probe={("hidden_variance", 300): [10.0] * 25,
+                                     ("output_variance", 300): value,
+                                     ("angular_distance_1", 300): lambda run: value(run)[:12]})
+        return self.verdicts(gamma.claims, "angular-frozen")
+
+    def test_balance(self):
+        self.assertEqual(self.balance(0.1, 0.2), [SHOWN])
+        self.assertEqual(self.again().balance(0.2, 0.1), [CONTRADICTED])
+
+
+class WeightDecay(Fabricated):
+    def sweep(self, pre, peri, name):
+        """pre, peri: (loss, variance) of a coefficient."""
+        import weight_decay
+        self.rates()
+        for norm, outcome in (("pre", pre), ("peri", peri)):
+            for c in weight_decay.coefficients():
+                loss, variance = outcome(float(c))
+                self.made(weight_decay.of(norm, c), lambda run: loss + 0.0001 * run.seed,
+                          probe={("hidden_variance", 300): [variance] * 25})
+        return self.verdicts(weight_decay.claims, name)
+
+    def test_variance(self):
+        steep, flat = lambda c: (1.8, 100 / (1 + c)), lambda c: (1.7, 50)
+        self.assertEqual(self.sweep(steep, flat, "decay-variance"), [SHOWN])
+        self.assertEqual(self.again().sweep(flat, steep, "decay-variance"),
+                         [CONTRADICTED])
+
+    def test_loss(self):
+        self.assertEqual(self.sweep(lambda c: (1.8, 1), lambda c: (1.7, 1), "decay-loss"), [SHOWN])
+
+    def test_loss_twice_behind(self):
+        self.assertEqual(self.sweep(lambda c: (1.8, 1), lambda c: (1.9 if c > 1 else 1.7, 1),
+                                    "decay-loss"), [CONTRADICTED])
+
+    def test_loss_once_behind(self):
+        self.assertEqual(self.sweep(lambda c: (1.8, 1), lambda c: (1.9 if c > 10 else 1.7, 1),
+                                    "decay-loss"), [OPEN])
+
+    def rescue(self, again, failing=SEEDS):
+        import weight_decay
+        self.rates()
+        for run in runs("S64", ("pre",), ("8e-3",), SEEDS):
+            self.made([run], 3.2 if run.seed in failing else 1.8)
+        for c in weight_decay.coefficients():
+            self.made(weight_decay.of("pre", c), probe={("hidden_variance", 300): [1.0] * 25})
+        self.publish()
+        for run in weight_decay.to_rescue():
+            for c in ["0.33"] + weight_decay.scaled():
+                self.made([weight_decay.with_decay(run, c)], again(float(c)))
+        return self.verdicts(weight_decay.claims, "decay-rescue")
+
+    def test_rescue(self):
+        self.assertEqual(self.rescue(lambda c: 1.7 if c > 10 else 3.2), [SHOWN])
+        self.assertEqual(self.again().rescue(lambda c: 3.2), [CONTRADICTED])
+        self.assertEqual(self.again().rescue(lambda c: 1.7, (11, 12)), [OPEN])
+        self.assertEqual(self.again().rescue(lambda c: 1.7, ()), [OPEN])
+
+
+class Initialisation(Fabricated):
+    def sweep(self, pre, peri, name):
+        """pre, peri: (loss, variance) of an initial variance; None: Xavier."""
+        import initialisation
+        self.rates()
+        variances = dict(initialisation.SETTINGS.values()) | {"xavier": None}
+        for norm, outcome in (("pre", pre), ("peri", peri)):
+            for init, variance in variances.items():
+                loss, end = outcome(variance)
+                self.made(initialisation.of(norm, init), lambda run: loss + 0.0001 * run.seed,
+                          probe={("hidden_variance", 300): [end] * 25})
+        return self.verdicts(initialisation.claims, name)
+
+    def test_variance(self):
+        steep, flat = lambda v: (1.8, 100 * (v or 1)), lambda v: (1.8, 50 + (v or 1))
+        self.assertEqual(self.sweep(steep, flat, "init-variance"), [SHOWN])
+        self.assertEqual(self.again().sweep(flat, steep, "init-variance"), [CONTRADICTED])
+
+    def test_loss(self):
+        steep, flat = lambda v: (1.8 + 5 * (v or 0), 1), lambda v: (1.7 + (v or 0) / 10, 1)
+        self.assertEqual(self.sweep(steep, flat, "init-loss"), [SHOWN])
+
+    def test_loss_behind(self):
+        behind = lambda v: (1.9 if (v or 0) > 0.02 else 1.7, 1)
+        self.assertEqual(self.sweep(lambda v: (1.8, 1), behind, "init-loss"), [CONTRADICTED])
+
+    def test_xavier(self):
+        better, worse = lambda v: (1.7 if v is None else 1.8, 1), lambda v: (1.8 + (v is None), 1)
+        self.assertEqual(self.sweep(better, worse, "init-xavier"), [SHOWN, CONTRADICTED])
+
+
+class Data(Fabricated):
+    def level(self, base):
+        return lambda run: base + 0.0001 * run.seed
+
+    def best_rates(self, short, long):
+        """Rates with the lowest loss in 150 and in 600 steps."""
+        import tokens
+        self.rates()
+        for steps, best in ((150, short), (300, "2e-3"), (600, long)):
+            for rate in ("2.5e-4", "5e-4", "1e-3", "2e-3", "4e-3", "8e-3", "1.6e-2", "3.2e-2"):
+                distance = abs(log(float(rate) / float(best)))
+                for norm in tokens.NORMS:
+                    self.made(tokens.of(norm, steps, rate), 1.7 + distance / 10)
+        return self.verdicts(tokens.claims, "tokens-best-rate")
+
+    def test_tokens(self):
+        self.assertEqual(self.best_rates("2e-3", "1e-3"), [SHOWN])
+        self.assertEqual(self.again().best_rates("4e-3", "1e-3"), [CONTRADICTED])
+
+    def short_runs(self, short, long, warm):
+        """How many of the three Pre-LN runs at 8R fail."""
+        import tokens
+        self.rates()
+        kinds = ((short, dict(steps=150)), (long, dict(steps=600)),
+                 (warm, dict(steps=150, warmup=tokens.LONGER_WARMUP)))
+        for failing, flags in kinds:
+            for rate, norm in product(("2e-3", "8e-3", "1.6e-2"), tokens.NORMS):
+                bad = SEEDS[:failing] if (rate, norm) == ("1.6e-2", "pre") else ()
+                for run in tokens.of(norm, rate=rate, **flags):
+                    self.made([run], 3.2 if run.seed in bad else 1.8)
+        return self.verdicts(tokens.claims, "short-run-high-rate")
+
+    def test_short_runs(self):
+        self.assertEqual(self.short_runs(3, 0, 0), [SHOWN])
+        self.assertEqual(self.again().short_runs(3, 0, 3), [OPEN])
+        self.assertEqual(self.again().short_runs(0, 2, 0), [CONTRADICTED])
+        self.assertEqual(self.again().short_runs(0, 0, 0), [OPEN])
+
+    def sequence(self, short, long):
+        """Peri-LN's losses where Pre-LN's are 1.8."""
+        import sequence
+        self.rates()
+        self.made(runs("S64", ("pre",), ("2e-3",), SEEDS) + sequence.long("pre"), self.level(1.8))
+        self.made(runs("S64", ("peri",), ("2e-3",), SEEDS), short)
+        self.made(sequence.long("peri"), long)
+        return self.verdicts(sequence.claims, "sequence-length")
+
+    def test_sequence(self):
+        self.assertEqual(self.sequence(1.7, 1.7), [SHOWN])
+        self.assertEqual(self.again().sequence(1.9, 1.9), [CONTRADICTED])
+        self.assertEqual(self.again().sequence(1.7, 1.9), [OPEN])
+
+    def warmup(self, behind=(), spikes=(0, 0)):
+        """Peri-LN is behind at these rates; Pre-LN has so many spikes with 10 % and 30 %."""
+        import warmup
+        self.rates()
+        for share, count in zip(warmup.SHARES, spikes):
+            probe = {("spike", step): 4 for step in range(30, 30 + count)}
+            for rate in warmup.rates():
+                loss = 1.7 if rate == "2e-3" else 1.9  # what makes 2e-3 the best rate
+                self.made(warmup.of("pre", rate, share), self.level(loss), probe=probe)
+                self.made(warmup.of("peri", rate, share), loss + (0.1 if rate in behind else -0.1))
+        return warmup
+
+    def test_warmup(self):
+        claims = self.warmup().claims
+        self.assertEqual(self.verdicts(claims, "warmup-loss"), [SHOWN])
+        self.again().warmup(("1e-3", "8e-3"))
+        self.assertEqual(self.verdicts(claims, "warmup-loss"), [CONTRADICTED])
+        self.again().warmup(("1e-3",))
+        self.assertEqual(self.verdicts(claims, "warmup-loss"), [OPEN])
+
+    def test_warmup_spikes(self):
+        for counts, expected in (((2, 4), SHOWN), ((4, 1), CONTRADICTED), ((4, 3), OPEN),
+                                 ((0, 0), OPEN)):
+            claims = self.again().warmup(spikes=counts).claims
+            self.assertEqual(self.verdicts(claims, "warmup-spikes"), [expected], counts)
+
+    def cells(self, rms, layer, rms_qk, layer_qk):
+        import qk_norm
+        self.rates()
+        for (kind, qk), loss in zip(product(qk_norm.KIND, qk_norm.QK),
+                                    (rms, rms_qk, layer, layer_qk)):
+            self.made(qk_norm.of(kind, qk), loss)
+
+    def test_layernorm(self):
+        import layernorm
+        for loss, expected in ((1.71, SHOWN), (1.75, CONTRADICTED), (1.65, CONTRADICTED)):
+            self.again().cells(1.7, loss, 1.7, loss)
+            self.assertEqual(self.verdicts(layernorm.claims, "layernorm-alike"), [expected])
+
+    def test_qk_norm(self):
+        import qk_norm
+        for loss, expected in ((1.69, SHOWN), (1.71, CONTRADICTED), (1.7, OPEN)):
+            self.again().cells(1.7, 1.7, loss, 1.6)
+            self.assertEqual(self.verdicts(qk_norm.claims, "qk-norm"), [expected])
+
+
+class Placements(Fabricated):
+    def at_best(self, **losses):
+        self.rates()
+        import seeds
+        for norm, loss in losses.items():
+            norm = norm.replace("_", "-")
+            self.made(seeds.at_best(norm), lambda run: loss + 0.0001 * run.seed)
+
+    def test_order(self):
+        import table5
+        self.at_best(peri=1.6, input_main=1.7, post=1.8)
+        self.assertEqual(self.verdicts(table5.claims, "table5-order"), [SHOWN, SHOWN])
+        self.again().at_best(peri=1.8, input_main=1.7, post=1.6)
+        self.assertEqual(self.verdicts(table5.claims, "table5-order"), [CONTRADICTED] * 2)
+
+    def output(self, at_R, without):
+        import table5
+        self.rates()
+        self.made(runs("S64", ("output",), ("2e-3",), SEEDS), at_R)
+        self.made(table5.output_without_final_norm(), without)
+        return self.verdicts(table5.claims, "table5-output-fails")
+
+    def test_output(self):
+        one = lambda run: 3.2 if run.seed == 11 else 2.5
+        # the placement's best rate must stay 2e-3, or its grid grows: so only R's runs fail
+        self.assertEqual(self.output(2.5, 3.2), [SHOWN])
+        self.assertEqual(self.again().output(2.5, 2.5), [CONTRADICTED])
+        self.assertEqual(self.again().output(2.5, one), [OPEN])
+
+    def limits(self, highest, swings):
+        """Highest workable rate, and the swing of the logarithm of the gradient norm."""
+        import table5
+        self.rates()
+        for norm, limit in highest.items():
+            for run in runs("S64", (norm,), RATES, SEEDS):
+                best = 1.7 if run.lr == "2e-3" else 1.9
+                high = exp(swings[norm] + 0.001 * (run.seed - 12))
+                self.made([run], best if float(run.lr) <= limit else 3.2, losses=[2.0] * 300,
+                          grad_norms=[1.0, high] * 150)
+        return self.verdicts(table5.claims, "table5-input-main-rate")
+
+    def test_limits(self):
+        low = {"input-main": 4e-3, "post": 8e-3, "peri": 6.4e-2}
+        wild = {"input-main": 2.0, "post": 2.0, "peri": 0.5}
+        self.assertEqual(self.limits(low, wild), [SHOWN])
+        self.assertEqual(self.again().limits(low | {"input-main": 6.4e-2}, wild), [CONTRADICTED])
+        self.assertEqual(self.again().limits(low, wild | {"peri": 3.0}), [OPEN])
+
+    def olmo2(self, olmo2, peri):
+        import olmo2 as recipe
+        self.at_best(olmo2=olmo2, peri=peri)
+        for norm, loss in (("olmo2", olmo2), ("peri", peri)):
+            for made in (recipe.at_R(norm), recipe.wide(norm)):
+                self.made(made, lambda run: loss + 0.0001 * run.seed)
+        return self.verdicts(recipe.claims, "olmo2-alike")
+
+    def test_olmo2(self):
+        self.assertEqual(self.olmo2(1.72, 1.7), [SHOWN, SHOWN])
+        self.assertEqual(self.again().olmo2(1.8, 1.7), [SHOWN, CONTRADICTED])
+        self.assertEqual(self.again().olmo2(1.6, 1.7), [CONTRADICTED, CONTRADICTED])
+
+    def sgd(self, pre, peri):
+        """Losses of SGD at its best rate, 0.3; AdamW's are 1.7."""
+        import sgd
+        self.rates()
+        for norm, loss in (("pre", pre), ("peri", peri)):
+            for rate in sgd.grid(norm):
+                self.made(sgd.sgd(norm, rate), loss if rate == "0.3" else 5.0)
+        return sgd
+
+    def test_sgd(self):
+        for pre, peri, worse, lead in ((2.5, 2.4, [SHOWN, SHOWN], [SHOWN]),
+                                       (3.2, 3.3, [SHOWN, SHOWN], [CONTRADICTED]),
+                                       (1.5, 2.4, [CONTRADICTED, SHOWN], [CONTRADICTED])):
+            claims = self.again().sgd(pre, peri).claims
+            self.assertEqual(self.verdicts(claims, "sgd-worse"), worse)
+            self.assertEqual(self.verdicts(claims, "sgd-peri"), lead)
+
+
+class Everything(Fabricated):
+    def test_before_any_run(self):
+        """No recipe fails, or claims anything, where nothing has been run."""
+        import report
+        self.publish()
+        for recipe in report.RECIPES:
+            self.assertIsInstance(recipe.wanted(), list, recipe.__name__)
+            self.assertEqual(recipe.claims(), [], recipe.__name__)
+            self.assertTrue(all(path is None for path, _ in recipe.figures()), recipe.__name__)
+
+
+if __name__ == "__main__":
+    unittest.main()
