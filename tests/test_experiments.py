@@ -264,6 +264,12 @@ class BestRates(Folder):
         self.assertEqual(learning_rate.R(), RATES[2])
         self.assertEqual(learning_rate.workable("pre"), RATES[4])  # losses 3, 2, 1, 2, 3, 4, 5
 
+    def test_a_rate_at_which_one_seed_fails_does_not_work(self):
+        self.sweep("pre", {rate: abs(i - 2) + 1 for i, rate in enumerate(RATES)})
+        lab.results()[runs("S64", ("pre",), (RATES[4],), (12,))[0].name].row["exit"] = "3"
+        self.assertEqual(learning_rate.workable("pre"), RATES[3])
+        self.assertEqual(learning_rate.workable("pre", (11,)), RATES[4])
+
     def test_none_until_all_are_there(self):
         self.sweep("pre", dict.fromkeys(RATES[:-1], 1.7))
         self.assertIsNone(learning_rate.best_rate("pre"))

@@ -114,6 +114,11 @@ class Growth(Claims):
         self.assertEqual(self.eq4(40.0, 0.6), [CONTRADICTED, CONTRADICTED] * 2)
         self.assertEqual(self.eq4(20.0, 0.3), [OPEN, OPEN] * 2)
 
+    def test_covariance_share(self):
+        r = made_up(variances={300: [2.0, 5.0, 10.0]})
+        r.probe["residual_covariance"] = {300: {1: 1.0, 2: 3.0}}
+        self.assertEqual(growth.covariance_share(r), 0.5)  # 4 of 8
+
     def test_every_size(self):
         for scale, rates in (("S128", growth.RATES), ("S64", RATES)):
             self.profiles("pre", lambda step: self.line(2.0 ** (step / 20)), rates=rates,
