@@ -6,7 +6,7 @@ from math import isfinite
 from statistics import StatisticsError, correlation, median
 
 import matched
-from draw import Curve, Panel, figure
+from draw import Curve, Panel, band, figure
 from lab import SEEDS, THREE, result, results, runs
 from learning_rate import around_R, grid
 from measures import FIVE, between, done, joint, judge, largest, length, over_steps, rises
@@ -78,9 +78,9 @@ def figures():
     share = lambda r: [(step, value / r.value("last_layer_bound", step))
                        for step, value in r.over_time("last_layer_gradient")]
     panels.append(Panel("share of the bound: width 128, 2e-3", "step", "gradient over its bound",
-                        [Curve(f"{norm}, seed {run.seed}", share(result(run)), norm)
-                         for norm in THREE
-                         for run in runs("S128", (norm,), ("2e-3",), SEEDS) if result(run)]))
+                        [Curve(norm, band([share(r) for r in
+                                           done(runs("S128", (norm,), ("2e-3",), SEEDS))]), norm)
+                         for norm in THREE]))
     return [(figure("last_gradient", "Gradient norm of the last layer (Figure 5): " + RAN, panels),
              "Norm of the gradient of the last MLP's second matrix over training; a run that goes "
              "astray, where there is one; and the norm's share of the bound of Proposition 3.1.")]

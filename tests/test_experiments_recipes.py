@@ -102,7 +102,7 @@ class LastGradient(Fabricated):
     def test_order_in_part(self):
         self.assertEqual(self.order({"post": 3, "pre": 1, "peri": 2}), [SHOWN, CONTRADICTED])
 
-    def astray(self, jump):
+    def astray(self, jump, probe=150):
         import last_gradient
         steady, rising = [2.0] * 300, [2.0] * 120 + [2.5] * 180
         for rate in ("4e-3", "8e-3", "1.6e-2"):
@@ -110,12 +110,14 @@ class LastGradient(Fabricated):
                 bad = run.seed == 11
                 series = {("last_layer_gradient", step): 1 for step in range(0, 301, 50)}
                 if bad:
-                    series["last_layer_gradient", 150] = jump
+                    series["last_layer_gradient", probe] = jump
                 self.made([run], losses=rising if bad else steady, probe=series)
         return self.verdicts(last_gradient.claims, "final-gradient-diverging")
 
     def test_astray(self):
         self.assertEqual(self.astray(5), [SHOWN])
+        self.assertEqual(self.again().astray(5, probe=100), [SHOWN])
+        self.assertEqual(self.again().astray(5, probe=300), [CONTRADICTED])
 
     def test_astray_quietly(self):
         self.assertEqual(self.astray(2), [CONTRADICTED])
@@ -183,7 +185,8 @@ class LayerGradients(Fabricated):
 
 class Redundancy(Fabricated):
     def angles(self, step, level):
-        values = lambda run: [level + 0.0001 * run.seed] * 9
+        first = 50 - 100 * level  # would turn the order round
+        values = lambda run: [first] + [level + 0.0001 * run.seed] * 8
         return {("angular_distance_1", step): values, ("angular_distance_4", step): values}
 
     def init(self, **levels):
@@ -257,13 +260,13 @@ class Extremes(Fabricated):
 
 
 class Gamma(Fabricated):
-    def parts(self, frozen, learned, pre, spiking=()):
+    def parts(self, frozen, learned, pre, spiking=""):
         import gamma
         self.rates()
-        made = ((gamma.frozen(), frozen), (gamma.learned(), learned),
-                (runs("S64", ("pre",), ("2e-3",), measures.FIVE), pre))
-        for wanted, level in made:
-            spike = {("spike", 20): 4.0} if wanted in spiking else {}
+        made = (("frozen", gamma.frozen(), frozen), ("learned", gamma.learned(), learned),
+                ("pre", runs("S64", ("pre",), ("2e-3",), measures.FIVE), pre))
+        for name, wanted, level in made:
+            spike = {("spike", 20): 4.0} if name == spiking else {}
             self.made(wanted, lambda run, level=level: level + 0.0001 * run.seed, probe=spike)
         return gamma
 
@@ -272,10 +275,14 @@ class Gamma(Fabricated):
         self.assertEqual(self.verdicts(gamma.claims, "frozen-gamma-beats-pre"), [SHOWN, OPEN])
         self.assertEqual(self.verdicts(gamma.claims, "learned-gamma-better"), [SHOWN])
 
+    def test_frozen_spikes_less(self):
+        gamma = self.parts(1.7, 1.7, 1.7, spiking="pre")
+        self.assertEqual(self.verdicts(gamma.claims, "frozen-gamma-beats-pre"), [OPEN, SHOWN])
+
     def test_frozen_is_worse(self):
-        gamma = self.parts(1.7, 1.8, 1.6)
+        gamma = self.parts(1.7, 1.8, 1.6, spiking="frozen")
         self.assertEqual(self.verdicts(gamma.claims, "frozen-gamma-beats-pre"),
-                         [CONTRADICTED, OPEN])
+                         [CONTRADICTED, CONTRADICTED])
         self.assertEqual(self.verdicts(gamma.claims, "learned-gamma-better"), [CONTRADICTED])
 
     def positive(self, level):
@@ -400,6 +407,8 @@ class Initialisation(Fabricated):
     def test_loss_behind(self):
         behind = lambda v: (1.9 if (v or 0) > 0.02 else 1.7, 1)
         self.assertEqual(self.sweep(lambda v: (1.8, 1), behind, "init-loss"), [CONTRADICTED])
+        steep = lambda v: (1.85 if (v or 0) > 0.02 else 1.3 if v == 0.0004 else 1.8, 1)
+        self.assertEqual(self.again().sweep(steep, behind, "init-loss"), [CONTRADICTED])
 
     def test_xavier(self):
         better, worse = lambda v: (1.7 if v is None else 1.8, 1), lambda v: (1.8 + (v is None), 1)
@@ -424,6 +433,12 @@ class Data(Fabricated):
     def test_tokens(self):
         self.assertEqual(self.best_rates("2e-3", "1e-3"), [SHOWN])
         self.assertEqual(self.again().best_rates("4e-3", "1e-3"), [CONTRADICTED])
+        self.assertEqual(self.again().best_rates("1e-3", "4e-3"), [CONTRADICTED])
+
+    def test_tokens_beyond_the_grid(self):
+        self.assertEqual(self.best_rates("1.6e-2", "1.6e-2"), [SHOWN])
+        self.assertEqual(self.again().best_rates("5e-4", "5e-4"), [SHOWN])
+        self.assertEqual(self.again().best_rates("2.5e-4", "2.5e-4"), [OPEN])  # at its very end
 
     def short_runs(self, short, long, warm):
         """How many of the three Pre-LN runs at 8R fail."""
