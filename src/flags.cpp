@@ -55,29 +55,29 @@ const Flag table[] = {
     {"training", "recompute", text, "none", "none, norms (and SwiGLU), sublayers: what backward computes again in place of keeping it; same bits, less memory"},
     {"training", "threads", number, "0", "CPU threads; 0: all"},
     {"training", "tune", text, "on", "on, off: time the libraries for the matrix products, use the faster (its choice changes the last bits)"},
+    {"run", "out", text, "", "directory for settings, metrics, measurements and checkpoints (default: runs/<date>-<norm>)"},
     {"run", "config", text, "", "a file of settings, such as a run's config.json; flags override it (a switch by --layernorm=false)"},
-    {"run", "out", text, "", "directory for config.json and metrics.csv (default: runs/<date>-<norm>)"},
-    {"run", "val-every", number, "100", "steps between validations; 0: only at the end"},
-    {"run", "val-batches", number, "8", "held-out batches of a validation"},
-    {"run", "probe-every", number, "100", "steps between the paper's measurements (OUT/probe.csv), which are made at the start and the end too; 0: none at all"},
+    {"run", "init-from", text, "", "start from these weights: a run's directory (its newest checkpoint), a checkpoint's, or a safetensors file"},
+    {"run", "resume", text, "", "go on from a checkpoint's directory, or from the newest good one in --out: auto"},
     {"run", "save-every", number, "1000", "steps between checkpoints, OUT/step-...; one more is made at the end; 0: none at all"},
     {"run", "keep", number, "2", "checkpoints that are kept, the newest; 0: all"},
     {"run", "keep-best", toggle, "", "also keep the weights of the lowest validation loss so far: OUT/best-..."},
-    {"run", "resume", text, "", "go on from a checkpoint's directory, or from the newest good one in --out: auto"},
+    {"run", "val-every", number, "100", "steps between validations; 0: only at the end"},
+    {"run", "val-batches", number, "8", "held-out batches of a validation"},
+    {"run", "probe-every", number, "100", "steps between the paper's measurements (OUT/probe.csv), which are made at the start and the end too; 0: none at all"},
     {"run", "on-divergence", text, "stop", "stop (exit code 3), continue"},
-    {"run", "init-from", text, "", "start from these weights: a run's directory (its newest checkpoint), a checkpoint's, or a safetensors file"},
-    {"run", "evaluate", toggle, "", "print loss, perplexity and bits per byte of --init-from over all of --data, in place of training"},
-    {"run", "generate", number, "0", "write so many tokens with the weights of --init-from, in place of training; 0: train"},
-    {"run", "prompt", text, "", "what --generate continues: text, or token numbers where tokens are not bytes (default: a new text)"},
-    {"run", "temperature", number, "0.8", "--generate draws from softmax(logits / temperature); 0: the likeliest token"},
-    {"run", "top-k", number, "0", "--generate draws from the so many likeliest tokens; 0: from all"},
-    {"run", "top-p", number, "1", "--generate draws from the fewest likeliest tokens that hold this share of probability"},
-    {"run", "check", number, "0", "run so many steps beside the oracle (double, on the CPU) in place of training and name the first tensor that differs (exit code 4); 0: train"},
     {"run", "quiet", toggle, "", "only the summary"},
     {"run", "verbose", toggle, "", "also print which library computes which product"},
-    {"run", "dry-run", toggle, "", "print parameters, memory and what fits; allocate nothing; with --vocab, read no data"},
-    {"run", "memory", number, "", "plan for a device of so many GB (10^9 bytes) instead of what this one has left"},
     {"run", "help", toggle, "", "this text"},
+    {"other job", "evaluate", toggle, "", "print loss, perplexity and bits per byte of --init-from over all of --data, in place of training"},
+    {"other job", "generate", number, "0", "write so many tokens with the weights of --init-from, in place of training; 0: train"},
+    {"other job", "prompt", text, "", "what --generate continues: text, or token numbers where tokens are not bytes (default: a new text)"},
+    {"other job", "temperature", number, "0.8", "--generate draws from softmax(logits / temperature); 0: the likeliest token"},
+    {"other job", "top-k", number, "0", "--generate draws from the so many likeliest tokens; 0: from all"},
+    {"other job", "top-p", number, "1", "--generate draws from the fewest likeliest tokens that hold this share of probability"},
+    {"other job", "check", number, "0", "run so many steps beside the oracle (double, on the CPU) in place of training and name the first tensor that differs (exit code 4); 0: train"},
+    {"other job", "dry-run", toggle, "", "print parameters, memory and what fits; allocate nothing; with --vocab, read no data"},
+    {"other job", "memory", number, "", "plan for a device of so many GB (10^9 bytes) instead of what this one has left"},
 };
 // clang-format on
 
@@ -86,13 +86,37 @@ const std::set<std::string> not_saved = {"config",   "out",    "quiet",       "v
                                          "memory",   "check",  "help",        "resume",  "evaluate",
                                          "generate", "prompt", "temperature", "top-k",   "top-p"};
 
+// What stands for the value in --help.
+std::string placeholder(const Flag& flag) {
+    if (flag.kind == toggle) return "";
+    if (flag.kind == number) return "N";
+    const std::string name = flag.name;
+    if (name == "data" || name == "val-data" || name == "config") return "FILE";
+    if (name == "out") return "DIR";
+    if (name == "init-from" || name == "resume") return "PATH";
+    return name == "prompt" ? "TEXT" : "WORD";
+}
+
+// cxxopts 2 has no such setting
+template <class Options>
+void set_width(Options& options, size_t columns) {
+    if constexpr (requires { options.set_width(columns); }) options.set_width(columns);
+}
+
 cxxopts::Options declare() {
-    cxxopts::Options options("train", "Trains a Transformer with its norms placed as you say.\n");
+    cxxopts::Options options(
+        "./train",
+        "Trains a Transformer with its norms placed as you say, such as\n"
+        "  ./train --norm peri\n"
+        "  ./train --norm pre --data book.txt --lr 8e-3 --steps 1000 --out runs/pre\n"
+        "Exit codes: 0 done, 2 something to mend, 3 diverged, 4 --check found a difference,\n"
+        "130 and 143 interrupted after saving.\n");
+    set_width(options, 100);
     for (const Flag& flag : table) {
         const std::string value = flag.value;
         auto kind = flag.kind == toggle ? cxxopts::value<bool>() : cxxopts::value<std::string>();
         if (!value.empty()) kind = cxxopts::value<std::string>()->default_value(value);
-        options.add_options(flag.group)(flag.name, flag.help, kind);
+        options.add_options(flag.group)(flag.name, flag.help, kind, placeholder(flag));
     }
     return options;
 }
@@ -324,7 +348,7 @@ std::optional<RunConfig> parse_flags(int argc, char** argv) {
     if (const std::string word = left_over(given, argc, argv); !word.empty())
         throw UserError("'" + word + "' belongs to no flag; ./train --help lists the flags");
     if (given.count("help")) {
-        std::printf("%s", options.help({"model", "data", "training", "run"}).c_str());
+        std::printf("%s", options.help({"model", "data", "training", "run", "other job"}).c_str());
         return {};
     }
     const Settings settings = merge(given);

@@ -41,6 +41,11 @@ std::string resume(const std::string& which, const std::string& out, Model<T>& m
                    Optimizer<T>& optimizer) {
     if (which != "auto") {
         load_checkpoint(which, model, optimizer);
+        // going back in place would mix the checkpoints of two futures, and --keep the wrong ones
+        const std::vector<SavedStep> saved = saved_steps(out);
+        if (!saved.empty() && saved.front().step > optimizer.steps())
+            throw UserError("--resume " + which + ": " + out + " holds a later checkpoint (" +
+                            saved.front().path + "): choose another --out, or move it away");
         return which;
     }
     for (const SavedStep& saved : saved_steps(out)) {

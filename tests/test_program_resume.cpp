@@ -67,6 +67,7 @@ TEST_CASE("a run cannot be resumed from what is not a checkpoint", "[program]") 
     says("--resume auto", "needs --out");
     says("--resume " + folder / "nowhere", "nowhere/config.json");
     says("--layers 3 --resume " + run + "/step-00000006", "of another model");
+    says("--resume " + run + "/step-00000004", "later checkpoint");
     fs::resize_file(run + "/step-00000006/model.safetensors", 1000);
     says("--resume " + run + "/step-00000006", "model.safetensors");
     const Result passed = train(folder, "--resume auto --out " + run);

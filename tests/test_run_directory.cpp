@@ -120,6 +120,11 @@ TEST_CASE("auto takes the newest checkpoint that is whole", "[run]") {
         optimizer.set_steps(step);
         save_checkpoint(out, model, optimizer, {}, 0);
     }
+    // going back would mix two futures in one directory; elsewhere it may
+    CHECK_THROWS_WITH(resume(folder / "step-00000002", out, model, optimizer),
+                      contains("later checkpoint") && contains("step-00000003"));
+    CHECK_THAT(resume(folder / "step-00000002", folder / "elsewhere", model, optimizer),
+               contains("step-00000002"));
     const std::string newest = folder / "step-00000003/model.safetensors";
     std::filesystem::resize_file(newest, std::filesystem::file_size(newest) - 4);
     CHECK_THROWS_WITH(resume(folder / "step-00000003", out, model, optimizer), contains(newest));
