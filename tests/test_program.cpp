@@ -32,6 +32,32 @@ TEST_CASE("a run on a text file: summary, metrics, hidden state", "[program]") {
     CHECK_THAT(read(folder / "run/hidden_variance.csv"), contains("sublayer,start,end\n0,"));
 }
 
+// With two micro-batches a step, so that gradients would add to what a probe leaves.
+TEST_CASE("measuring changes no bit of the training", "[program]") {
+    const TemporaryDirectory folder;
+    for (const std::string precision : {"fp32", "bf16"}) {
+        const std::string flags =
+            quick + "--tune off --accumulate 2 --precision " + precision + " --out ";
+        const std::string often = folder / ("often-" + precision);
+        const std::string never = folder / ("never-" + precision);
+        REQUIRE(train(folder, flags + often + " --probe-every 1").code == 0);
+        REQUIRE(train(folder, flags + never + " --probe-every 0").code == 0);
+        for (const std::string file : {"model", "optimizer"}) {
+            const std::string path = "/step-00000004/" + file + ".safetensors";
+            CHECK(read(often + path).size() > 1000);
+            CHECK(read(often + path) == read(never + path));
+        }
+        CHECK(timeless_metrics(often) == timeless_metrics(never));
+        CHECK_FALSE(fs::exists(never + "/probe.csv"));
+        CHECK_THAT(read(often + "/probe.csv"), contains("step,layer,quantity,value\n0,0,") &&
+                                                   contains("\n1,") && contains("\n4,8,"));
+    }
+    REQUIRE(train(folder, quick + "--probe-every 3 --out " + folder / "third").code == 0);
+    const std::string third = read(folder / "third/probe.csv");
+    CHECK_THAT(third, contains("\n0,,growth_") && contains("\n3,,growth_") &&
+                          contains("\n4,,growth_") && !contains("\n1,") && !contains("\n2,"));
+}
+
 TEST_CASE("a run on the stories prints its floor", "[program]") {
     const TemporaryDirectory folder;
     const Result r = train(folder, quick + "--out " + folder / "run");

@@ -213,6 +213,8 @@ TEST_CASE("a run that diverges says when, how and where", "[program]") {
     CAPTURE(r.out, r.err);
     CHECK(r.code == 3);
     CHECK_THAT(r.err, contains("diverged at step ") && contains("the largest |x|"));
+    const std::string step = r.err.substr(17, r.err.find(':') - 17);
+    CHECK_THAT(read(folder / "run/probe.csv"), contains("\n" + step + ",8,hidden_variance,nan\n"));
     const Result on = train(folder, wild + "--on-divergence continue --out " + folder / "on");
     CHECK(on.code == 0);
     CHECK(timeless_metrics(folder / "on").size() == 301);
