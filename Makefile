@@ -6,6 +6,8 @@
 # make train_port PORT=DIR  the same with your kernels in DIR; make test-port PORT=DIR tests them
 # make test-asan   the readers of files under AddressSanitizer and UBSan
 # make fuzz    each of them on any bytes, 10 seconds; FUZZ_SECONDS=3600 is the long mode (clang)
+# make experiments  the paper's figures and tables (hours; stop it and start it again as you like;
+#                   MINUTES=20 starts no run after so many, FAST=1 is a smoke test); make figures draws
 # make format  puts every source file into the house style
 # make bench   speed of steps and kernels; make bench-compare a step beside one of PyTorch
 MAKEFLAGS += -j$(shell nproc 2> /dev/null || echo 2)
@@ -215,11 +217,24 @@ sim-race: $(BUILD)/race $(TSAN)/conformance
 	OMP_NUM_THREADS=1 $(TSAN)/conformance --backend cuda --quiet $(TSAN_CASES)
 	tests/sim/planted_races.sh "$(CXX) $(TSAN_FLAGS)" " $(TSAN_OBJECTS) $(LIBS)" $(TSAN)
 
-test: $(BUILD)/tests/all $(BUILD)/tests/prescott_shim.so train test-conformance
+test: $(BUILD)/tests/all $(BUILD)/tests/prescott_shim.so train test-conformance test-experiments
 	TRAIN=./train $(BUILD)/tests/all
 
 test-conformance: $(BUILD)/tests/conformance_cpu
 	$(BUILD)/tests/conformance_cpu --backend cpu --seeds 3 --quiet
+
+# ---- the paper's measurements (experiments/) -------------------------------------------------------
+
+# RECIPES chooses some of them
+experiments: train
+	python3 experiments/report.py run $(if $(MINUTES),--minutes $(MINUTES)) $(RECIPES)
+figures:
+	python3 experiments/report.py
+
+# the rules that turn measurements into verdicts, on planted results
+test-experiments:
+	@if command -v python3 > /dev/null; then python3 -m unittest discover -q -s tests -p 'test_experiments*.py'; \
+	else echo "skipped: test-experiments (no python3 here)"; fi
 
 # ---- the readers of files: sanitizers, fuzzers ----------------------------------------------------
 
@@ -328,5 +343,5 @@ deps:
 	@dpkg -s $(PACKAGES) > /dev/null 2>&1 || \
 	    { $(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends $(PACKAGES); }
 
-.PHONY: test test-asan fuzz test-grid test-conformance test-port test-sim check-sim check-resume \
+.PHONY: test test-experiments experiments figures test-asan fuzz test-grid test-conformance test-port test-sim check-sim check-resume \
     check-safetensors sim-race bench bench-compare format clean deps
