@@ -28,8 +28,9 @@ namespace {
 
 // No part of the files is held out, so whatever holds two tokens will do.
 std::unique_ptr<Data> open_whole(RunConfig& run) {
-    std::unique_ptr<Data> data =
-        run.data.empty() ? open_data("", "", run.seq) : open_data(run.data, run.data, 1);
+    // a text may be shorter than a window; samples are cut to it
+    const int shortest = run.data.ends_with(".jsonl") || run.data.empty() ? run.seq : 1;
+    std::unique_ptr<Data> data = open_data(run.data, run.data, shortest);
     run.model.vocab = run.vocab ? run.vocab : saved_vocab(run.init_from);
     if (data->vocab() > run.model.vocab)
         throw UserError("--data " + run.data + " holds token " + std::to_string(data->vocab() - 1) +

@@ -110,6 +110,20 @@ TEST_CASE("--evaluate prints loss, perplexity and bits over the whole file", "[p
     CHECK_THAT(refused.err, contains("holds token 256"));
 }
 
+TEST_CASE("--evaluate on samples: their completions and ends of text", "[program]") {
+    const TemporaryDirectory folder;
+    const std::string weights = " --init-from " + save_tiny(folder, 256, tiny_settings);
+    const std::string samples =
+        folder.write("samples.jsonl", R"({"prompt": "one ", "completion": "two"})"
+                                      "\n"
+                                      R"({"prompt": "three ", "completion": "fours"})"
+                                      "\n");
+    const Result r = train(folder, weights + " --evaluate --data " + samples);
+    CAPTURE(r.out, r.err);
+    REQUIRE(r.code == 0);
+    CHECK(number_after(r.out, "\ntokens ") == 4 + 6);
+}
+
 // The same batches as in the validation of a training run that starts from these weights and does
 // not learn.
 TEST_CASE("--evaluate on the stories is the validation of training", "[program]") {
