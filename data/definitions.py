@@ -3,8 +3,8 @@
 
     python3 data/definitions.py [--every N] book.txt > definitions.jsonl
 
-A line a word, {"prompt": "Abdicator (n.): ", "completion": "One who abdicates."}: the first sentence
-of its first meaning, where that is short. --every 20 takes every twentieth word.
+A line a word, {"prompt": "Abdicator (n.): ", "completion": "One who abdicates."}: the first
+sentence of its first meaning, where that is short. --every 20 takes every twentieth word.
 """
 import argparse
 import json
@@ -12,7 +12,8 @@ import re
 
 # Abdicator \Ab"di*ca`tor\, n.
 #    One who abdicates.
-ENTRY = re.compile(r"^(\w[\w' -]*) \\[^\\]+\\,? (n|a|adv|v\. [ti])\.[^\n]*\n((?:   [^\n]+\n)+)", re.M)
+ENTRY = re.compile(r"^(\w[\w' -]*) \\[^\\]+\\,? (n|a|adv|v\. [ti])\.[^\n]*\n"
+                   r"((?:   [^\n]+\n)+)", re.M)
 # etymology in brackets, the number of a meaning, its field: "[L. abdicatio.] 1. (Anat.) "
 BEFORE = re.compile(r"^(?:\[[^\]]*\]\s*)?(?:1\.\s*)?(?:\([A-Z][^)]*\)\s*)?")
 
@@ -26,7 +27,8 @@ def samples(text):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("book")
     parser.add_argument("--every", type=int, default=1)
     given = parser.parse_args()

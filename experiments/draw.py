@@ -36,7 +36,7 @@ class Panel:
 
 
 def band(groups):
-    """Curves of several seeds, [[(x, y)]], as one: mean, lowest, highest at each x that all have."""
+    """Curves of several seeds, [[(x, y)]], as one: mean, lowest, highest where all have x."""
     tables = [dict(points) for points in groups if points]
     if not tables:
         return []
@@ -47,7 +47,8 @@ def band(groups):
 
 def script(path, title, panels, columns):
     rows = -(-len(panels) // columns)
-    lines = [f'set terminal svg size {440 * columns},{330 * rows + 40} font "sans,11" background "white"',
+    size = f"{440 * columns},{330 * rows + 40}"
+    lines = [f'set terminal svg size {size} font "sans,11" background "white"',
              f'set output "{path}"', "set key left top Left reverse samplen 1.5 spacing 0.9",
              "set style fill transparent solid 0.15 noborder", "set format y '%g'",
              f'set multiplot layout {rows},{columns} title "{title}" font "sans,12" noenhanced']

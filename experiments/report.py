@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The experiments of claims.md.
 
-    report.py run [--minutes N] [RECIPE ...]   does the runs that are missing (all recipes), then as below
+    report.py run [--minutes N] [RECIPE ...]   does what is missing (of all recipes), then as below
     report.py                                  draws the figures and writes README.md from results/
     report.py left                             says what is missing and about how long it takes
 """
@@ -16,22 +16,24 @@ from verdict import CONTRADICTED, OPEN, SHOWN
 
 # In this order: what needs the best rates comes after learning_rate.
 RECIPES = [importlib.import_module(name) for name in (
-    "growth", "learning_rate", "seeds", "early", "last_gradient", "layer_gradients", "matched", "gamma", "redundancy",
-    "weight_decay", "initialisation", "extremes", "tokens", "sequence", "warmup", "layernorm",
-    "embedding_norm", "table5", "qk_norm", "olmo2", "sgd", "ramp", "simple_norm", "depth", "gap") if (HERE / f"{name}.py").exists()]
+    "growth", "learning_rate", "seeds", "early", "last_gradient", "layer_gradients", "matched",
+    "gamma", "redundancy", "weight_decay", "initialisation", "extremes", "tokens", "sequence",
+    "warmup", "layernorm", "embedding_norm", "table5", "qk_norm", "olmo2", "sgd", "ramp",
+    "simple_norm", "depth", "gap")]
 README = RESULTS.parent / "README.md"
 
 INTRO = """# The paper's measurements, on a laptop
 
-{when}Every claim was written down in [claims.md](claims.md) before its runs, with what would contradict it; the
-rules for the verdicts are there too. *Reproduced* and *contradicted* are said of pairs of runs with the
-same seed, all on one side and beyond the spread; everything else is *open*. All of it is at this scale: 12
-layers of width 64 or 128 and a few hundred steps, where the paper has 400M parameters and more and 30 G tokens.
+{when}Every claim was written down in [claims.md](claims.md) before its runs, with what would
+contradict it; the rules for the verdicts are there too. *Reproduced* and *contradicted* are said of
+pairs of runs with the same seed, all on one side and beyond the spread; everything else is *open*.
+All of it is at this scale: 12 layers of width 64 or 128 and a few hundred steps, where the paper
+has 400M parameters and more, and 30 G tokens.
 
-`make experiments` does the runs that are missing and can be stopped at any time; `make figures` draws what
-has been measured and writes this page. Runs are rows of `results/*/runs.csv`, each with its command; their
-measurements lie beside it. fp32, two threads side by side, `--tune off`: on a processor of the same kind the
-same bits.
+`make experiments` does the runs that are missing and can be stopped at any time; `make figures`
+draws what has been measured and writes this page. Runs are rows of `results/*/runs.csv`, each with
+its command; their measurements lie beside it. fp32, one thread a run, `--tune off`: on a processor
+of the same kind the same bits.
 
 """
 
@@ -68,11 +70,13 @@ def write_readme():
     counts = {v: sum(claim.verdict == v for list_ in seen.values() for claim in list_)
               for v in (SHOWN, CONTRADICTED, OPEN)}
     dates = sorted(r.row["date"] for r in results().values())
-    done, minutes = len(results()), sum(float(r.row["seconds"]) for r in results().values()) / 60
-    when = f"{done} runs, {minutes / 60:.1f} hours of one core in all, {dates[0]} to {dates[-1]}. " if done else ""
+    done, hours = len(results()), sum(float(r.row["seconds"]) for r in results().values()) / 3600
+    when = (f"{done} runs, {hours:.1f} hours of one core in all, {dates[0]} to {dates[-1]}. "
+            if done else "")
     page = [INTRO.format(when=when),
             f"Of {len(known)} claims {len(seen)} have been looked at so far; of their verdicts "
-            f"{counts[SHOWN]} are reproduced, {counts[CONTRADICTED]} contradicted, {counts[OPEN]} open.\n"]
+            f"{counts[SHOWN]} are reproduced, {counts[CONTRADICTED]} contradicted, "
+            f"{counts[OPEN]} open.\n"]
     drawn = {recipe: [f for f in recipe.figures() if f and f[0]] for recipe in RECIPES}
     for title, claims in claims_by_section():
         page.append(f"\n## {title}\n")
@@ -94,8 +98,7 @@ def write_readme():
             page.append("\nNot run yet: " + ", ".join(missing) + ".")
     README.parent.mkdir(parents=True, exist_ok=True)
     README.write_text("\n".join(page) + "\n")
-    print(f"{README}: {done} runs, {counts[SHOWN]} reproduced, {counts[CONTRADICTED]} contradicted, "
-          f"{counts[OPEN]} open")
+    print(f"{README}: {done} runs, " + ", ".join(f"{n} {verdict}" for verdict, n in counts.items()))
 
 
 def missing(recipe):
@@ -114,7 +117,8 @@ def run(recipe, end):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("what", nargs="?", choices=("report", "run", "left"), default="report")
     parser.add_argument("recipes", nargs="*")
     parser.add_argument("--minutes", type=float, help="start no further run after so many")

@@ -64,4 +64,5 @@ def spread(values, form=".3f"):
     values = [v for v in values if v == v]
     if not values:
         return "not run"
-    return f"{mean(values):{form}} ({min(values):{form}} to {max(values):{form}}, n = {len(values)})"
+    low, high = f"{min(values):{form}}", f"{max(values):{form}}"
+    return f"{mean(values):{form}} ({low} to {high}, n = {len(values)})"
