@@ -75,6 +75,7 @@ const Flag table[] = {
     {"other job", "temperature", number, "0.8", "--generate draws from softmax(logits / temperature); 0: the likeliest token"},
     {"other job", "top-k", number, "0", "--generate draws from the so many likeliest tokens; 0: from all"},
     {"other job", "top-p", number, "1", "--generate draws from the fewest likeliest tokens that hold this share of probability"},
+    {"other job", "stop-at", number, "", "--generate ends before this token, such as 0, the end of a text of bytes"},
     {"other job", "check", number, "0", "run so many steps beside the oracle (double, on the CPU) in place of training and name the first tensor that differs (exit code 4); 0: train"},
     {"other job", "dry-run", toggle, "", "print parameters, memory and what fits; allocate nothing; with --vocab, read no data"},
     {"other job", "memory", number, "", "plan for a device of so many GB (10^9 bytes) instead of what this one has left"},
@@ -82,9 +83,9 @@ const Flag table[] = {
 // clang-format on
 
 // What is not a setting of the run itself: a repetition of it would choose its own.
-const std::set<std::string> not_saved = {"config",   "out",    "quiet",       "verbose", "dry-run",
-                                         "memory",   "check",  "help",        "resume",  "evaluate",
-                                         "generate", "prompt", "temperature", "top-k",   "top-p"};
+const std::set<std::string> not_saved = {
+    "config", "out",      "quiet",    "verbose", "dry-run",     "memory", "check", "help",
+    "resume", "evaluate", "generate", "prompt",  "temperature", "top-k",  "top-p", "stop-at"};
 
 // What stands for the value in --help.
 std::string placeholder(const Flag& flag) {
@@ -280,6 +281,8 @@ void read_jobs(RunConfig& run, const Settings& flags) {
     run.sampling.temperature = flags.number("temperature", 0, 1000);
     run.sampling.top_k = static_cast<int>(flags.integer("top-k", 0, 1 << 24));
     run.sampling.top_p = flags.number("top-p", 0, 1);
+    if (flags.given("stop-at"))
+        run.sampling.stop_at = static_cast<int>(flags.integer("stop-at", 0, 1 << 24));
     // Nothing of the sub-layers before is read again, but for their keys and values in generation.
     if (run.evaluate) run.model.recompute = Recompute::sublayers;
     if (run.generate) {

@@ -40,6 +40,7 @@ std::vector<int> generate(Model<T>& model, std::vector<int> tokens, int n, const
     for (int i = 0; i < n; i++) {
         const std::vector<double> p = next_token_probabilities(decoder.feed(unread), sampling);
         unread = {draw(p, rng)};
+        if (unread[0] == sampling.stop_at) break;
         tokens.push_back(unread[0]);
         each(unread[0]);
     }

@@ -28,7 +28,8 @@ class Decoder {
     std::vector<int> seen_;  // the tokens at positions 0 .. of the model
 };
 
-// Continues prompt (at least one token) by n tokens; `each` is told every one as it is drawn.
+// Continues prompt (at least one token) by n tokens, or up to sampling.stop_at; `each` is told every
+// one as it is drawn.
 template <class T>
 std::vector<int> generate(
     Model<T>& model, std::vector<int> prompt, int n, const Sampling& sampling, Rng rng,

@@ -11,6 +11,7 @@ struct Sampling {
     double temperature = 0.8;  // 0: the likeliest token
     int top_k = 0;             // only the so many likeliest; 0: all
     double top_p = 1;          // of those the fewest likeliest that hold this share of probability
+    int stop_at = -1;          // a token before which the text ends; -1: none
 };
 
 // p = softmax(logits / temperature) over the tokens that top_k and top_p leave, 0 elsewhere. Of

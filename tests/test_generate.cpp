@@ -199,6 +199,11 @@ TEST_CASE("generating: temperature 0 takes the likeliest, the seed decides the r
         CHECK(logits.size() == 17);
         for (const double z : logits) CHECK(z <= logits[tokens[n]]);
     }
+    // the same text, up to the first token of that kind
+    const int stop = tokens[9];
+    const auto end = std::find(tokens.begin() + 2, tokens.end(), stop);
+    CHECK(generate<float>(model, {1, 2}, 12, {0, 0, 1, stop}, Rng(1)) ==
+          std::vector<int>(tokens.begin(), end));
     const Sampling sampling = {1};
     CHECK(generate(model, {1}, 20, sampling, Rng(1)) == generate(model, {1}, 20, sampling, Rng(1)));
     CHECK(generate(model, {1}, 20, sampling, Rng(1)) != generate(model, {1}, 20, sampling, Rng(2)));

@@ -66,6 +66,8 @@ TEST_CASE("--generate: what the model reads before the prompt", "[program]") {
     CHECK(train(folder, flags + "--prompt On --data book.txt").out == expected({'O', 'n'}, 0));
     CHECK(train(folder, flags + "--data book.txt").out == expected({0}, 1));
     CHECK(expected({0, 'O', 'n'}, 1) != expected({'O', 'n'}, 0));
+    const int first = generate<float>(model, {0, 'O', 'n'}, 1, {0}, Rng(1)).back();
+    CHECK(train(folder, flags + "--prompt On --stop-at " + std::to_string(first)).out == "On\n");
 }
 
 TEST_CASE("--generate with a larger vocabulary: numbers", "[program]") {
