@@ -2,13 +2,13 @@
 #include <cmath>
 
 #include "accumulate.h"
-#include "catch.h"
 #include "check.h"
+#include "checkpoint.h"
 #include "compare.h"
 #include "crosscheck.h"
-#include "flags.h"
+#include "evaluate.h"
 #include "generate.h"
-#include "helpers.h"
+#include "program.h"
 
 using namespace peri;
 
@@ -290,4 +290,61 @@ TEST_CASE("the settings of documents are saved", "[documents]") {
     CHECK(saved({"--document-mask", "--separator", "7"}).separator == 7);
     CHECK(saved({"--document-mask"}).separator == -1);
     CHECK_FALSE(saved({}).model.document_mask);
+}
+
+// Lines of a book, each a document that a NUL byte begins.
+TEST_CASE("--document-mask from training to evaluation and generation", "[documents][program]") {
+    const TemporaryDirectory folder;
+    std::string text;
+    for (int i = 0; i < 400; i++) text += '\0' + ("line " + std::to_string(i * i)) + " of a book";
+    const std::string data = "--data " + folder.write("book.txt", text);
+    const Result masked =
+        train(folder, quick + "--document-mask " + data + " --out " + folder / "a");
+    CAPTURE(masked.out, masked.err);
+    REQUIRE(masked.code == 0);
+    CHECK_THAT(masked.out, contains("inside documents, which begin with token 0\n"));
+    CHECK_THAT(read(folder / "a/config.json"), contains("\"document-mask\": true"));
+    const Result open = train(folder, quick + data + " --out " + folder / "b");
+    CHECK_THAT(open.out, !contains("documents"));
+    CHECK(timeless_metrics(folder / "a") != timeless_metrics(folder / "b"));
+
+    // the mask is among the settings of the weights
+    const std::string weights = " --threads 1 --init-from " + folder / "a ";
+    const auto evaluated = [&](const std::string& flags) {
+        const Result r = train(folder, "--evaluate " + data + weights + flags);
+        CAPTURE(r.out, r.err);
+        REQUIRE(r.code == 0);
+        const std::string title = "loss        ";
+        return std::stod(r.out.substr(r.out.find(title) + title.size()));
+    };
+    const auto expected = [&](bool mask) {
+        ModelConfig config = model_of(find_size("tiny"));
+        config.document_mask = mask;
+        resolve(config, "auto", Choice::automatic, Choice::automatic);
+        Model<float> model(config, 3, 64, Purpose::inference);
+        load_weights(folder / "a/step-00000004", model);
+        const auto source = open_data(folder / "book.txt", "", 64);
+        return evaluate<float>(
+                   model, [&](int64_t i) { return source->whole(i, 3, 64); }, 3)
+            .loss;
+    };
+    // printed to six digits behind the point
+    CHECK(std::abs(evaluated("") - expected(true)) <= 1e-5);
+    CHECK(std::abs(evaluated("--document-mask=false") - expected(false)) <= 1e-5);
+    CHECK(std::abs(expected(true) - expected(false)) > 1e-3);
+    CHECK(train(folder, "--generate 70 --prompt line" + weights).code == 0);
+
+    const Result goes_on =
+        train(folder, "--resume auto --out " + folder / "a" + " --steps 5 --threads 1");
+    CAPTURE(goes_on.out, goes_on.err);
+    CHECK(goes_on.code == 0);
+    CHECK_THAT(goes_on.out, contains("inside documents"));
+
+    const std::string shard_ = folder.write("a.bin", shard(std::vector<uint16_t>(2000, 299)));
+    const Result unknown = train(folder, quick + "--document-mask --dry-run --data " + shard_);
+    CHECK(unknown.code == 2);
+    CHECK_THAT(unknown.err, contains("which of the data's 300 tokens begins a document"));
+    CHECK(
+        train(folder, quick + "--document-mask --separator 299 --dry-run --data " + shard_).code ==
+        0);
 }
