@@ -16,8 +16,8 @@ namespace {
 
 constexpr int separator = 3, B = 2, T = 11, label_rows = B * T;
 
-// Where documents begin in each of the two sequences: within a document and with one of a single
-// token; at a separator, with two in a row.
+// Where documents begin in each of the two sequences: at a separator, and with one of a single token
+// at the end; within a document, which a separator ends at once.
 const std::vector<std::vector<int>> beginnings = {{0, 4, 10}, {0, 1, 6}};
 
 // Odd on purpose: no width is a multiple of 8, the vocabulary is padded.
@@ -58,7 +58,7 @@ int any_token_but_separator(Rng& rng) {
     return token < separator ? token : token + 1;
 }
 
-// Two sequences whose documents begin as above; the first begins within one.
+// Two sequences whose documents begin as above.
 Batch documents(uint64_t seed) {
     Rng rng(seed);
     Batch batch{B, T, {}, {}};
@@ -68,7 +68,7 @@ Batch documents(uint64_t seed) {
     }
     for (int b = 0; b < B; b++)
         for (const int begin : beginnings[b])
-            if (begin > 0 || b == 1) batch.tokens[b * T + begin] = separator;
+            if (begin > 0 || b == 0) batch.tokens[b * T + begin] = separator;
     return batch;
 }
 

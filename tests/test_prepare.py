@@ -367,14 +367,14 @@ class Train(InDirectory):
     def train(self, *flags):
         result = self.run_it(TRAIN, "--size", "tiny", "--threads", 1, *flags)
         self.assertEqual(result.returncode, 0, result.stderr.decode())
-        return result.stdout.decode()
+        return result.stdout.decode(errors="replace")  # a sample of random bytes
 
     def test_counts(self):
         text = random.Random(2).randbytes(5000).replace(b"\0", b"\1")
         lines = "\n".join(json.dumps({"text": text[i : i + 500].decode("latin1")}) for i in range(0, 5000, 500))
-        self.done("--jsonl", "--val-every", 5, "--shard-tokens", 3000, stdin=lines.encode())
+        self.done("--jsonl", "--val-every", 5, "--shard-tokens", 1000, stdin=lines.encode())
         train, val = len(self.tokens("train")), len(self.tokens("val"))
-        self.assertGreater(len(self.files()), 3)
+        self.assertGreater(len(self.files()), 6)
         data = ["--data", "s/x_train_*.bin", "--val-data", "s/x_val_*.bin", "--vocab", 256]
         # no --vocab here: with it --dry-run reads no data
         self.assertIn(f"{train} tokens to train on, {val} held out", self.train(*data[:4], "--dry-run"))
