@@ -2,13 +2,14 @@
 """Turns text into token shards, which ./train --data 'NAME_train_*.bin' reads.
 
   data/prepare.py --out shards/books book.txt 'more/*.txt'
-  zcat web.jsonl.gz | data/prepare.py --out shards/web --jsonl --tokenizer cl100k_base --val-every 100
+  zcat web.jsonl.gz | data/prepare.py --out shards/web --jsonl --tokenizer cl100k_base
 
-A text file is one document (with --between: what lies between), JSON Lines are one a line. Each begins
-with a separator, 0 for bytes and <|endoftext|> for tiktoken's, by which ./train --document-mask tells
-them apart; empty ones are left out. Memory does not grow with the data, and no file bears its final
-name before all are written.
+A text file is one document (with --between: what lies between), JSON Lines are one a line. Each
+begins with a separator, 0 for bytes and <|endoftext|> for tiktoken's, by which ./train
+--document-mask tells them apart; empty ones are left out. Memory does not grow with the data, and
+no file bears its final name before all are written.
 """
+
 import argparse
 import array
 import codecs
@@ -32,7 +33,7 @@ class UserError(Exception):
     """What the user can mend: a sentence that names it, and the remedy."""
 
 
-# ---- documents ------------------------------------------------------------------------------------
+# ---- documents -----------------------------------------------------------------------------------
 
 
 def find_files(names):
@@ -60,7 +61,7 @@ def open_input(name):
 def json_text(line, where, field):
     try:
         record = json.loads(line)
-    except ValueError:  # not JSON, or not UTF-8
+    except (ValueError, RecursionError):  # not JSON, not UTF-8, nested too deep
         raise UserError(f"{where} is not JSON in UTF-8: mend it or take it out") from None
     if not isinstance(record, dict) or field not in record:
         raise UserError(f'{where} has no field "{field}": name the one that holds text by --field')
@@ -112,7 +113,7 @@ def documents(names, args):
                 yield from text_documents(as_read(blocks, name), name, args.between)
 
 
-# ---- tokenizers: documents -> pieces, which are encoded each on its own -----------------------------
+# ---- tokenizers: documents -> pieces, which are encoded each on its own --------------------------
 
 
 class Bytes:
@@ -122,7 +123,7 @@ class Bytes:
         for block in blocks:
             if 0 in block:
                 raise UserError(
-                    f"{where} holds a NUL byte, which separates documents: take it out (tr -d '\\0')"
+                    f"{where} holds a NUL byte, which separates documents: take it out by tr -d '\\0'"
                 )
             yield block
 
@@ -145,8 +146,9 @@ class Tiktoken:
             import tiktoken
         except ImportError:
             raise UserError(
-                f"--tokenizer {name} needs the Python package tiktoken: install it by `python3 -m venv "
-                "venv && venv/bin/pip install tiktoken` and run this by venv/bin/python, or choose bytes"
+                f"--tokenizer {name} needs the Python package tiktoken: install it by `python3 -m "
+                "venv venv && venv/bin/pip install tiktoken` and run this by venv/bin/python, or "
+                "choose bytes"
             ) from None
         if name not in tiktoken.list_encoding_names():
             known = ", ".join(tiktoken.list_encoding_names())
@@ -155,8 +157,9 @@ class Tiktoken:
             self.encoding = tiktoken.get_encoding(name)
         except Exception as error:  # whatever the library that fetches it raises
             raise UserError(
-                f"--tokenizer {name}: its vocabulary cannot be loaded ({type(error).__name__}): tiktoken "
-                "fetches it once from the internet; connect, or set TIKTOKEN_CACHE_DIR to where it lies"
+                f"--tokenizer {name}: its vocabulary cannot be loaded ({type(error).__name__}): "
+                "tiktoken fetches it once from the internet; connect, or set TIKTOKEN_CACHE_DIR to "
+                "where it lies"
             ) from None
         self.threads = threads
         self.vocabulary, self.separator = self.encoding.n_vocab, self.encoding.eot_token
@@ -196,12 +199,12 @@ def little_endian(tokens, width):
     return numbers.tobytes()
 
 
-# ---- shards ---------------------------------------------------------------------------------------
+# ---- shards -------------------------------------------------------------------------------------
 
 
 class Shards:
-    """NAME_train_000001.bin and so on, as llm.c has them: 256 int32 (magic number, version, count of
-    tokens, zeros), then the tokens, uint16 or uint32. Until publish() they end in .tmp."""
+    """NAME_train_000001.bin and so on, as llm.c has them: 256 int32 (magic number, version, count
+    of tokens, zeros), then the tokens, uint16 or uint32. Until publish() they end in .tmp."""
 
     def __init__(self, name, first, width, limit):
         self.name, self.first, self.width, self.limit = name, first, width, limit
@@ -249,7 +252,7 @@ class Shards:
                 os.remove(path + ".tmp")
 
 
-# ---- all of it ------------------------------------------------------------------------------------
+# ---- all of it ----------------------------------------------------------------------------------
 
 
 class Corpus:
@@ -308,8 +311,8 @@ class Corpus:
             raise UserError("the input holds no text: name files that do")
         if (args.val_every or args.val_share) and not self.val.tokens:
             raise UserError(
-                f"of {self.count} documents none is left for validation: give a smaller --val-every, a "
-                "larger --val-share or neither (./train then holds out the last 5 %)"
+                f"of {self.count} documents none is left for validation: give a smaller "
+                "--val-every, a larger --val-share or neither (./train then holds out the last 5 %)"
             )
 
     def publish(self):
@@ -321,14 +324,14 @@ class Corpus:
         self.val.discard()
 
     def summary(self):
-        def part(shards, what):
-            return f"{shards.tokens:,} tokens {what} in {len(shards.paths)} file(s)"
-
-        text = f"{self.count:,} documents" + (f" ({self.empty:,} empty ones left out)" if self.empty else "")
-        parts = [(self.train, "to train on", "data"), (self.val, "for validation", "val-data")]
-        there = [p for p in parts if p[0].paths]
-        text += "".join(f", {part(shards, what)}" for shards, what, _ in there)
-        flags = "".join(f" --{flag} '{shards.name}_*.bin'" for shards, _, flag in there)
+        text, flags = f"{self.count:,} documents", ""
+        if self.empty:
+            text += f" ({self.empty:,} empty ones left out)"
+        parts = ((self.train, "to train on", "data"), (self.val, "for validation", "val-data"))
+        for shards, what, flag in parts:
+            if shards.paths:
+                text += f", {shards.tokens:,} tokens {what} in {len(shards.paths)} file(s)"
+                flags += f" --{flag} '{shards.name}_*.bin'"
         if not self.train.paths:
             flags = f" --evaluate --init-from RUN --data '{self.val.name}_*.bin'"
         return f"{text}\n./train{flags} --vocab {self.tokenizer.vocabulary}"
@@ -349,12 +352,19 @@ def parse_arguments():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("files", nargs="*", metavar="FILE", help="files or globs, .gz too; - or none: standard input")
-    add("--out", required=True, metavar="NAME", help="writes NAME_train_000001.bin, NAME_val_000000.bin ..")
+    add(
+        "files",
+        nargs="*",
+        metavar="FILE",
+        help="files or globs, .gz too; - or none: standard input",
+    )
+    add("--out", required=True, metavar="NAME", help="such as shards/books")
     add("--tokenizer", default="bytes", help="bytes (default), or a name that tiktoken knows")
-    add("--jsonl", action="store_true", help="JSON Lines, as names in .jsonl or .json say by themselves")
+    add("--jsonl", action="store_true", help="JSON Lines, as .jsonl and .json always are")
     add("--field", default="text", help="that holds a line's text (default: text)")
-    add("--between", metavar="TEXT", help=r"stands between a file's documents; \n in it ends a line")
+    add(
+        "--between", metavar="TEXT", help=r"stands between a file's documents; \n in it ends a line"
+    )
     add("--shard-tokens", type=number_in(1, MOST_TOKENS), default=10**8, metavar="N",
         help="tokens of a file at most (default: 10^8)")  # fmt: skip
     split = parser.add_mutually_exclusive_group()
@@ -362,7 +372,13 @@ def parse_arguments():
                        help="every Nth document is for validation (default: none; 1: all)")  # fmt: skip
     split.add_argument("--val-share", type=number_in(0, 1, float), default=0.0, metavar="S",
                        help="a share of the documents is")  # fmt: skip
-    add("--threads", type=number_in(1, 4096), default=os.cpu_count(), metavar="N", help="of tiktoken")
+    add(
+        "--threads",
+        type=number_in(1, 4096),
+        default=os.cpu_count(),
+        metavar="N",
+        help="of tiktoken",
+    )
     args = parser.parse_args()
     if args.between == "":
         parser.error("--between is empty: give a text, or leave it out")

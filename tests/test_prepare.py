@@ -1,8 +1,9 @@
-"""data/prepare.py and data/fetch.sh: their shards, read back here by a reader of its own and by ./train
-(the environment variable TRAIN, default ./train).
+"""data/prepare.py and data/fetch.sh: their shards, read back here by a reader of its own and by
+./train (the environment variable TRAIN, default ./train).
 
-What needs a vocabulary is tried with a stand-in for tiktoken, and, where tiktoken is installed, with
-encodings made here: its own patterns over a small table of merges."""
+What needs a vocabulary is tried with a stand-in for tiktoken, and, where tiktoken is installed,
+with encodings made here: its own patterns over a small table of merges."""
+
 import gzip
 import json
 import os
@@ -89,11 +90,18 @@ class InDirectory(unittest.TestCase):
     def assert_same(self, got, expected):
         """Lists of millions, of which unittest would seek all differences."""
         if got != expected:
-            at = next((i for i, (a, b) in enumerate(zip(got, expected)) if a != b), "the end of one")
+            at = next(
+                (i for i, (a, b) in enumerate(zip(got, expected)) if a != b), "the end of one"
+            )
             self.fail(f"{len(got)} tokens, {len(expected)} expected; they differ from {at} on")
 
     def tokens(self, part):
-        return [t for name in self.files() if f"_{part}_" in name for t in read_shard(self.at / "s" / name)[0]]
+        return [
+            t
+            for name in self.files()
+            if f"_{part}_" in name
+            for t in read_shard(self.at / "s" / name)[0]
+        ]
 
 
 class Documents(InDirectory):
@@ -101,7 +109,9 @@ class Documents(InDirectory):
         self.write("a.txt", MULTILINGUAL)
         self.write("b.txt", b"\xff\xfe is no UTF-8")
         out = self.done("*.txt")
-        self.assert_same(self.tokens("train"), [0, *MULTILINGUAL.encode(), 0, *b"\xff\xfe is no UTF-8"])
+        self.assert_same(
+            self.tokens("train"), [0, *MULTILINGUAL.encode(), 0, *b"\xff\xfe is no UTF-8"]
+        )
         self.assertEqual(read_shard(self.at / "s/x_train_000001.bin")[1], 2)
         self.assertIn("2 documents, ", out)
         self.assertIn("./train --data 's/x_train_*.bin' --vocab 256", out)
@@ -124,8 +134,16 @@ class Documents(InDirectory):
         self.assertIn("3 documents (2 empty ones left out)", out)
 
     def test_json_lines(self):
-        lines = [{"text": MULTILINGUAL, "url": "u"}, {"url": "u", "text": "\ud83d\ude42"}, {"text": "z"}]
-        expected = [t for line in lines for t in (0, *line["text"].encode("utf-16", "surrogatepass").decode("utf-16").encode())]
+        lines = [
+            {"text": MULTILINGUAL, "url": "u"},
+            {"url": "u", "text": "\ud83d\ude42"},
+            {"text": "z"},
+        ]
+        expected = [
+            t
+            for line in lines
+            for t in (0, *line["text"].encode("utf-16", "surrogatepass").decode("utf-16").encode())
+        ]
         text = "\n".join(map(json.dumps, lines)).encode()
         self.done("--jsonl", stdin=text)
         self.assertEqual(self.tokens("train"), expected)
@@ -272,7 +290,12 @@ class Vocabularies(InDirectory):
 
     def test_uint16_up_to_65536_tokens(self):
         for vocabulary, width in ((65536, 2), (65537, 4)):
-            out = self.done("--tokenizer", f"characters_{vocabulary}", stdin=MULTILINGUAL.replace("🙂", "").encode(), env=self.stand_in)
+            out = self.done(
+                "--tokenizer",
+                f"characters_{vocabulary}",
+                stdin=MULTILINGUAL.replace("🙂", "").encode(),
+                env=self.stand_in,
+            )
             tokens, found = read_shard(self.at / "s/x_train_000001.bin")
             self.assertEqual(found, width)
             self.assertEqual(tokens, [vocabulary - 1, *map(ord, MULTILINGUAL.replace("🙂", ""))])
@@ -289,17 +312,31 @@ class Vocabularies(InDirectory):
         path = self.write("latin1.txt", "Grüße".encode("latin1"))
         self.refused(f"{path} is not UTF-8", *flags, path, env=self.stand_in)
         self.refused("is not UTF-8", *flags, stdin="cut: ü".encode()[:-1], env=self.stand_in)
-        self.refused("is not known: choose bytes, characters_65536", "--tokenizer", "cl1000k", stdin=b"a", env=self.stand_in)
-        self.refused("cannot be loaded (ConnectionError)", "--tokenizer", "out_of_reach", stdin=b"a", env=self.stand_in)
+        self.refused(
+            "is not known: choose bytes, characters_65536",
+            "--tokenizer",
+            "cl1000k",
+            stdin=b"a",
+            env=self.stand_in,
+        )
+        self.refused(
+            "cannot be loaded (ConnectionError)",
+            "--tokenizer",
+            "out_of_reach",
+            stdin=b"a",
+            env=self.stand_in,
+        )
 
     def test_without_tiktoken(self):
         self.write("tiktoken.py", "raise ImportError")
-        self.refused("pip install tiktoken", "--tokenizer", "cl100k_base", stdin=b"a", env=self.stand_in)
+        self.refused(
+            "pip install tiktoken", "--tokenizer", "cl100k_base", stdin=b"a", env=self.stand_in
+        )
 
 
 def small_encodings():
-    """tiktoken's three patterns over a small table of merges: single bytes, and pairs among the bytes
-    at which a document may be cut, so that a token reaches wherever a pattern lets it."""
+    """tiktoken's three patterns over a small table of merges: single bytes, and pairs among the
+    bytes at which a document may be cut, so that a token reaches wherever a pattern lets it."""
     import tiktoken
     from tiktoken_ext import openai_public as own
 
@@ -329,7 +366,27 @@ class RealTiktoken(unittest.TestCase):
 
     def test_pieces_have_the_tokens_of_the_whole(self):
         rng = random.Random(7)
-        words = [" ", "  ", "\n", "\n\n", "\r\n", "a", "ez", " a", " 19", "1", ".", ", ", "/", "'", "_", "я", "你", "🙂", "<|endoftext|>"]
+        words = [
+            " ",
+            "  ",
+            "\n",
+            "\n\n",
+            "\r\n",
+            "a",
+            "ez",
+            " a",
+            " 19",
+            "1",
+            ".",
+            ", ",
+            "/",
+            "'",
+            "_",
+            "я",
+            "你",
+            "🙂",
+            "<|endoftext|>",
+        ]
         self.prepare.PIECE = 800  # the last 50 characters are searched for a cut
         for encoding in small_encodings():
             pieces_in_all = 0
@@ -371,13 +428,17 @@ class Train(InDirectory):
 
     def test_counts(self):
         text = random.Random(2).randbytes(5000).replace(b"\0", b"\1")
-        lines = "\n".join(json.dumps({"text": text[i : i + 500].decode("latin1")}) for i in range(0, 5000, 500))
+        lines = "\n".join(
+            json.dumps({"text": text[i : i + 500].decode("latin1")}) for i in range(0, 5000, 500)
+        )
         self.done("--jsonl", "--val-every", 5, "--shard-tokens", 1000, stdin=lines.encode())
         train, val = len(self.tokens("train")), len(self.tokens("val"))
         self.assertGreater(len(self.files()), 6)
         data = ["--data", "s/x_train_*.bin", "--val-data", "s/x_val_*.bin", "--vocab", 256]
         # no --vocab here: with it --dry-run reads no data
-        self.assertIn(f"{train} tokens to train on, {val} held out", self.train(*data[:4], "--dry-run"))
+        self.assertIn(
+            f"{train} tokens to train on, {val} held out", self.train(*data[:4], "--dry-run")
+        )
         out = self.train(*data, "--document-mask", "--steps", 2, "--val-batches", 1, "--out", "run")
         self.assertIn("documents, which begin with token 0", out)
         self.assertTrue(json.loads((self.at / "run/config.json").read_text())["document-mask"])
@@ -387,7 +448,12 @@ class Train(InDirectory):
 
     def test_the_separator_of_a_known_vocabulary(self):
         self.write("tiktoken.py", STAND_IN.replace("characters_65537", "characters_50257"))
-        self.done("--tokenizer", "characters_50257", stdin=b"some words " * 200, env={"PYTHONPATH": str(self.at)})
+        self.done(
+            "--tokenizer",
+            "characters_50257",
+            stdin=b"some words " * 200,
+            env={"PYTHONPATH": str(self.at)},
+        )
         out = self.train("--data", "s/x_train_*.bin", "--document-mask", "--dry-run")
         self.assertIn("documents, which begin with token 50256", out)
 
@@ -407,7 +473,7 @@ def load_dataset(name, configuration, split, streaming):
         yield {"text": "Once."}
         raise ConnectionError("the line is down")
     if "wikitext" in name:
-        for text in ("", " = One = \\n", " a = b \\n", " = = Part = = \\n", " = Two = \\n", " c \\n"):
+        for text in ("", " = One = \\n", " a = b \\n", " = = Part = = \\n", " = Two = \\n", "c\\n"):
             yield {"text": text}
     else:
         for i in range(20000):
@@ -430,7 +496,10 @@ def hf_hub_download(name, file, repo_type):
 
     def test_an_unknown_name(self):
         result = self.fetch("c5")
-        self.assertEqual((result.returncode, result.stderr), (2, b"fetch.sh: there is no c5: data/fetch.sh lists the names\n"))
+        self.assertEqual(
+            (result.returncode, result.stderr),
+            (2, b"fetch.sh: there is no c5: data/fetch.sh lists the names\n"),
+        )
 
     def test_streams(self):
         result = self.fetch("c4-validation", "--tokenizer", "bytes", env=self.hub)
@@ -438,14 +507,20 @@ def hf_hub_download(name, file, repo_type):
         self.assertIn(b"10,000 documents", result.stdout)
         self.assertEqual(self.files(), ["c4-validation_val_000000.bin"])
         text = bytes(read_shard(self.at / "s/c4-validation_val_000000.bin")[0])
-        self.assertTrue(text.startswith(b"\0allenai/c4 en validation 0\0allenai/c4 en validation 1\0"))
-        self.assertEqual(self.fetch("c4-validation", "--tokenizer", "bytes", env=self.hub).returncode, 2)
+        self.assertTrue(
+            text.startswith(b"\0allenai/c4 en validation 0\0allenai/c4 en validation 1\0")
+        )
+        self.assertEqual(
+            self.fetch("c4-validation", "--tokenizer", "bytes", env=self.hub).returncode, 2
+        )
 
     def test_articles(self):
-        result = self.fetch("wikitext-103", "--tokenizer", "bytes", "--val-share", "0", env=self.hub)
+        result = self.fetch(
+            "wikitext-103", "--tokenizer", "bytes", "--val-share", "0", env=self.hub
+        )
         self.assertEqual(result.returncode, 0, result.stderr)
         text = bytes(read_shard(self.at / "s/wikitext-103_train_000001.bin")[0])
-        self.assertEqual(text, b"\0 = One = \n a = b \n = = Part = = \n\0 = Two = \n c \n")
+        self.assertEqual(text, b"\0 = One = \n a = b \n = = Part = = \n\0 = Two = \nc\n")
 
     def test_a_source_that_ends_early_leaves_nothing(self):
         result = self.fetch("tinystories", "--tokenizer", "bytes", "--val-share", "0", env=self.hub)
@@ -454,12 +529,16 @@ def hf_hub_download(name, file, repo_type):
         self.assertEqual(list((self.at / "s").iterdir()), [])
 
     def test_lima(self):
-        self.write("lima_train.jsonl", '{"conversations": ["Why?", "So."]}\n{"conversations": ["ä", "b", "c", "d"]}\n')
+        self.write(
+            "lima_train.jsonl",
+            '{"conversations": ["Why?", "So."]}\n{"conversations": ["ä", "b", "c", "d"]}\n',
+        )
         result = self.fetch("lima", env=self.hub)
         self.assertEqual(result.returncode, 0, result.stderr)
         lines = (self.at / "s/lima.jsonl").read_text().splitlines()
         self.assertEqual(list(map(json.loads, lines)), [
-            {"prompt": "Why?\n\n", "completion": "So."}, {"prompt": "ä\n\nb\n\nc\n\n", "completion": "d"}
+            {"prompt": "Why?\n\n", "completion": "So."},
+            {"prompt": "ä\n\nb\n\nc\n\n", "completion": "d"},
         ])  # fmt: skip
 
     def test_the_dictionary(self):
