@@ -217,7 +217,7 @@ sim-race: $(BUILD)/race $(TSAN)/conformance
 	OMP_NUM_THREADS=1 $(TSAN)/conformance --backend cuda --quiet $(TSAN_CASES)
 	tests/sim/planted_races.sh "$(CXX) $(TSAN_FLAGS)" " $(TSAN_OBJECTS) $(LIBS)" $(TSAN)
 
-test: $(BUILD)/tests/all $(BUILD)/tests/prescott_shim.so train test-conformance test-experiments
+test: $(BUILD)/tests/all $(BUILD)/tests/prescott_shim.so train test-conformance test-experiments test-prepare
 	TRAIN=./train $(BUILD)/tests/all
 
 test-conformance: $(BUILD)/tests/conformance_cpu
@@ -235,6 +235,12 @@ figures:
 test-experiments:
 	@if command -v python3 > /dev/null; then python3 -m unittest discover -q -s tests -p 'test_experiments*.py'; \
 	else echo "skipped: test-experiments (no python3 here)"; fi
+
+# data/prepare.py and data/fetch.sh; PYTHON=... names a Python that has tiktoken
+test-prepare: train
+	@python=$(or $(PYTHON),$$(command -v python3)); \
+	if [ -n "$$python" ]; then TRAIN=./train $$python -m unittest discover -q -s tests -p 'test_prepare.py'; \
+	else echo "skipped: test-prepare (no python3 here)"; fi
 
 # ---- the readers of files: sanitizers, fuzzers ----------------------------------------------------
 
@@ -343,5 +349,5 @@ deps:
 	@dpkg -s $(PACKAGES) > /dev/null 2>&1 || \
 	    { $(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends $(PACKAGES); }
 
-.PHONY: test test-experiments experiments figures test-asan fuzz test-grid test-conformance test-port test-sim check-sim check-resume \
+.PHONY: test test-experiments test-prepare experiments figures test-asan fuzz test-grid test-conformance test-port test-sim check-sim check-resume \
     check-safetensors sim-race bench bench-compare format clean deps

@@ -183,7 +183,7 @@ std::unique_ptr<Data> open_data(RunConfig& run) {
         throw UserError("--vocab " + std::to_string(run.vocab) + ": the data holds token " +
                         std::to_string(data->vocab() - 1) + "; give at least " +
                         std::to_string(data->vocab()) + " or leave the flag out");
-    run.model.vocab = run.vocab ? run.vocab : data->vocab();
+    choose_vocab(run, data->vocab());
     choose_steps(run, data->epoch());
     return data;
 }
@@ -297,6 +297,7 @@ int start(RunConfig run) {
     if (!planned) std::printf("backend     %s\n", backend_description().c_str());
     const bool unread = run.dry_run && run.vocab && !run.epochs;
     const std::unique_ptr<Data> data = unread ? nullptr : open_data(run);
+    if (unread) choose_vocab(run, run.vocab);
     print_settings(run);
     print_memory<T>(run);
     if (data) std::printf("data        %s\n", data->describe().c_str());

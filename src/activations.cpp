@@ -96,6 +96,7 @@ size_t lay_out(Activations<T>& views, const ModelConfig& c, int B, int T_, Purpo
     views.tokens = slice.take<int>(R);
     views.labels = slice.take<int>(R);
     views.order = slice.take<int>(R);
+    views.document = slice.take_if<int>(c.document_mask, R);
     views.rope = slice.take<Accum<T>>(size_t(T_) * c.head_size());
     views.embedded = slice.take<T>(R * C);
     views.x0 = c.embedding_norm ? slice.take<T>(R * C) : views.embedded;

@@ -45,7 +45,8 @@ struct SubLayerActivations {
 template <class T>
 struct Activations {
     int *tokens = nullptr, *labels = nullptr, *order = nullptr;  // (R)
-    Accum<T>* rope = nullptr;                                    // (T,D)
+    int* document = nullptr;   // (R) position at which the token's document begins; null: no mask
+    Accum<T>* rope = nullptr;  // (T,D)
     T *embedded = nullptr, *x0 = nullptr;  // (R,C) before and after the embedding norm
     NormStats<T> embedding_norm, final_norm;
     std::vector<SubLayerActivations<T>> sublayers;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <utility>
 
 #include "check.h"
 
@@ -109,6 +110,14 @@ void resolve(ModelConfig& c, const std::string& qk_norm, Choice embedding_norm, 
     // last is the last's.
     c.embedding_norm = decide(embedding_norm, c.placement.front().embedding_norm);
     c.final_norm = decide(final_norm, c.placement.back().final_norm);
+}
+
+int end_of_text(int vocab) {
+    if (vocab <= 256) return 0;
+    for (const auto& [token, padded] :
+         {std::pair(50256, 50304), std::pair(100257, 100288), std::pair(199999, 200064)})
+        if (token < vocab && vocab <= padded) return token;
+    return -1;
 }
 
 Choice parse_choice(const std::string& flag, const std::string& text) {

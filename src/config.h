@@ -31,6 +31,8 @@ struct ModelConfig {
     Init init;
     double z_loss = 0;  // weight of (log Z)^2 in what backward differentiates (kernels.h); 0: none
     Recompute recompute = Recompute::none;
+    bool document_mask = false;  // attention stays inside a document
+    int separator = 0;           // the token that begins a document: the end of the text before it
 
     int head_size() const { return width / heads; }
     int kv_width() const { return kv_heads * head_size(); }
@@ -51,6 +53,10 @@ ModelConfig model_of(const Size& size);          // the rest at its defaults; no
 // shape. Throws UserError naming the flag, the value and the remedy.
 void resolve(ModelConfig& config, const std::string& qk_norm, Choice embedding_norm,
              Choice final_norm);
+
+// The token that ends a text in the tokenizers that have so many tokens, padded or not: bytes (0),
+// gpt2, cl100k_base, o200k_base of tiktoken. -1: not known.
+int end_of_text(int vocab);
 
 // The three below throw UserError naming the flag.
 Choice parse_choice(const std::string& flag, const std::string& text);  // auto, on, off

@@ -31,7 +31,7 @@ std::unique_ptr<Data> open_whole(RunConfig& run) {
     // a text may be shorter than a window; samples are cut to it
     const int shortest = run.data.ends_with(".jsonl") || run.data.empty() ? run.seq : 1;
     std::unique_ptr<Data> data = open_data(run.data, run.data, shortest);
-    run.model.vocab = run.vocab ? run.vocab : saved_vocab(run.init_from);
+    choose_vocab(run, saved_vocab(run.init_from));
     if (data->vocab() > run.model.vocab)
         throw UserError("--data " + run.data + " holds token " + std::to_string(data->vocab() - 1) +
                         ", and the model of --init-from " + run.init_from + " has " +

@@ -1,5 +1,6 @@
 #include "flags.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cxxopts.hpp>
 #include <filesystem>
@@ -35,6 +36,8 @@ const Flag table[] = {
     {"model", "norm-eps", number, "1e-5", "eps inside every norm"},
     {"data", "data", text, "", "a text file (read as bytes), token shards such as 'shards/*.bin', or samples to fine-tune on (.jsonl: prompt and completion) (default: the built-in stories)"},
     {"data", "val-data", text, "", "likewise, for validation (default: the last 5 % of --data)"},
+    {"data", "document-mask", toggle, "", "attention does not cross documents: a token sees those from the latest --separator on (RoPE counts positions as without)"},
+    {"data", "separator", number, "", "token that begins each document, itself the first of it (default: 0 for bytes, 50256, 100257 or 199999 where the vocabulary's size is that of gpt2, cl100k_base or o200k_base)"},
     {"data", "batch", number, "16", "sequences computed at once"},
     {"data", "accumulate", number, "1", "how many such batches make a step: their gradients sum, memory is that of one"},
     {"data", "seed", number, "1", "of weights and batches"},
@@ -248,6 +251,9 @@ void read_training(RunConfig& run, const Settings& flags) {
 void read_data_and_run(RunConfig& run, const Settings& flags) {
     run.data = text_or_nothing(flags, "data");
     run.val_data = text_or_nothing(flags, "val-data");
+    run.model.document_mask = flags.on("document-mask");
+    if (flags.given("separator"))
+        run.separator = static_cast<int>(flags.integer("separator", 0, (1 << 24) - 1));
     run.batch = static_cast<int>(flags.integer("batch", 1, 1 << 20));
     run.accumulate = static_cast<int>(flags.integer("accumulate", 1, 1 << 20));
     run.seed = static_cast<uint64_t>(flags.integer("seed", 0, 9e15));
@@ -362,6 +368,21 @@ std::optional<RunConfig> parse_flags(int argc, char** argv) {
         throw UserError(std::string(e.what()) + " (some settings are from " +
                         settings.text("config") + ")");
     }
+}
+
+void choose_vocab(RunConfig& run, int needed) {
+    ModelConfig& m = run.model;
+    m.vocab = run.vocab ? run.vocab : needed;
+    if (run.separator >= m.vocab)
+        throw UserError("--separator " + std::to_string(run.separator) +
+                        " is none of the model's tokens, 0 to " + std::to_string(m.vocab - 1) +
+                        ": give one of them");
+    const int known = end_of_text(m.vocab);
+    if (m.document_mask && run.separator < 0 && (known < 0 || known >= needed))
+        throw UserError("--document-mask: it is not known which of the data's " +
+                        std::to_string(needed) +
+                        " tokens begins a document: give its number by --separator");
+    m.separator = run.separator >= 0 ? run.separator : std::max(known, 0);
 }
 
 void choose_steps(RunConfig& run, int64_t sequences_in_epoch) {

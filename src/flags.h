@@ -21,7 +21,8 @@ struct RunConfig {
     ModelConfig model;
     std::string qk_norm = "auto";
     Choice embedding_norm = Choice::automatic, final_norm = Choice::automatic;
-    int vocab = 0;  // 0: what the data needs
+    int vocab = 0;       // 0: what the data needs
+    int separator = -1;  // -1: by the vocabulary
 
     std::string data, val_data;  // "": the built-in stories; the last 5 %
     int batch = 16, accumulate = 1, seq = 128;
@@ -61,6 +62,10 @@ struct RunConfig {
 // Nothing when only --help was asked for (and printed). Throws UserError: one sentence naming the
 // flag, the value and the remedy.
 std::optional<RunConfig> parse_flags(int argc, char** argv);
+
+// The model's vocabulary, --vocab or else the `needed` tokens of the data, and with it the separator
+// of documents. Throws UserError.
+void choose_vocab(RunConfig& run, int needed);
 
 // The steps that --epochs takes, of sequences_in_epoch each (0: the data has no epochs). Throws
 // UserError.

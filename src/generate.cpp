@@ -85,7 +85,7 @@ std::vector<int> prompt_tokens(const std::string& prompt, int vocab) {
 
 template <class T>
 void print_generated(RunConfig run) {
-    run.model.vocab = run.vocab ? run.vocab : saved_vocab(run.init_from);
+    choose_vocab(run, saved_vocab(run.init_from));
     check_memory<T>(run);
     const int vocab = run.model.vocab;
     std::vector<int> prompt = prompt_tokens(run.prompt, vocab);
@@ -93,7 +93,7 @@ void print_generated(RunConfig run) {
     load_weights(run.init_from, model);
     std::printf("%s", readable(prompt, vocab).c_str());
     // The end of the text before. A model of the stories has seen no row that begins otherwise.
-    if (prompt.empty() || run.data.empty()) prompt.insert(prompt.begin(), 0);
+    if (prompt.empty() || run.data.empty()) prompt.insert(prompt.begin(), run.model.separator);
     generate<T>(model, prompt, run.generate, run.sampling, Rng(run.seed), [&](int token) {
         std::printf("%s", readable({token}, vocab).c_str());
         std::fflush(stdout);

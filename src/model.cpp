@@ -107,7 +107,7 @@ void Model<T>::attention_module_forward(int s, T* a, const T* x_tilde) {
     project_and_norm(new_v, v.v_in, v.v_norm, ids.v, ids.v_norm, config_.kv_width());
     rope_forward(v.q, v.q, act_.rope, B_, T_, config_.heads, D, first_);
     rope_forward(new_k, new_k, act_.rope, B_, T_, config_.kv_heads, D, first_);
-    attention_forward(v.context, v.lse, v.q, v.k, v.v, nullptr, attention_shape());
+    attention_forward(v.context, v.lse, v.q, v.k, v.v, act_.document, attention_shape());
     perturb(v.context, size_t(rows()) * config_.width);
     project(a, v.context, ids.o);
 }
@@ -119,7 +119,7 @@ void Model<T>::attention_module_backward(int s, T* d_x_tilde, const T* d_a, cons
     const int D = config_.head_size();
     project_backward(act_.d_context, d_a, v.context, ids.o, Dx::overwrite);
     attention_backward(act_.d_q, act_.d_k, act_.d_v, act_.d_context, v.context, v.q, v.k, v.v,
-                       v.lse, nullptr, attention_shape());
+                       v.lse, act_.document, attention_shape());
     rope_backward(act_.d_q, act_.d_q, act_.rope, B_, T_, config_.heads, D, 0);
     rope_backward(act_.d_k, act_.d_k, act_.rope, B_, T_, config_.kv_heads, D, 0);
     if (ids.q_norm) qkv_norm_backward(act_.d_q, v.q_in, v.q_norm, ids.q_norm, config_.width);
@@ -372,6 +372,22 @@ void Model<T>::load(const Batch& batch) {
     device_upload<T>(act_.tokens, batch.tokens.data(), bytes);
     device_upload<T>(act_.labels, batch.labels.data(), bytes);
     device_upload<T>(act_.order, order.data(), bytes);
+    load_documents(batch.tokens);
+}
+
+// A separator is the first token of its document: it sees only itself, so that what it predicts,
+// the first token of the text, knows nothing of the text before. A sequence that begins within a
+// document has the rest of it as its first.
+template <class T>
+void Model<T>::load_documents(const std::vector<int>& tokens) {
+    if (!config_.document_mask) return;
+    std::vector<int> starts(rows());
+    for (int r = 0; r < rows(); r++) {
+        const int position = first_ + r % T_;
+        if (position == 0 || tokens[r] == config_.separator) document_ = position;
+        starts[r] = document_;
+    }
+    device_upload<T>(act_.document, starts.data(), starts.size() * sizeof(int));
 }
 
 template <class T>
@@ -382,6 +398,7 @@ void Model<T>::load_next(const std::vector<int>& tokens) {
     first_ += T_;
     T_ = n;
     device_upload<T>(act_.tokens, tokens.data(), n * sizeof(int));
+    load_documents(tokens);
 }
 
 template <class T>

@@ -123,6 +123,7 @@ class Model {
     void qkv_norm_backward(T* dx, const T* x, NormStats<T> stats, NormIds ids, int width);
 
     void perturb(T* y, size_t n);
+    void load_documents(const std::vector<int>& tokens);
 
     const T* hidden(int s) const { return s == 0 ? act_.x0 : act_.sublayers[s - 1].y; }
     AttentionShape attention_shape() const;
@@ -137,7 +138,8 @@ class Model {
     Activations<T> act_;                  // views into activations_
     Arena<T> weights_, gradients_, activations_, scalars_, logits_;
     int B_max_, T_max_, B_, T_;
-    int first_ = 0;  // position of each sequence's first token
+    int first_ = 0;     // position of each sequence's first token
+    int document_ = 0;  // position at which the last token's document begins
     double perturbation_ = 0;
     Rng perturbation_rng_ = Rng(0);
 };

@@ -35,6 +35,9 @@ void print_settings(const RunConfig& run) {
     std::printf(
         "model       %d layers, width %d, %d heads of %d (%d key/value), MLP %d, vocabulary %d\n",
         m.layers, m.width, m.heads, m.head_size(), m.kv_heads, m.ffn, m.vocab);
+    if (m.document_mask)
+        std::printf("            attention stays inside documents, which begin with token %d\n",
+                    m.separator);
     std::printf("parameters  %.2f M, %.2f M without embedding and head\n", millions, without);
     const Schedule& schedule = run.schedule;
     const std::string micro = run.accumulate > 1 ? std::to_string(run.accumulate) + " x " : "";

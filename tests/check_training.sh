@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains `tiny` on the simulated GPU beside the oracle, five steps, each from the oracle's weights:
-#   float, all placements: train_sim finds no difference, and its loss is the oracle's within 1e-4
+#   float, all placements, and documents: train_sim finds no difference, and its loss is the oracle's within 1e-4
 #   bf16, three placements: the same, and the error of every tensor in every step is at most twice
 #     that of the CPU's bf16 kernels, which ./train finds against the same oracle
 # Few tokens keep the simulator's time small; 17 of them leave partial blocks everywhere.
@@ -24,8 +24,12 @@ run() {
     fi
 }
 
-for norm in post pre peri output input-main olmo2 keel simple mix deep; do
-    run train_sim "$norm-fp32" --norm "$norm"
+for norm in post pre peri output input-main olmo2 keel simple mix deep documents; do
+    if [ "$norm" = documents ]; then # a space begins one
+        run train_sim "$norm-fp32" --norm peri --document-mask --separator 32
+    else
+        run train_sim "$norm-fp32" --norm "$norm"
+    fi
     awk -F, -v name="$norm fp32" '
         NR == 1 { next }
         { rows++; if ($6 > 0 && $5 / $6 > share) share = $5 / $6 }

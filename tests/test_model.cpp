@@ -24,6 +24,7 @@ struct Case {
     Choice embedding_norm = Choice::automatic, final_norm = Choice::automatic;
     bool layernorm = false, freeze = false, grouped = false;
     double eps = 1e-5, z_loss = 0;
+    bool documents = false;
 
     std::string name() const {
         const auto word = [](Choice c) {
@@ -32,7 +33,7 @@ struct Case {
         return norm + " qk-norm " + qk_norm + " embedding-norm " + word(embedding_norm) +
                " final-norm " + word(final_norm) + (layernorm ? " layernorm" : "") +
                (freeze ? " frozen gamma" : "") + (grouped ? " grouped heads" : "") +
-               (z_loss > 0 ? " z-loss" : "");
+               (z_loss > 0 ? " z-loss" : "") + (documents ? " documents" : "");
     }
 
     // Odd on purpose: no width is a multiple of 8, the vocabulary is padded.
@@ -49,12 +50,16 @@ struct Case {
         c.z_loss = z_loss;
         c.layernorm = layernorm;
         c.freeze_output_gamma = freeze;
+        c.document_mask = documents;
+        c.separator = 3;
         resolve(c, qk_norm, embedding_norm, final_norm);
         return c;
     }
 };
 
 constexpr int B = 2, T = 5, unlabelled[] = {3, 7}, labelled = 8;
+constexpr int separators[] = {2, 5, 8,
+                              9};  // the rows at which documents begin, where there are any
 
 Batch random_batch(int vocab, uint64_t seed) {
     Rng rng(seed);
@@ -166,7 +171,10 @@ std::vector<std::vector<double>> directions(size_t n, Rng& rng) {
 std::string gradient_errors(const Case& test, uint64_t seed) {
     Model<double> model(test.config(), B, T);
     randomise(model, seed);
-    model.load(random_batch(model.config().vocab, seed));
+    Batch batch = random_batch(model.config().vocab, seed);
+    if (test.documents)
+        for (const int r : separators) batch.tokens[r] = model.config().separator;
+    model.load(batch);
     const auto gradients = gradients_of(model);
     std::string errors;
     for (int id = 0; id < static_cast<int>(gradients.size()); id++) {
@@ -228,6 +236,13 @@ TEST_CASE("gradient of the whole model with z-loss", "[model][gradient]") {
     const Threads one(1);  // these models are too small to share
     check_gradients({.norm = "peri", .z_loss = 0.1});
     check_gradients({.norm = "post", .z_loss = 0.1});
+}
+
+TEST_CASE("gradient of the whole model with documents", "[model][gradient][documents]") {
+    const Threads one(1);  // these models are too small to share
+    for (const std::string norm : {"peri", "post", "olmo2"})
+        check_gradients({.norm = norm, .documents = true});
+    check_gradients({.norm = "peri", .qk_norm = "head", .grouped = true, .documents = true});
 }
 
 // The losses of runs with and without z-loss compare, and evaluation is the same.
