@@ -5,7 +5,6 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <ctime>
 #include <deque>
 #include <filesystem>
 #include <fstream>
@@ -40,26 +39,7 @@ double seconds_now() {
     return std::chrono::duration<double>(now).count();
 }
 
-std::string default_directory(const std::string& norm) {
-    char date[32];
-    const std::time_t now = std::time(nullptr);
-    std::strftime(date, sizeof date, "%Y-%m-%d-%H%M%S", std::localtime(&now));
-    return std::string("runs/") + date + "-" + norm;
-}
-
 // ---- one run ------------------------------------------------------------------------------------
-
-template <class T>
-double validation_loss(Model<T>& model, const Data& data, const RunConfig& run) {
-    int64_t labels = 0;
-    model.zero_loss();
-    for (int i = 0; i < run.val_batches; i++) {
-        const Batch batch = data.validation(i, run.sequences(), run.seq);
-        labels += label_count(batch);
-        forward_evaluate(model, batch, run.batch);
-    }
-    return model.loss() / static_cast<double>(labels);
-}
 
 template <class T>
 void print_summary(Model<T>& model, const Data& data, const RunConfig& run,

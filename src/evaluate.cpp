@@ -40,14 +40,19 @@ std::unique_ptr<Data> open_whole(RunConfig& run) {
     return data;
 }
 
-// What the evaluation goes over: the data from one end to the other or, as the stories have no end,
-// the batches of a training run's validation.
-std::function<Batch(int64_t)> batches(const RunConfig& run, const Data& data) {
-    if (!run.data.empty()) return [&](int64_t i) { return data.whole(i, run.batch, run.seq); };
+// The batches of a training run's validation.
+std::function<Batch(int64_t)> held_out(const RunConfig& run, const Data& data) {
     return [&](int64_t i) {
         if (i == run.val_batches) return Batch();
         return data.validation(static_cast<int>(i), run.sequences(), run.seq);
     };
+}
+
+// What the evaluation goes over: the data from one end to the other or, as the stories have no end,
+// what is held out of them.
+std::function<Batch(int64_t)> batches(const RunConfig& run, const Data& data) {
+    if (run.data.empty()) return held_out(run, data);
+    return [&](int64_t i) { return data.whole(i, run.batch, run.seq); };
 }
 
 void print(const Evaluation& e, bool bytes) {
@@ -63,6 +68,11 @@ void print(const Evaluation& e, bool bytes) {
 }
 
 }  // namespace
+
+template <class T>
+double validation_loss(Model<T>& model, const Data& data, const RunConfig& run) {
+    return evaluate(model, held_out(run, data), run.batch).loss;
+}
 
 template <class T>
 void print_evaluation(RunConfig run) {
@@ -90,6 +100,8 @@ INSTANTIATE(double)
 INSTANTIATE(float)
 INSTANTIATE(bf16)
 #undef INSTANTIATE
+template double validation_loss(Model<float>&, const Data&, const RunConfig&);
+template double validation_loss(Model<bf16>&, const Data&, const RunConfig&);
 template void print_evaluation<float>(RunConfig);
 template void print_evaluation<bf16>(RunConfig);
 

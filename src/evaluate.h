@@ -1,4 +1,4 @@
-// --evaluate: the loss over the whole of a file, without an update.
+// The loss without an update: of held-out batches while training, and with --evaluate of a whole file.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +18,11 @@ struct Evaluation {
 // batch(0), batch(1), ... up to the first one without rows; `micro` sequences are computed at once.
 template <class T>
 Evaluation evaluate(Model<T>& model, const std::function<Batch(int64_t)>& batch, int micro);
+
+// What training reports as validation: the mean loss over the same --val-batches held-out steps'
+// worth of sequences each time.
+template <class T>
+double validation_loss(Model<T>& model, const Data& data, const RunConfig& run);
 
 // Evaluates the weights of --init-from over all of --data, or over the fixed validation set of the
 // built-in stories, and prints loss, perplexity and bits. Throws UserError where the data does not

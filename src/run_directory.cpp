@@ -7,11 +7,19 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <ctime>
 #include <filesystem>
 
 #include "check.h"
 
 namespace peri {
+
+std::string default_directory(const std::string& norm) {
+    char date[32];
+    const std::time_t now = std::time(nullptr);
+    std::strftime(date, sizeof date, "%Y-%m-%d-%H%M%S", std::localtime(&now));
+    return std::string("runs/") + date + "-" + norm;
+}
 
 RunDirectory::RunDirectory(const std::string& path, bool resuming) : path_(path) {
     std::error_code error;
