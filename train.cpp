@@ -18,6 +18,7 @@
 #include "crosscheck.h"
 #include "divergence.h"
 #include "evaluate.h"
+#include "export_hf.h"
 #include "files.h"
 #include "fit.h"
 #include "flags.h"
@@ -291,6 +292,10 @@ int start(RunConfig run) {
     }
     if (run.evaluate && !run.dry_run) {
         print_evaluation<T>(run);
+        return exit_done;
+    }
+    if (!run.export_hf.empty() && !run.dry_run) {
+        export_hf(run);
         return exit_done;
     }
     const bool planned = run.dry_run && run.memory;  // for a device that this machine need not have
