@@ -295,7 +295,7 @@ int start(RunConfig run) {
         return exit_done;
     }
     if (!run.export_hf.empty() && !run.dry_run) {
-        export_hf(run);
+        std::printf("%s", export_hf(run).c_str());
         return exit_done;
     }
     const bool planned = run.dry_run && run.memory;  // for a device that this machine need not have

@@ -183,25 +183,25 @@ std::string free_place(const std::string& directory) {
     return place;
 }
 
-void print(const Export& model, const RunConfig& run, size_t files) {
+std::string summary(const Export& model, const RunConfig& run, size_t files) {
+    const std::string& directory = run.export_hf;
     const int vocab = model.config.vocab;
-    std::printf("weights     %s\n", run.init_from.c_str());
-    std::printf("exported    %s: %s, %zu tensors in %zu file%s\n", run.export_hf.c_str(),
-                model.architecture.class_name, model.tensors.size(), files, files > 1 ? "s" : "");
-    if (vocab == 256)
-        std::printf("tokenizer   bytes; 0 is <|endoftext|>\n");
-    else if (vocab == 100277)
-        std::printf("tokenizer   none yet: python3 data/hf/tokenizer.py %s adds cl100k_base\n",
-                    run.export_hf.c_str());
-    else
-        std::printf("tokenizer   none: add the one that made the shards (%d tokens)\n", vocab);
-    std::printf("load it by  AutoModelForCausalLM.from_pretrained(\"%s\"%s)\n",
-                run.export_hf.c_str(), model.architecture.ours() ? ", trust_remote_code=True" : "");
+    const std::string tokenizer =
+        vocab == 256 ? "bytes; 0 is <|endoftext|>"
+        : vocab == 100277
+            ? "none yet: python3 data/hf/tokenizer.py " + directory + " adds cl100k_base's"
+            : "none: add the one that made the tokens, of " + std::to_string(vocab);
+    const char* const trust = model.architecture.ours() ? ", trust_remote_code=True" : "";
+    return "weights     " + run.init_from + "\nexported    " + directory + ": " +
+           model.architecture.class_name + ", " + std::to_string(model.tensors.size()) +
+           " tensors in " + std::to_string(files) + (files > 1 ? " files" : " file") +
+           "\ntokenizer   " + tokenizer + "\nload it by  AutoModelForCausalLM.from_pretrained(\"" +
+           directory + "\"" + trust + ")\n";
 }
 
 }  // namespace
 
-void export_hf(const RunConfig& run, size_t part_bytes) {
+std::string export_hf(const RunConfig& run, size_t part_bytes) {
     const std::string place = free_place(run.export_hf);
     const SavedWeights weights(run.init_from);
     ModelConfig config = run.model;
@@ -214,7 +214,7 @@ void export_hf(const RunConfig& run, size_t part_bytes) {
         for (const auto& [name, text] : text_files(model, run.seq))
             save_durably(beside + "/" + name, text);
     });
-    print(model, run, files);
+    return summary(model, run, files);
 }
 
 }  // namespace peri

@@ -12,7 +12,7 @@ namespace peri {
 constexpr size_t largest_part = 5'000'000'000;  // bytes of numbers in a file, as is usual there
 
 // Writes the weights of --init-from to the directory of --export-hf, which must not exist or be
-// empty, and prints what is there. Throws UserError.
-void export_hf(const RunConfig& run, size_t part_bytes = largest_part);
+// empty. Returns what is there now, in lines for the user. Throws UserError.
+std::string export_hf(const RunConfig& run, size_t part_bytes = largest_part);
 
 }  // namespace peri
