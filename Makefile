@@ -8,6 +8,7 @@
 # make fuzz    each of them on any bytes, 10 seconds; FUZZ_SECONDS=3600 is the long mode (clang)
 # make experiments  the paper's figures and tables (hours; stop it and start it again as you like;
 #                   MINUTES=20 starts no run after so many, FAST=1 is a smoke test); make figures draws
+# make check-hf    exported models compute the same in Hugging Face transformers
 # make format  puts every source file into the house style
 # make bench   speed of steps and kernels; make bench-compare a step beside one of PyTorch
 MAKEFLAGS += -j$(shell nproc 2> /dev/null || echo 2)

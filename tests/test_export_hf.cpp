@@ -36,6 +36,7 @@ ModelConfig config_of(const std::string& norm, const Options& options = {}) {
     c.ffn = 7;
     c.vocab = 301;
     c.norm_eps = 0.25;
+    c.rope_base = 500;
     c.layernorm = options.layernorm;
     resolve(c, options.qk_norm, options.embedding_norm, options.final_norm);
     return c;
@@ -105,8 +106,7 @@ std::vector<TensorInfo> tensors_in(const std::string& path) {
 // "name [rows, cols]" of each tensor
 std::set<std::string> contents(const std::string& path) {
     std::set<std::string> all;
-    for (const TensorInfo& t : tensors_in(path))
-        all.insert(t.name + " " + Json(t.shape).dump());
+    for (const TensorInfo& t : tensors_in(path)) all.insert(t.name + " " + Json(t.shape).dump());
     return all;
 }
 
@@ -353,7 +353,8 @@ TEST_CASE("config.json", "[export]") {
     CHECK(config.at("rope_parameters").at("partial_rotary_factor").is_number_float());
     for (const char* key : {"rope_theta", "attention_dropout", "rms_norm_eps"})
         CHECK(config.at(key).is_number_float());
-    CHECK(config.at("rope_parameters").at("rope_theta") == 10000.0);
+    CHECK(config.at("rope_theta") == 500);
+    CHECK(config.at("rope_parameters").at("rope_theta") == 500);
     CHECK(!config.contains("auto_map"));
     CHECK(!peri.has("tokenizer.json"));  // 301 tokens: which ones is not known
 
@@ -362,6 +363,7 @@ TEST_CASE("config.json", "[export]") {
     const Json own = keel.json("config.json");
     CHECK(own.at("auto_map").at("AutoModelForCausalLM") == "modeling_peri.PeriForCausalLM");
     CHECK(own.at("norm_eps") == 0.25);
+    CHECK(own.at("rope_theta") == 500);
     CHECK(own.at("final_norm") == false);
     const Json rows = own.at("sublayers");
     REQUIRE(rows.size() == 4);
@@ -493,6 +495,13 @@ TEST_CASE("--export-hf as a user meets it", "[program][export]") {
     const Json config = Json::parse(read(folder / "hf/config.json"));
     CHECK(config.at("max_position_embeddings") == 17);
     CHECK(config.at("num_hidden_layers") == 2);
+    // a file alone, with the flags of its model
+    const std::string file = run + "/step-00000004/model.safetensors";
+    const std::string flags = quick + "--norm pre --seq 17 --layers 2 --init-from " + file;
+    REQUIRE(train(folder, flags + " --export-hf " + (folder / "again")).code == 0);
+    for (const char* name : {"/config.json", "/model.safetensors", "/tokenizer.json"})
+        CHECK(read(folder / ("again" + std::string(name))) ==
+              read(folder / ("hf" + std::string(name))));
 
     const std::string from = "--init-from " + run;
     struct Mistake {
