@@ -8,6 +8,7 @@
 # make fuzz    each of them on any bytes, 10 seconds; FUZZ_SECONDS=3600 is the long mode (clang)
 # make experiments  the paper's figures and tables (hours; stop it and start it again as you like;
 #                   MINUTES=20 starts no run after so many, FAST=1 is a smoke test); make figures draws
+# make check-hf    exported models compute the same in Hugging Face transformers
 # make format  puts every source file into the house style
 # make bench   speed of steps and kernels; make bench-compare a step beside one of PyTorch
 MAKEFLAGS += -j$(shell nproc 2> /dev/null || echo 2)
@@ -31,7 +32,7 @@ WERROR ?=
 # are, so that a diverged run is seen.
 CXXFLAGS ?= -O3 -g1
 FLAGS := $(CXXFLAGS) -std=c++20 -march=$(MARCH) -fno-math-errno -fno-trapping-math -fopenmp \
-    -Wall -Wextra $(WERROR) $(if $(findstring clang,$(CXX)),-Wno-pass-failed) -Isrc $(BLAS_FLAGS) -DSTORIES_GRAMMAR='"$(CURDIR)/data/stories.grammar"'
+    -Wall -Wextra $(WERROR) $(if $(findstring clang,$(CXX)),-Wno-pass-failed) -Isrc $(BLAS_FLAGS) -DDATA_DIRECTORY='"$(CURDIR)/data"'
 $(BUILD)/tests/test_program.o: FLAGS += -DPRESCOTT_SHIM='"$(abspath $(BUILD))/tests/prescott_shim.so"'
 LIBS := $(BLAS_LIBS) $(ONEDNN_LIBS) -lz -fopenmp
 # Catch2 3 has a library, Catch2 2 is a header
@@ -81,6 +82,7 @@ $(BUILD)/%.o: %.cpp $(BUILD)/flags | $(BUILD)/found
 	@echo "$(CXX) $<"
 	@$(CXX) $(FLAGS) -MMD -MP -c $< -o $@
 $(BUILD)/src/stories.o: data/stories.grammar
+$(BUILD)/src/export_hf.o: $(wildcard data/hf/*_peri.py)
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
@@ -172,7 +174,7 @@ test-sim: $(BUILD)/tests/sim_rules $(BUILD)/tests/conformance_sim
 # The suite with kernels that ThreadSanitizer watches. The oracle is compiled without it, and so is
 # simulator.cpp, which says why.
 TSAN := $(BUILD)/tsan
-TSAN_FLAGS = $(filter-out -DSTORIES_GRAMMAR=%,$(FLAGS)) $(SIM_FLAGS) -Itests -O1 -g -fsanitize=thread
+TSAN_FLAGS = $(filter-out -DDATA_DIRECTORY=%,$(FLAGS)) $(SIM_FLAGS) -Itests -O1 -g -fsanitize=thread
 TSAN_OBJECTS := $(patsubst %.cpp,$(TSAN)/%.o,$(wildcard tests/conformance/*.cpp) gpu/sim/memory.cpp gpu/sim/cublasLt.cpp) \
     $(addprefix $(TSAN)/gpu/,$(GPU)) $(BUILD)/gpu/sim/simulator.o $(ORACLE)
 # What takes a minute or two so: of attention, linear and head_loss a few small cases alone.
@@ -271,7 +273,7 @@ FUZZ := $(BUILD)/fuzz
 FUZZ_CXX ?= clang++
 FUZZ_SECONDS ?= 10
 FUZZ_TARGETS := safetensors shard settings samples
-FUZZ_FLAGS := -std=c++20 -Wall -Wextra $(WERROR) -Isrc -Itests $(SANITIZE) -DSTORIES_GRAMMAR='"$(CURDIR)/data/stories.grammar"'
+FUZZ_FLAGS := -std=c++20 -Wall -Wextra $(WERROR) -Isrc -Itests $(SANITIZE) -DDATA_DIRECTORY='"$(CURDIR)/data"'
 FUZZ_READERS := $(READERS:%=$(FUZZ)/src/%.o)
 $(FUZZ)/%.o: %.cpp Makefile
 	@mkdir -p $(@D)
@@ -312,6 +314,23 @@ check-safetensors: train
 	if [ -n "$$python" ]; then $$python tests/check_safetensors.py ./train $(BUILD)/check-safetensors; \
 	else echo "skipped: check-safetensors (no Python here)"; fi
 
+# Models that are exported compute the same in Hugging Face transformers. Its Python holds PyTorch,
+# gigabytes: it is made once, outside of the clone. PYTHON=... names another that has what is needed.
+HF_VENV := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/peri.cpp/venv
+HF_NEEDS := import torch, transformers, safetensors, numpy
+check-hf: train $(BUILD)/tests/hf/logits
+	@[ -n "$(PYTHON)" ] || $(HF_VENV)/bin/python -c '$(HF_NEEDS)' 2> /dev/null || { python3 -m venv $(HF_VENV) && \
+	    pip="$(HF_VENV)/bin/pip install --quiet --retries 1 --timeout 20" && \
+	    { $$pip torch --index-url https://download.pytorch.org/whl/cpu || $$pip torch; } && \
+	    $$pip transformers safetensors numpy tiktoken; } || rm -rf $(HF_VENV)
+	@python=$(or $(PYTHON),$$(ls $(HF_VENV)/bin/python 2> /dev/null)); \
+	if [ -n "$$python" ]; then $$python tests/check_hf.py ./train $(BUILD)/tests/hf/logits $(BUILD)/check-hf; \
+	else echo "skipped: check-hf (PyTorch and transformers cannot be installed here)"; fi
+
+$(BUILD)/tests/hf/%: $(BUILD)/tests/hf/%.o $(LIBRARY)
+	@echo "$(CXX) -o $@"
+	@$(CXX) $(FLAGS) $^ $(LIBS) -o $@
+
 # The step of each size beside what its products alone would take, each kernel's speed at the shapes
 # of `small` and of 124m beside the machine's peaks, and how steps scale: half an hour.
 PLACEMENTS := peri post pre output input-main olmo2 keel simple mix deep
@@ -349,5 +368,5 @@ deps:
 	@dpkg -s $(PACKAGES) > /dev/null 2>&1 || \
 	    { $(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends $(PACKAGES); }
 
-.PHONY: test test-experiments test-prepare experiments figures test-asan fuzz test-grid test-conformance test-port test-sim check-sim check-resume \
-    check-safetensors sim-race bench bench-compare format clean deps
+.PHONY: test test-experiments test-prepare experiments figures test-asan fuzz test-grid test-conformance test-port test-sim \
+    check-sim check-resume check-safetensors check-hf sim-race bench bench-compare format clean deps

@@ -17,6 +17,7 @@
 #include "crosscheck.h"
 #include "divergence.h"
 #include "evaluate.h"
+#include "export_hf.h"
 #include "files.h"
 #include "fit.h"
 #include "flags.h"
@@ -271,6 +272,10 @@ int start(RunConfig run) {
     }
     if (run.evaluate && !run.dry_run) {
         print_evaluation<T>(run);
+        return exit_done;
+    }
+    if (!run.export_hf.empty() && !run.dry_run) {
+        std::printf("%s", export_hf(run).c_str());
         return exit_done;
     }
     const bool planned = run.dry_run && run.memory;  // for a device that this machine need not have

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
+#include <functional>
 #include <set>
 
 #include "check.h"
@@ -96,52 +97,26 @@ int64_t step_of(const SafetensorsFile& file, const std::string& path) {
     return std::atoll(entry->second.c_str());
 }
 
-// The numbers of a tensor of any floating-point dtype.
-std::vector<double> read_as_double(const SafetensorsFile& file, const TensorInfo& tensor,
-                                   const std::string& path) {
-    std::vector<char> bytes(tensor.bytes());
-    file.read(tensor, bytes.data());
-    const auto as = [&]<class Number>(Number) {
-        std::vector<Number> numbers(bytes.size() / sizeof(Number));
-        std::memcpy(numbers.data(), bytes.data(), bytes.size());
-        return std::vector<double>(numbers.begin(), numbers.end());
-    };
-    if (tensor.dtype == "F64") return as(double());
-    if (tensor.dtype == "F32") return as(float());
-    if (tensor.dtype == "F16") return as(fp16());
-    if (tensor.dtype == "BF16") return as(bf16(0));
-    throw UserError(path + ": tensor '" + tensor.name + "' is " + tensor.dtype +
-                    ": F64, F32, F16 and BF16 can be read");
-}
-
 }  // namespace
 
 // ---- checkpoints --------------------------------------------------------------------------------
 
 namespace {
 
-// Puts into OUT a new directory that `write` fills, beside its place, before it gets its name.
-template <class Write>
-void save_directory(const std::string& out, const std::string& name, const TextFiles& texts,
-                    Write&& write) {
-    const std::string place = out + "/" + name, beside = out + "/unfinished";
-    try {
-        fs::remove_all(place);
-        fs::remove_all(beside);
-        fs::create_directory(beside);
-    } catch (const fs::filesystem_error& e) {
-        throw UserError(beside + ": cannot be made anew (" + e.code().message() + ")");
-    }
-    write(beside);
-    for (const auto& [text_name, text] : texts) save_durably(beside + "/" + text_name, text);
-    sync_directory(beside);
-    rename_durably(beside, place);
-}
-
 // What stays though it should go does no harm.
 void remove(const std::string& path) {
     std::error_code ignored;
     fs::remove_all(path, ignored);
+}
+
+// Puts OUT/name there, with `texts`, in place of one that is not whole.
+void save_directory(const std::string& out, const std::string& name, const TextFiles& texts,
+                    const std::function<void(const std::string&)>& write) {
+    remove(out + "/" + name);
+    make_directory_durably(out + "/" + name, out + "/unfinished", [&](const std::string& beside) {
+        write(beside);
+        for (const auto& [text_name, text] : texts) save_durably(beside + "/" + text_name, text);
+    });
 }
 
 // All but the newest, and for each checkpoint the newest of its past.
@@ -228,37 +203,53 @@ void load_checkpoint(const std::string& path, Model<T>& model, Optimizer<T>& opt
     optimizer.set_steps(static_cast<int>(step));
 }
 
-namespace {
+// ---- weights alone ------------------------------------------------------------------------------
 
-std::string weights_file(const std::string& path) {
-    return fs::is_directory(path) ? path + "/model.safetensors" : path;
-}
+SavedWeights::SavedWeights(const std::string& path)
+    : path_(fs::is_directory(path) ? path + "/model.safetensors" : path), file_(path_) {}
 
-}  // namespace
-
-int saved_vocab(const std::string& path) {
-    const SafetensorsFile file(weights_file(path));
-    if (const auto noted = file.metadata().find("vocab"); noted != file.metadata().end())
+int SavedWeights::vocab() const {
+    if (const auto noted = file_.metadata().find("vocab"); noted != file_.metadata().end())
         return std::atoi(noted->second.c_str());
-    const TensorInfo* const embedding = file.find("embedding.weight");
+    const TensorInfo* const embedding = file_.find("embedding.weight");
     if (!embedding || embedding->shape.size() != 2)
-        throw UserError(weights_file(path) +
+        throw UserError(path_ +
                         ": has no matrix 'embedding.weight': give weights that this program saved");
     return static_cast<int>(embedding->shape[0]);
 }
 
+const TensorInfo& SavedWeights::find(const Tensor& tensor) const {
+    const TensorInfo* const found = file_.find(tensor.name);
+    if (!found || found->shape != shape_of(tensor))
+        throw UserError(path_ + ": has no tensor '" + tensor.name +
+                        "' of this model's shape: give the flags that it was trained with");
+    return *found;
+}
+
+std::vector<double> SavedWeights::values(const Tensor& tensor) const {
+    const TensorInfo& found = find(tensor);
+    std::vector<char> bytes(found.bytes());
+    file_.read(found, bytes.data());
+    const auto as = [&]<class Number>(Number) {
+        std::vector<Number> numbers(bytes.size() / sizeof(Number));
+        std::memcpy(numbers.data(), bytes.data(), bytes.size());
+        return std::vector<double>(numbers.begin(), numbers.end());
+    };
+    if (found.dtype == "F64") return as(double());
+    if (found.dtype == "F32") return as(float());
+    if (found.dtype == "F16") return as(fp16());
+    if (found.dtype == "BF16") return as(bf16(0));
+    throw UserError(path_ + ": tensor '" + found.name + "' is " + found.dtype +
+                    ": F64, F32, F16 and BF16 can be read");
+}
+
+int saved_vocab(const std::string& path) { return SavedWeights(path).vocab(); }
+
 template <class T>
 void load_weights(const std::string& path, Model<T>& model) {
-    const std::string file_path = weights_file(path);
-    const SafetensorsFile file(file_path);
-    for (int id = 0; id < static_cast<int>(model.table().rows.size()); id++) {
-        const Tensor& tensor = model.table().rows[id];
-        const TensorInfo* const found = file.find(tensor.name);
-        if (!found || found->shape != shape_of(tensor))
-            throw UserError(file_path + ": has no tensor '" + tensor.name +
-                            "' of this model's shape: give the flags that it was trained with");
-        model.set_values(id, read_as_double(file, *found, file_path));
-    }
+    const SavedWeights weights(path);
+    for (int id = 0; id < static_cast<int>(model.table().rows.size()); id++)
+        model.set_values(id, weights.values(model.table().rows[id]));
 }
 
 #define INSTANTIATE(T)                                                                       \

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "optimizer.h"
+#include "safetensors.h"
 #include "saved.h"
 
 namespace peri {
@@ -39,13 +40,30 @@ void save_best(const std::string& out, const Model<T>& model, int64_t step, cons
 template <class T>
 void load_checkpoint(const std::string& path, Model<T>& model, Optimizer<T>& optimizer);
 
-// The weights alone, of a checkpoint's directory or of any safetensors file with this model's
-// tensors, as F64, F32, F16 or BF16, rounded to T. Load them before the optimizer is made.
+// The weights alone, tensor by tensor, of a checkpoint's directory or of any safetensors file with
+// tensors named as a model's, as F64, F32, F16 or BF16.
+class SavedWeights {
+  public:
+    explicit SavedWeights(const std::string& path);
+
+    // As save_checkpoint noted it, else the rows of the embedding.
+    int vocab() const;
+
+    // Both throw UserError where there is no such tensor of this shape.
+    const std::string& dtype(const Tensor& tensor) const { return find(tensor).dtype; }
+    std::vector<double> values(const Tensor& tensor) const;
+
+  private:
+    const TensorInfo& find(const Tensor& tensor) const;
+
+    std::string path_;
+    SafetensorsFile file_;
+};
+
+// All of them, rounded to T. Load them before the optimizer is made.
 template <class T>
 void load_weights(const std::string& path, Model<T>& model);
 
-// The vocabulary of the weights that load_weights would read there: as save_checkpoint noted it,
-// else the rows of the embedding.
 int saved_vocab(const std::string& path);
 
 }  // namespace peri

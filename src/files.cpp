@@ -76,6 +76,19 @@ void rename_durably(const std::string& from, const std::string& to) {
     sync_directory(parent.empty() ? "." : parent.string());
 }
 
+void make_directory_durably(const std::string& place, const std::string& beside,
+                            const std::function<void(const std::string& directory)>& write) {
+    try {
+        std::filesystem::remove_all(beside);
+        std::filesystem::create_directory(beside);
+    } catch (const std::filesystem::filesystem_error& e) {
+        throw UserError(beside + ": cannot be made anew (" + e.code().message() + ")");
+    }
+    write(beside);
+    sync_directory(beside);
+    rename_durably(beside, place);
+}
+
 std::string read_text(const std::string& path) {
     std::ifstream file(path, std::ios::binary);
     if (!file) failed(path, "be read");

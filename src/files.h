@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <string>
 
 namespace peri {
@@ -35,6 +36,11 @@ void sync_directory(const std::string& path);
 // from, a file or a directory whose content is on the disk, becomes `to`, which must not exist
 // (a file may): after a crash there is one or the other. Both in one directory.
 void rename_durably(const std::string& from, const std::string& to);
+
+// Makes the directory `place`, which `write` fills under the name `beside` before it gets its own.
+// Both in one directory; place must not exist, or be empty, and what lies at `beside` is removed.
+void make_directory_durably(const std::string& place, const std::string& beside,
+                            const std::function<void(const std::string& directory)>& write);
 
 // The whole text of a file.
 std::string read_text(const std::string& path);

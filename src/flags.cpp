@@ -79,6 +79,9 @@ const Flag table[] = {
     {"other job", "top-k", number, "0", "--generate draws from the so many likeliest tokens; 0: from all"},
     {"other job", "top-p", number, "1", "--generate draws from the fewest likeliest tokens that hold this share of probability"},
     {"other job", "stop-at", number, "", "--generate ends before this token, such as 0, the end of a text of bytes"},
+    {"other job", "export-hf", text, "", "write the weights of --init-from as a model of Hugging Face transformers into this new directory, in place of training"},
+    {"other job", "export-as", text, "auto", "architecture of --export-hf: llama (pre), glm4 (peri), olmo2, peri (any, by Python code of its own); auto: the first that is exact"},
+    {"other job", "export-dtype", text, "stored", "numbers of --export-hf: stored (as they are), fp32, bf16"},
     {"other job", "check", number, "0", "run so many steps beside the oracle (double, on the CPU) in place of training and name the first tensor that differs (exit code 4); 0: train"},
     {"other job", "dry-run", toggle, "", "print parameters, memory and what fits; allocate nothing; with --vocab, read no data"},
     {"other job", "memory", number, "", "plan for a device of so many GB (10^9 bytes) instead of what this one has left"},
@@ -87,8 +90,9 @@ const Flag table[] = {
 
 // What is not a setting of the run itself: a repetition of it would choose its own.
 const std::set<std::string> not_saved = {
-    "config", "out",      "quiet",    "verbose", "dry-run",     "memory", "check", "help",
-    "resume", "evaluate", "generate", "prompt",  "temperature", "top-k",  "top-p", "stop-at"};
+    "config", "out",     "quiet",     "verbose",   "dry-run",     "memory",      "check",
+    "help",   "resume",  "evaluate",  "generate",  "prompt",      "temperature", "top-k",
+    "top-p",  "stop-at", "export-hf", "export-as", "export-dtype"};
 
 // What stands for the value in --help.
 std::string placeholder(const Flag& flag) {
@@ -96,7 +100,7 @@ std::string placeholder(const Flag& flag) {
     if (flag.kind == number) return "N";
     const std::string name = flag.name;
     if (name == "data" || name == "val-data" || name == "config") return "FILE";
-    if (name == "out") return "DIR";
+    if (name == "out" || name == "export-hf") return "DIR";
     if (name == "init-from" || name == "resume") return "PATH";
     return name == "prompt" ? "TEXT" : "WORD";
 }
@@ -134,9 +138,11 @@ std::string saved_settings(const Settings& settings) {
     return std::filesystem::exists(path) ? path : "";
 }
 
-// The settings of the run that --evaluate and --generate take their weights from; "" if not known.
+// The settings of the run that --evaluate, --generate and --export-hf take their weights from; "" if
+// not known.
 std::string settings_of_weights(const Settings& settings) {
-    if (!settings.on("evaluate") && !settings.given("generate")) return "";
+    if (!settings.on("evaluate") && !settings.given("generate") && !settings.given("export-hf"))
+        return "";
     const std::string path = settings.text("init-from") + "/config.json";
     return settings.given("init-from") && std::filesystem::exists(path) ? path : "";
 }
@@ -296,17 +302,31 @@ void read_jobs(RunConfig& run, const Settings& flags) {
         run.batch = run.accumulate = 1;
     }
 
-    if (run.evaluate + (run.generate > 0) + (run.check > 0) > 1)
-        throw UserError("--evaluate, --generate and --check are one job each: choose one of them");
-    if (run.init_from.empty() && (run.evaluate || run.generate))
+    run.export_hf = text_or_nothing(flags, "export-hf");
+    run.export_as = flags.text("export-as");
+    run.export_dtype = one_of<ExportDtype>(flags, "export-dtype",
+                                           {{"stored", ExportDtype::stored},
+                                            {"fp32", ExportDtype::fp32},
+                                            {"bf16", ExportDtype::bf16}});
+    const bool exports = !run.export_hf.empty();
+
+    if (run.evaluate + (run.generate > 0) + (run.check > 0) + exports > 1)
         throw UserError(
-            std::string(run.evaluate ? "--evaluate" : "--generate") +
-            " needs weights: give --init-from the directory of a run or checkpoint, such "
-            "as runs/a or runs/a/step-00001000");
+            "--evaluate, --generate, --check and --export-hf are one job each: choose one of them");
+    if (run.init_from.empty() && (run.evaluate || run.generate || exports))
+        throw UserError(std::string(run.evaluate   ? "--evaluate"
+                                    : run.generate ? "--generate"
+                                                   : "--export-hf") +
+                        " needs weights: give --init-from the directory of a run or checkpoint, "
+                        "such as runs/a or runs/a/step-00001000");
     for (const char* flag : {"prompt", "temperature", "top-k", "top-p"})
         if (flags.given(flag) && !run.generate)
             throw UserError(std::string("--") + flag +
                             " is for writing text: give --generate N too, or leave it out");
+    for (const char* flag : {"export-as", "export-dtype"})
+        if (flags.given(flag) && !exports)
+            throw UserError(std::string("--") + flag +
+                            " is for --export-hf DIR: give it too, or leave this out");
 }
 
 // A step's tokens lie in the host's memory.

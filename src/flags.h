@@ -15,6 +15,8 @@ namespace peri {
 // How numbers are stored, and matrix products computed (tf32: stored as fp32).
 enum class Precision { fp32, tf32, bf16 };
 
+enum class ExportDtype { stored, fp32, bf16 };  // of --export-hf
+
 constexpr int most_tokens = 1 << 24;  // --batch times --seq: kernels count them in int
 
 struct RunConfig {
@@ -53,6 +55,9 @@ struct RunConfig {
     }
     std::string prompt;
     Sampling sampling;
+    std::string export_hf;  // a directory, in place of training
+    std::string export_as = "auto";
+    ExportDtype export_dtype = ExportDtype::stored;
     bool quiet = false, verbose = false, dry_run = false;
     size_t memory = 0;  // bytes to plan for; 0: what the device has left
 

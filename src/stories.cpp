@@ -8,23 +8,9 @@
 #include <string_view>
 
 #include "check.h"
+#include "embed.h"
 
-#ifndef STORIES_GRAMMAR
-#error "STORIES_GRAMMAR must be the absolute path of data/stories.grammar, as a string literal"
-#endif
-
-// The grammar's text, put into the program by the assembler.
-asm(".pushsection .rodata\n"
-    ".global peri_stories_begin\n"
-    ".global peri_stories_end\n"
-    "peri_stories_begin:\n"
-    ".incbin \"" STORIES_GRAMMAR
-    "\"\n"
-    "peri_stories_end:\n"
-    ".byte 0\n"
-    ".popsection\n");
-extern "C" const char peri_stories_begin[];
-extern "C" const char peri_stories_end[];
+EMBED(peri_stories, "stories.grammar");
 
 namespace peri {
 namespace {

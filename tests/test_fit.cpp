@@ -84,7 +84,7 @@ TEST_CASE("the paper's settings, and what the README says fits", "[fit]") {
         // sequences of 8192 at once, bf16, by what is recomputed: nothing, norms, sub-layers
         int on_80[3], on_141[3];
     };
-    const auto root = std::filesystem::path(STORIES_GRAMMAR).parent_path().parent_path();
+    const auto root = std::filesystem::path(DATA_DIRECTORY).parent_path();
     for (const auto& [file, millions, on_80, on_141] :
          {Paper{"experiments/paper-400m.json", 400, {4, 8, 32}, {8, 16, 64}},
           Paper{"experiments/paper-1.5b.json", 1500, {2, 2, 16}, {4, 4, 32}},
