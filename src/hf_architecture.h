@@ -13,8 +13,8 @@ namespace peri {
 struct HfName {
     std::vector<std::string> ours;  // several: one above the other
     std::string theirs;
-    // Their RoPE turns neighbours, (x[2i], x[2i + 1]), where ours turns (x[i], x[i + D/2]): the rows
-    // of each head go in the order 0, D/2, 1, D/2 + 1, ...
+    // Their RoPE turns neighbours, (x[2i], x[2i + 1]), where ours turns (x[i], x[i + D/2]): the
+    // rows of each head go in the order 0, D/2, 1, D/2 + 1, ...
     bool interleaved = false;
 };
 

@@ -127,7 +127,7 @@ def check_same(ours, theirs, what):
 
 
 def check_own_code(model, checkpoint, tokens):
-    """What generate() of transformers does with code that is not its own: paddings, no cache, loss."""
+    """What transformers does with code that is not its own: paddings, no cache, loss."""
     text = our_text(checkpoint, tokens[:5], 20)
     assert their_text(model, [text[:5]], 20, use_cache=False)[0] == text
     padded = [text[:5], [0, 0, 0, *tokens[7:9]]]
@@ -220,7 +220,7 @@ def check_parts():
 
 
 def check_bf16_training():
-    """Matrices are stored as bf16, norms as fp32: with neither rounded again the model is the same."""
+    """Matrices are stored as bf16, norms as fp32; neither is rounded again."""
     flags = ["--norm", "pre", "--precision", "bf16"]
     out = directory / "runs" / "bf16"
     data = directory / "shard.bin"
@@ -244,7 +244,8 @@ def check_bytes():
     ours = run(train, *"--generate 50 --temperature 0 --prompt Tom --init-from".split(), out)
     inputs = tokenizer("<|endoftext|>Tom", return_tensors="pt")
     text = tokenizer.decode(their_text(model, inputs.input_ids.tolist(), 50)[0])
-    assert text.removeprefix("<|endoftext|>").replace("<|endoftext|>", "\n") + "\n" == ours.decode()
+    text = text.removeprefix("<|endoftext|>").replace("<|endoftext|>", "\n")
+    assert text + "\n" == ours.decode()
 
     assert len(tokenizer) == 256
     special = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
@@ -265,19 +266,20 @@ def check_bytes():
 
 
 def check_harness():
-    """The log-likelihoods that lm-evaluation-harness scores by, of texts with and without a context."""
+    """The log-likelihoods that lm-evaluation-harness scores by, with and without a context."""
     try:
         from lm_eval.api.instance import Instance
         from lm_eval.models.huggingface import HFLM
     except ImportError as error:
-        print(f"skipped: lm-evaluation-harness ({error}: pip install lm_eval)")
+        print(f"skipped: lm-evaluation-harness ({error}: pip install 'lm_eval[hf]')")
         return
     checkpoint, path = directory / "runs" / "stories", directory / "hf" / "stories"
     pairs = [("Once upon a time", " there was"), ("", "Tom"), ("Tom saw", " eine Größe"),
              ("Tom saw", " a"), ("The cat", " is in the garden")]  # fmt: skip
     harness = HFLM(pretrained=str(path), device="cpu", dtype="float32", batch_size=2)
     requests = [Instance("loglikelihood", {}, pair, i) for i, pair in enumerate(pairs)]
-    for (context, text), (theirs, _) in zip(pairs, harness.loglikelihood(requests)):
+    scores = harness.loglikelihood(requests, disable_tqdm=True)
+    for (context, text), (theirs, _) in zip(pairs, scores):
         read, predicted = list(context.encode()) or [0], list(text.encode())
         logits = our_logits(checkpoint, read + predicted)[len(read) - 1 : -1]
         chosen = logits.log_softmax(-1).gather(1, torch.tensor(predicted)[:, None])
