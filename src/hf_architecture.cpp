@@ -135,19 +135,6 @@ std::vector<HfTensor> hf_tensors(const HfArchitecture& architecture, const Model
 
 // ---- config.json --------------------------------------------------------------------------------
 
-int end_of_text(int vocab) {
-    switch (vocab) {
-        case 256:
-            return 0;  // bytes
-        case 50257:
-            return 50256;  // gpt2
-        case 100277:
-            return 100257;  // cl100k_base
-        default:
-            return -1;
-    }
-}
-
 namespace {
 
 // null where there is none: the libraries' own defaults are tokens of other vocabularies

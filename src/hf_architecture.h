@@ -39,9 +39,6 @@ struct HfTensor {
 };
 std::vector<HfTensor> hf_tensors(const HfArchitecture& architecture, const ModelConfig& config);
 
-// The token that ends a text; -1 where the vocabulary does not tell.
-int end_of_text(int vocab);
-
 // config.json and generation_config.json. dtype: float32 or bfloat16; seq: the context.
 std::string hf_config(const HfArchitecture& architecture, const ModelConfig& config, int seq,
                       const std::string& dtype);
