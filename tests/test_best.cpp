@@ -8,6 +8,7 @@
 #include "catch.h"
 #include "files.h"
 #include "helpers.h"
+#include "models.h"
 
 using namespace peri;
 
@@ -22,16 +23,7 @@ struct Run {
     Model<float> model = small_model();
     Optimizer<float> optimizer = Optimizer<float>(model, {});
 
-    static Model<float> small_model() {
-        ModelConfig c;
-        c.layers = 1;
-        c.width = 8;
-        c.heads = c.kv_heads = 2;
-        c.ffn = 12;
-        c.vocab = 61;
-        resolve(c, "auto", Choice::automatic, Choice::automatic);
-        return {c, 1, 3};
-    }
+    static Model<float> small_model() { return {small_config(1), 1, 3}; }
     void set(Model<float>& m, int64_t step) const {
         const int head = m.table().head;
         m.set_values(head, std::vector<double>(m.values(head).size(), double(step)));

@@ -38,21 +38,6 @@ ModelConfig config_of(const std::string& norm, Recompute recompute = Recompute::
     return c;
 }
 
-// Weights of standard deviation 1 / sqrt(fan-in), gammas in [0.5, 1.5]: every token matters to
-// every later one that sees it.
-template <class Real>
-void randomise(Model<Real>& model) {
-    const std::vector<Tensor>& rows = model.table().rows;
-    for (int id = 0; id < static_cast<int>(rows.size()); id++) {
-        Rng rng(5, id);
-        std::vector<double> values(rows[id].size());
-        for (double& v : values)
-            v = rows[id].is_matrix() ? rng.normal() / std::sqrt(rows[id].cols)
-                                     : rows[id].mean + rng.uniform() - 0.5;
-        model.set_values(id, values);
-    }
-}
-
 int any_token_but_separator(Rng& rng) {
     const int token = static_cast<int>(rng.below(16));
     return token < separator ? token : token + 1;
@@ -96,7 +81,7 @@ struct Trace {
 // All batches one after the other: hidden states end to end, losses and gradients summed.
 Trace run(const ModelConfig& config, const std::vector<Batch>& batches) {
     Model<double> model(config, B, T);
-    randomise(model);
+    randomise(model, 5);
     Trace trace;
     for (const Batch& batch : batches) {
         model.load(batch);
@@ -197,7 +182,7 @@ TEST_CASE("documents in micro-batches", "[documents]") {
     const Threads one(1);  // these models are too small to share
     const auto gradients = [](int micro) {
         Model<double> model(config_of("peri"), micro, T);
-        randomise(model);
+        randomise(model, 5);
         forward_backward(model, documents(4), micro);
         return model.gradient_values(model.table().sublayers[0].q);
     };
@@ -214,7 +199,7 @@ TEST_CASE("documents in pieces, with cached keys and values", "[documents]") {
     for (const int context : {14, 8}) {
         Model<double> cached(config_of("peri"), 1, context), full(config_of("peri"), 1, context);
         Model<double> open(config_of("peri", Recompute::none, false), 1, context);
-        for (Model<double>* const model : {&cached, &full, &open}) randomise(*model);
+        for (Model<double>* const model : {&cached, &full, &open}) randomise(*model, 5);
         Decoder<double> decoder(cached);
         int seen = 0, end = 0;
         bool masked = false;

@@ -6,6 +6,7 @@
 #include "catch.h"
 #include "check.h"
 #include "compare.h"
+#include "models.h"
 
 using namespace peri;
 
@@ -33,21 +34,6 @@ ModelConfig config_of(const std::string& norm, const Options& options = {}) {
     c.layernorm = options.layernorm;
     resolve(c, options.qk_norm, options.embedding_norm, Choice::automatic);
     return c;
-}
-
-// Weights of standard deviation 1 / sqrt(fan-in), gammas in [0.5, 1.5]: every token matters to
-// every later one.
-template <class T>
-void randomise(Model<T>& model, uint64_t seed) {
-    const std::vector<Tensor>& rows = model.table().rows;
-    for (int id = 0; id < static_cast<int>(rows.size()); id++) {
-        Rng rng(seed, id);
-        std::vector<double> values(rows[id].size());
-        for (double& v : values)
-            v = rows[id].is_matrix() ? rng.normal() / std::sqrt(rows[id].cols)
-                                     : rows[id].mean + rng.uniform() - 0.5;
-        model.set_values(id, values);
-    }
 }
 
 std::vector<int> random_tokens(int n, int vocab, uint64_t seed) {

@@ -7,6 +7,7 @@
 #include "compare.h"
 #include "helpers.h"
 #include "model.h"
+#include "models.h"
 #include "optimizer.h"
 #include "random.h"
 
@@ -70,20 +71,6 @@ Batch random_batch(int vocab, uint64_t seed) {
     }
     for (const int r : unlabelled) batch.labels[r] = -1;
     return batch;
-}
-
-// Weights of standard deviation 1 / sqrt(fan-in), gammas in [0.5, 1.5], betas in [-0.5, 0.5]: no
-// gradient is small by accident.
-void randomise(Model<double>& model, uint64_t seed) {
-    const std::vector<Tensor>& rows = model.table().rows;
-    for (int id = 0; id < static_cast<int>(rows.size()); id++) {
-        Rng rng(seed, id);
-        std::vector<double> values(rows[id].size());
-        for (double& v : values)
-            v = rows[id].is_matrix() ? rng.normal() / std::sqrt(rows[id].cols)
-                                     : rows[id].mean + rng.uniform() - 0.5;
-        model.set_values(id, values);
-    }
 }
 
 // z_loss (log Z)^2 / labelled, summed over the rows with a label; after forward

@@ -8,6 +8,7 @@
 #include "files.h"
 #include "helpers.h"
 #include "metrics.h"
+#include "models.h"
 #include "probe_file.h"
 #include "random.h"
 
@@ -38,19 +39,6 @@ ModelConfig small_model(const std::string& norm, Choice embedding_norm = Choice:
 // rows have no label.
 constexpr int B = 2, T = 5, labelled = 8;
 const Batch batch = {B, T, {3, 1, 4, 15, 9, 2, 6, 5, 0, 8}, {1, 4, 15, -1, 2, 6, 5, -1, 8, 11}};
-
-template <class Number>
-void randomise(Model<Number>& model, uint64_t seed) {
-    const std::vector<Tensor>& rows = model.table().rows;
-    for (int id = 0; id < static_cast<int>(rows.size()); id++) {
-        Rng rng(seed, id);
-        Numbers values(rows[id].size());
-        for (double& v : values)
-            v = rows[id].is_matrix() ? rng.normal() / std::sqrt(rows[id].cols)
-                                     : rows[id].mean + rng.uniform() - 0.5;
-        model.set_values(id, values);
-    }
-}
 
 // The one measurement of that name and layer; NaN where there is none, or more than one.
 double value(const std::vector<Measurement>& list, const std::string& quantity,

@@ -11,6 +11,7 @@
 #include "files.h"
 #include "helpers.h"
 #include "metrics.h"
+#include "models.h"
 
 using namespace peri;
 
@@ -77,14 +78,7 @@ TEST_CASE("when a run has diverged", "[run]") {
 }
 
 TEST_CASE("where the hidden state is largest", "[run]") {
-    ModelConfig c;
-    c.layers = 2;
-    c.width = 8;
-    c.heads = c.kv_heads = 2;
-    c.ffn = 12;
-    c.vocab = 61;
-    resolve(c, "auto", Choice::automatic, Choice::automatic);
-    Model<float> model(c, 1, 3);
+    Model<float> model(small_config(2), 1, 3);
     model.initialise(1);
     const auto forward = [&] {
         model.load({1, 3, {5, 6, 7}, {6, 7, 8}});
@@ -104,14 +98,7 @@ TEST_CASE("where the hidden state is largest", "[run]") {
 
 TEST_CASE("auto takes the newest checkpoint that is whole", "[run]") {
     const TemporaryDirectory folder;
-    ModelConfig c;
-    c.layers = 1;
-    c.width = 8;
-    c.heads = c.kv_heads = 2;
-    c.ffn = 12;
-    c.vocab = 61;
-    resolve(c, "auto", Choice::automatic, Choice::automatic);
-    Model<float> model(c, 1, 3);
+    Model<float> model(small_config(1), 1, 3);
     model.initialise(1);
     Optimizer<float> optimizer(model, {});
     const std::string out = folder / "";
