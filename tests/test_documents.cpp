@@ -8,6 +8,7 @@
 #include "crosscheck.h"
 #include "evaluate.h"
 #include "generate.h"
+#include "models.h"
 #include "program.h"
 
 using namespace peri;
