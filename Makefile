@@ -320,7 +320,7 @@ HF_VENV := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/peri.cpp/venv
 HF_NEEDS := import torch, transformers, safetensors, numpy
 check-hf: train $(BUILD)/tests/hf/logits
 	@[ -n "$(PYTHON)" ] || $(HF_VENV)/bin/python -c '$(HF_NEEDS)' 2> /dev/null || { python3 -m venv $(HF_VENV) && \
-	    $(HF_VENV)/bin/pip install --quiet --retries 1 --timeout 20 torch transformers safetensors numpy tiktoken; } || \
+	    $(HF_VENV)/bin/pip install --quiet --retries 1 --timeout 20 torch transformers safetensors numpy tiktoken 'lm_eval[hf]'; } || \
 	    rm -rf $(HF_VENV)
 	@python=$(or $(PYTHON),$$(ls $(HF_VENV)/bin/python 2> /dev/null)); \
 	if [ -n "$$python" ]; then $$python tests/check_hf.py ./train $(BUILD)/tests/hf/logits $(BUILD)/check-hf; \

@@ -6,6 +6,7 @@ Every placement and many options, with random weights and gammas that are not on
 transformers are those of peri.cpp within 1e-4, and both write the same text. Then the tokenizers.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -286,6 +287,52 @@ def check_harness():
         assert abs(chosen.sum().item() - theirs) <= TOLERANCE, (context, text, theirs)
 
 
+def our_log_likelihood(checkpoint, question, choice):
+    """By --evaluate: of the choice and the end of the text behind it."""
+    path = directory / "sample.jsonl"
+    path.write_text(json.dumps({"prompt": question, "completion": choice}) + "\n")
+    out = run(train, "--evaluate", "--init-from", checkpoint, "--data", path).decode()
+    said = {line.split()[0]: line.split()[1] for line in out.splitlines() if line}
+    return -float(said["loss"]) * int(said["tokens"])
+
+
+def check_task():
+    """A multiple-choice task of one's own in lm-evaluation-harness: each choice is as likely there
+    as --evaluate says."""
+    try:
+        import lm_eval
+        from lm_eval.models.huggingface import HFLM
+        from lm_eval.tasks import TaskManager
+    except ImportError as error:
+        print(f"skipped: a task in lm-evaluation-harness ({error}: pip install 'lm_eval[hf]')")
+        return
+    folder, end = directory / "task", "<|endoftext|>"
+    folder.mkdir()
+    docs = [{"question": "Tom saw", "choices": [" a cat.", " the sea.", " 12."], "answer": 0},
+            {"question": "The dog is in", "choices": [" the garden.", " größe."], "answer": 0}]
+    for doc in docs:
+        doc["choices"] = [choice + end for choice in doc["choices"]]
+    (folder / "docs.jsonl").write_text("".join(json.dumps(doc) + "\n" for doc in docs))
+    (folder / "stories.yaml").write_text(json.dumps({  # JSON is YAML
+        "task": "stories", "dataset_path": "json", "test_split": "test",
+        "dataset_kwargs": {"data_files": {"test": str(folder / "docs.jsonl")}},
+        "output_type": "multiple_choice", "doc_to_text": "{{question}}",
+        "doc_to_choice": "choices", "doc_to_target": "answer", "target_delimiter": "",
+        "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}]}))
+    checkpoint, path = directory / "runs" / "stories", directory / "hf" / "stories"
+    harness = HFLM(pretrained=str(path), device="cpu", dtype="float32", batch_size=1)
+    done = lm_eval.simple_evaluate(
+        model=harness, tasks=["stories"], log_samples=True, bootstrap_iters=0,
+        task_manager=TaskManager(include_path=str(folder), include_defaults=False))
+    samples = done["samples"]["stories"]
+    assert len(samples) == len(docs) and done["results"]["stories"]["acc,none"] >= 0
+    for sample in samples:
+        for choice, answers in zip(sample["doc"]["choices"], sample["resps"]):
+            question = sample["doc"]["question"]
+            ours = our_log_likelihood(checkpoint, question, choice.removesuffix(end))
+            assert abs(ours - answers[0][0]) <= TOLERANCE, (sample["doc"], choice, ours, answers)
+
+
 def check_tiktoken():
     """data/hf/tokenizer.py with an encoding that has gaps between its special tokens."""
     try:
@@ -324,5 +371,6 @@ check_parts()
 check_bf16_training()
 check_bytes()
 check_harness()
+check_task()
 check_tiktoken()
 print("check-hf: parts, bf16 checkpoints and tokenizers load")
