@@ -95,7 +95,7 @@ const std::set<std::string> not_saved = {
     "top-p",  "stop-at", "export-hf", "export-as", "export-dtype"};
 
 // What stands for the value in --help.
-std::string placeholder(const Flag& flag) {
+std::string name_of_value(const Flag& flag) {
     if (flag.kind == toggle) return "";
     if (flag.kind == number) return "N";
     const std::string name = flag.name;
@@ -124,7 +124,7 @@ cxxopts::Options declare() {
         const std::string value = flag.value;
         auto kind = flag.kind == toggle ? cxxopts::value<bool>() : cxxopts::value<std::string>();
         if (!value.empty()) kind = cxxopts::value<std::string>()->default_value(value);
-        options.add_options(flag.group)(flag.name, flag.help, kind, placeholder(flag));
+        options.add_options(flag.group)(flag.name, flag.help, kind, name_of_value(flag));
     }
     return options;
 }
