@@ -14,7 +14,7 @@ from verdict import CONTRADICTED, OPEN, SHOWN, Claim, pairs, spread, verdict
 
 SECTION = "Growth of the hidden state"
 RATES = ("2e-3",) if FAST else ("2e-3", "8e-3")
-RAN = "12 x 128, 300 steps of 16 x 128 bytes, seeds 11 to 13"
+RAN = "12 x 128, 300 steps of 16 x 64 bytes, seeds 11 to 13"
 RAN_S64 = "12 x 64, 300 steps of 16 x 64 bytes, seeds 11 to 13"
 MATCHED = {"S128": "normal:0.0566", "S64": "normal:0.08"}  # matched.py tells why
 BLUES = ("#bbbbbb", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#084594")

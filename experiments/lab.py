@@ -37,7 +37,7 @@ STEPS = 30 if FAST else 300
 # Two widths; all else is ./train's default (AdamW, decay 0.033, clip 1, cosine after 10 % warmup).
 SCALES = {
     "S64": dict(layers=12, width=64, heads=4, ffn=192, seq=64, batch=16, steps=STEPS),
-    "S128": dict(layers=12, width=128, heads=4, ffn=384, seq=128, batch=16, steps=STEPS),
+    "S128": dict(layers=12, width=128, heads=4, ffn=384, seq=64, batch=16, steps=STEPS),
 }
 TEN = ("post", "pre", "peri", "output", "input-main", "olmo2", "keel", "simple", "mix", "deep")
 THREE = ("post", "pre", "peri")
@@ -47,7 +47,7 @@ LATER = (14, 15) if FAST else (14, 15, 16, 17, 18, 19, 20)
 RATES = ("2e-3", "8e-3") if FAST else ("1e-3", "2e-3", "4e-3", "8e-3", "1.6e-2", "3.2e-2", "6.4e-2")
 
 # Seconds of a training step of S64 on one core, for estimates only (AMD EPYC, Zen 3).
-SECONDS_A_STEP = 0.06
+SECONDS_A_STEP = 0.13
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,9 @@ class Run:
         steps = self.settings()["steps"]
         probe = self.probe or (50 if self.norm == "pre" else steps)
         probe = min(probe, steps // 3) if FAST else probe
-        return words + ["--data", str(text()), "--val-batches", "16", "--val-every", "50",
+        # gap.py follows the loss of these two along the run.
+        validate = 50 if self.norm in ("pre", "peri") else steps
+        return words + ["--data", str(text()), "--val-batches", "16", "--val-every", str(validate),
                         "--save-every", "0", "--probe-every", str(probe), "--threads", "1",
                         "--tune", "off", "--quiet", "--out", str(out)]
 

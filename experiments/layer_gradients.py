@@ -14,7 +14,7 @@ from measures import (all_above, all_below, between, by_sublayer, done, joint, j
 from verdict import SHOWN, Claim, pairs, spread, verdict
 
 SECTION = "Gradients"
-RAN = "12 x 128, 300 steps of 16 x 128 bytes, seeds 11 to 13"
+RAN = "12 x 128, 300 steps of 16 x 64 bytes, seeds 11 to 13"
 NORMS = {"weight_gradient_norm": "weights", "hidden_gradient_norm": "hidden state"}
 MEASURES = {**NORMS, "weight_gradient_variance": "weights, variance"}
 

@@ -12,7 +12,7 @@ from verdict import CONTRADICTED, SHOWN, Claim, failed, loss, pairs, spread, ver
 
 SECTION = "Learning rate and loss"
 RAN = {"S64": "12 x 64, 300 steps of 16 x 64 bytes, seeds 11 to 13",
-       "S128": "12 x 128, 300 steps of 16 x 128 bytes, seeds 11 to 13"}
+       "S128": "12 x 128, 300 steps of 16 x 64 bytes, seeds 11 to 13"}
 # Where the search for the best rate begins; at 12 x 128 with growth.py's runs.
 GRIDS = {"S64": RATES, "S128": ("2e-3",) if FAST else ("1e-3", "2e-3", "4e-3", "8e-3")}
 QK = {"qk_norm": "full"}
@@ -108,7 +108,7 @@ def figures():
     ten = [curve(norm) for norm in TEN] + [curve("pre", label="pre --qk-norm full", **QK)]
     wide = [curve(norm, "S128") for norm in ("pre", "peri")]
     panels = [panel("the paper's three", three), panel("all ten", ten),
-              panel("12 x 128, 16 x 128 bytes a step", wide)]
+              panel("12 x 128, 16 x 64 bytes a step", wide)]
     return [(figure("learning_rate", "Loss against learning rate (Figures 3(a), 12): " + RAN["S64"],
                     panels),
              "Validation loss against the peak learning rate, mean and range over the seeds; a run "

@@ -14,7 +14,7 @@ from measures import all_above, all_below, between, done, joint, judge
 from verdict import SHOWN, Claim, alike, pairs, verdict
 
 SECTION = "Gamma and hidden representations"
-RAN = "12 x 128, 300 steps of 16 x 128 bytes, seeds 11 to 13"
+RAN = "12 x 128, 300 steps of 16 x 64 bytes, seeds 11 to 13"
 APART = (1, 4)  # layers between the two states
 
 

@@ -13,7 +13,7 @@ from seeds import at_best
 from verdict import Claim, loss, pairs, spread, verdict
 
 SECTION = "KEEL and SimpleNorm"
-RAN_RAMP = "12 x 64, 600 steps of 16 x 64 bytes, rising to 5e-2, seeds 11 to 13"
+RAN_RAMP = "12 x 64, 500 steps of 16 x 64 bytes, rising to 5e-2, seeds 11 to 13"
 USUAL = (("pre", {}), ("pre --qk-norm full", QK))
 
 
