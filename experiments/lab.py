@@ -4,7 +4,7 @@ A recipe (growth.py, learning_rate.py, ...) names runs by their settings. `perfo
 are missing, as many at a time as there are cores, a thread each, and appends what they measured to
 results/RECIPE/*.csv, which stay in the repository:
 
-    runs.csv     a run a row: number, name, exit code, losses, seconds, the command
+    runs.csv     a run a row: number, name, exit code, losses, seconds, machine, the command
     metrics.csv  run, step, loss, grad_norm
     probe.csv    run, step, layer, quantity, value     (./train's probe.csv, thinned)
     validation.csv  run, step, loss
@@ -16,6 +16,7 @@ Only Python's own library is used. Equal runs of several recipes are one run.
 """
 import csv
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -257,6 +258,17 @@ def append(path, header, rows):
         os.fsync(file.fileno())
 
 
+def machine():
+    """"AMD EPYC, 2 cores"."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    for line in cpuinfo.read_text().splitlines() if cpuinfo.exists() else ():
+        if line.startswith("model name"):
+            model = line.split(":", 1)[1].strip()
+            break
+    return f"{model}, {os.cpu_count()} cores"
+
+
 def record(recipe, run, out, code, seconds):
     """Appends what the run measured; the row in runs.csv, which makes it count, comes last."""
     folder = RESULTS / recipe
@@ -277,9 +289,10 @@ def record(recipe, run, out, code, seconds):
            [[n, *line] for line in by_layer(row for row in probe if kept(run, row, last))])
     command = " ".join(["./train"] + run.command("DIR")[1:]).replace(str(text()), "gcide.txt")
     append(folder / "runs.csv",
-           ["run", "name", "exit", "val_loss", "train_loss", "seconds", "date", "command"],
+           ["run", "name", "exit", "val_loss", "train_loss", "seconds", "date", "machine",
+            "command"],
            [[n, run.name, code, final.get("val", "nan"), final.get("train", "nan"),
-             f"{seconds:.0f}", time.strftime("%Y-%m-%d"), command]])
+             f"{seconds:.0f}", time.strftime("%Y-%m-%d"), machine(), command]])
 
 
 def train(run):

@@ -4,7 +4,7 @@ from statistics import correlation, linear_regression, mean
 
 from draw import band
 from lab import FAST, SEEDS, finished
-from verdict import CONTRADICTED, OPEN, SHOWN
+from verdict import CONTRADICTED, OPEN, SHOWN, number
 
 FIVE = SEEDS if FAST else (11, 12, 13, 14, 15)  # seeds of `parts`
 RISE = 0.2  # nats: the loss rises when a mean of 5 steps is so far above its lowest value so far
@@ -130,7 +130,7 @@ def log_variance(r, step=-1):
 def between(values, form=".3g"):
     """Lowest and highest, where a mean would make a table too wide."""
     values = [v for v in values if v == v]
-    low, high = (f"{v:{form}}" for v in (min(values), max(values))) if values else ("not run",) * 2
+    low, high = (number(v, form) for v in (min(values), max(values))) if values else ("not run",) * 2
     return low if low == high else f"{low} to {high}"
 
 

@@ -24,17 +24,19 @@ README = RESULTS.parent / "README.md"
 
 INTRO = """# The paper's measurements, on a laptop
 
-{when}Every claim was written down in [claims.md](claims.md) before its runs, with what would
-contradict it; the rules for the verdicts are there too. *Reproduced* and *contradicted* are said of
-pairs of runs with the same seed, all on one side and beyond the spread; everything else is *open*.
-All of it is at this scale: 12 layers of width 64 or 128 and a few hundred steps, where the paper
-has 400M parameters and more, and 30 G tokens.
+Twelve layers of width 64 or 128 and a few hundred steps, where *Peri-LN: Revisiting Normalization
+Layer in the Transformer Architecture* trains 400M parameters and more on 30 billion tokens. Every
+claim was written down in [claims.md](claims.md) before its runs, with what would contradict it.
+
+- **Reproduced** and **contradicted** are said of pairs of runs with the same seed, hence the same
+  batches: all on one side, and beyond the spread. Everything else is **not at this scale**.
+- *a (b to c, n = d)* is a mean, the smallest, the largest, and how many seeds.
+- A run that failed counts as a loss of 3.2 nats a byte, what byte frequencies alone give.
 
 `make experiments` does the runs that are missing and can be stopped at any time; `make figures`
 draws what has been measured and writes this page. Runs are rows of `results/*/runs.csv`, each with
 its command; their measurements lie beside it. fp32, one thread a run, `--tune off`: on a processor
 of the same kind the same bits.
-
 """
 
 
@@ -59,46 +61,81 @@ def cell(text):
     return " ".join(str(text).split()).replace("|", "\\|")
 
 
+def what_was_run():
+    """The runs, hours, machines and days, in a sentence."""
+    rows = [r.row for r in results().values()]
+    if not rows:
+        return "Nothing has been run yet."
+    hours = sum(float(row["seconds"]) for row in rows) / 3600
+    days, machines = (sorted({row[key] for row in rows}) for key in ("date", "machine"))
+    when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+    return f"{len(rows)} runs, {hours:.1f} hours of one core, {when}; {', '.join(machines)}."
+
+
+def in_short(sections, seen):
+    """A line a claim, without the numbers."""
+    lines = ["\n## In short\n", "| claim | verdict |", "|---|---|"]
+    for title, claims in sections:
+        for claim in claims:
+            verdicts = [each.verdict for each in seen.get(claim["id"], [])]
+            counts = [(verdict, verdicts.count(verdict)) for verdict in (SHOWN, CONTRADICTED, OPEN)]
+            told = [verdict if n == len(verdicts) else f"{verdict} ({n} of {len(verdicts)})"
+                    for verdict, n in counts if n]
+            lines.append(f"| [{cell(claim['claim'])}](#{anchor(title)}) | "
+                         f"{', '.join(told) or 'not run'} |")
+    return lines
+
+
+def anchor(title):
+    """Of a heading, as GitHub makes it."""
+    return re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-")
+
+
+def section(title, claims, seen):
+    """Its figures and tables, then a row for each verdict."""
+    lines = [f"\n## {title}\n"]
+    for recipe in RECIPES:
+        if recipe.SECTION != title:
+            continue
+        drawn = [(path, caption) for path, caption in filter(None, recipe.figures()) if path]
+        for path, caption in drawn:
+            lines.append(f"![{caption}]({path.relative_to(README.parent)})\n\n{caption}\n")
+        table = recipe.overview() if hasattr(recipe, "overview") else []
+        if drawn or table:
+            lines += [*table, f"\n`python3 experiments/report.py run {recipe.__name__}`\n"]
+    rows = [(claim, each) for claim in claims for each in seen.get(claim["id"], [])]
+    if rows:
+        lines.append("| claim | the paper | run here | seen | verdict |\n|---|---|---|---|---|")
+    for claim, each in rows:
+        words = f"`{claim['id']}` {claim['claim']}"
+        told = each.verdict + (f"; next: {each.larger}" if each.verdict == OPEN else "")
+        lines.append("| " + " | ".join(map(cell, (words, claim["paper"], each.ran, each.seen,
+                                                  told))) + " |")
+    if missing := [f"`{claim['id']}`" for claim in claims if claim["id"] not in seen]:
+        lines.append("\nNot run: " + ", ".join(missing) + ".")
+    return lines
+
+
 def write_readme():
     seen = {}
     for recipe in RECIPES:
         for claim in recipe.claims():
             seen.setdefault(claim.id, []).append(claim)
-    known = {claim["id"] for _, claims in claims_by_section() for claim in claims}
+    sections = claims_by_section()
+    known = {claim["id"] for _, claims in sections for claim in claims}
     for name in seen:
         assert name in known, f"{name} is not in claims.md"
     counts = {v: sum(claim.verdict == v for list_ in seen.values() for claim in list_)
               for v in (SHOWN, CONTRADICTED, OPEN)}
-    dates = sorted(r.row["date"] for r in results().values())
-    done, hours = len(results()), sum(float(r.row["seconds"]) for r in results().values()) / 3600
-    when = (f"{done} runs, {hours:.1f} hours of one core in all, {dates[0]} to {dates[-1]}. "
-            if done else "")
-    page = [INTRO.format(when=when),
-            f"Of {len(known)} claims {len(seen)} have been looked at so far; of their verdicts "
-            f"{counts[SHOWN]} are reproduced, {counts[CONTRADICTED]} contradicted, "
-            f"{counts[OPEN]} open.\n"]
-    drawn = {recipe: [f for f in recipe.figures() if f and f[0]] for recipe in RECIPES}
-    for title, claims in claims_by_section():
-        page.append(f"\n## {title}\n")
-        for recipe in RECIPES:
-            if recipe.SECTION == title:
-                for path, caption in drawn[recipe]:
-                    page.append(f"![{caption}]({path.relative_to(README.parent)})\n\n{caption}\n"
-                                f"`python3 experiments/report.py run {recipe.__name__}`\n")
-        rows = [(claim, each) for claim in claims for each in seen.get(claim["id"], [])]
-        if rows:
-            page.append("| claim | the paper | run here | seen | verdict |\n|---|---|---|---|---|")
-        for claim, each in rows:
-            words = f"`{claim['id']}` {claim['claim']}"
-            told = each.verdict + (f"; next: {each.larger}" if each.verdict == OPEN else "")
-            page.append("| " + " | ".join(map(cell, (words, claim["paper"], each.ran, each.seen,
-                                                     told))) + " |")
-        missing = [f"`{claim['id']}`" for claim in claims if claim["id"] not in seen]
-        if missing:
-            page.append("\nNot run yet: " + ", ".join(missing) + ".")
+    told = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
+    page = [INTRO, f"**{what_was_run()}** Of {len(known)} claims {len(seen)} were looked at; where "
+            f"one was read in several settings each has a verdict: {told}."]
+    page += in_short(sections, seen)
+    for title, claims in sections:
+        page += section(title, claims, seen)
     README.parent.mkdir(parents=True, exist_ok=True)
     README.write_text("\n".join(page) + "\n")
-    print(f"{README}: {done} runs, " + ", ".join(f"{n} {verdict}" for verdict, n in counts.items()))
+    print(f"{README}: {len(results())} runs, {told}")
 
 
 def missing(recipe):

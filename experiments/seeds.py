@@ -3,18 +3,19 @@
 
 Also Pre-LN and Peri-LN at R, R/2 and R/4, for the claims on seeds and on early instability.
 """
-from statistics import stdev
+from statistics import mean, stdev
 
 from draw import Curve, Panel, band, figure
-from lab import LATER, SEEDS, STEPS, THREE, runs
+from lab import LATER, SEEDS, STEPS, TEN, THREE, runs
 from learning_rate import QK, R, best_rate, times
 from measures import done, judge, smooth, spikes
-from verdict import Claim, loss, pairs, spread, verdict
+from verdict import Claim, failed, loss, pairs, spread, verdict
 
 SECTION = "Learning rate and loss"
 RAN = "12 x 64, 300 steps of 16 x 64 bytes, seeds 14 to 20"
-AT_BEST = [(norm, {}) for norm in (*THREE, "input-main", "olmo2", "simple")] + [("pre", QK),
-                                                                                 ("peri", QK)]
+CLAIMED = ("post", "pre", "peri", "input-main", "olmo2", "simple")
+AT_BEST = ([(norm, {}) for norm in CLAIMED] + [("pre", QK), ("peri", QK)]
+           + [(norm, {}) for norm in TEN if norm not in CLAIMED])
 
 
 def at(norm, rate, seeds=LATER, **flags):
@@ -36,9 +37,9 @@ def at_R(norm, factor=1, seeds=LATER):
 
 
 def wanted():
-    best = [run for norm, flags in AT_BEST for run in at_best(norm, **flags)]
-    return best + [run for norm in ("pre", "peri") for factor in (1, 1 / 2, 1 / 4)
-                   for run in at_R(norm, factor)]
+    at_rates = [run for norm in ("pre", "peri") for factor in (1, 1 / 2, 1 / 4)
+                for run in at_R(norm, factor)]
+    return at_rates + [run for norm, flags in AT_BEST for run in at_best(norm, **flags)]
 
 
 def figures():
@@ -51,6 +52,27 @@ def figures():
                                 logy=column == "grad_norm"))
     return [(figure("seeds", "Loss and gradient norm (Figures 3(b), 3(c), 13): " + RAN, panels, 2),
              "Training loss and gradient norm, means of 5 steps, mean and range over seven seeds.")]
+
+
+def overview():
+    """Table 1, of losses: the mean of all runs and, as the paper has it, of those that survived."""
+    rows = []
+    for norm, flags in AT_BEST:
+        made = done(at_best(norm, **flags))
+        if len(made) < 2:
+            continue
+        label = norm + (" --qk-norm full" if flags else "")
+        losses = [loss(r) for r in made]
+        alive = [r.loss for r in made if not failed(r)]
+        survivors = f"{mean(alive):.4f} (n = {len(alive)})" if alive else "none"
+        rows.append((mean(losses), f"| {label} | {own_best(norm, **flags)} | {len(made)} | "
+                     f"{mean(losses):.4f} | {stdev(losses):.4f} | {len(made) - len(alive)} | "
+                     f"{survivors} |"))
+    head = ["Table 1, of validation losses instead of benchmark scores: each placement at its own "
+            f"best rate, {RAN}.\n",
+            "| placement | rate | runs | mean | standard deviation | failed | mean of survivors |",
+            "|---|---|---|---|---|---|---|"]
+    return head + [row for _, row in sorted(rows)] if rows else []
 
 
 # ---- claims -------------------------------------------------------------------------------------

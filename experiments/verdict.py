@@ -4,7 +4,7 @@ from statistics import mean, stdev
 
 from lab import FAST, result
 
-SHOWN, CONTRADICTED, OPEN = "reproduced", "contradicted", "open"
+SHOWN, CONTRADICTED, OPEN = "reproduced", "contradicted", "not at this scale"
 FAILED_ABOVE = 3.1  # nats a byte; byte frequencies alone give 3.20
 FAILED_LOSS = 3.2
 
@@ -59,10 +59,17 @@ def alike(differences, margin, wanted=3):
     return OPEN
 
 
+def number(value, form):
+    """As the format says, but "2,130" for 2.13e+03: three digits are read more easily so."""
+    if form.endswith("g") and 1e3 <= abs(value) < 1e7:
+        return f"{float(f'{value:{form}}'):,.0f}"
+    return f"{value:{form}}"
+
+
 def spread(values, form=".3f"):
     """"1.660 (1.654 to 1.664, n = 3)"."""
     values = [v for v in values if v == v]
     if not values:
         return "not run"
-    low, high = f"{min(values):{form}}", f"{max(values):{form}}"
-    return f"{mean(values):{form}} ({low} to {high}, n = {len(values)})"
+    low, high = number(min(values), form), number(max(values), form)
+    return f"{number(mean(values), form)} ({low} to {high}, n = {len(values)})"

@@ -134,12 +134,12 @@ class OfARun(unittest.TestCase):
 
     def test_limit_of_a_ramp(self):
         falling = [4 - 0.005 * i for i in range(300)]
-        self.assertAlmostEqual(ramp.limit(made_up(falling + [2.5] * 300)), 5e-2)  # never leaves
-        left = ramp.limit(made_up(falling + [3.5] * 300))
-        self.assertAlmostEqual(left, 5e-2 * 303 / 600, delta=5e-2 * 3 / 600)
-        back = falling[:200] + [3.8] * 50 + [3.0] * 50 + [2.9] * 300  # a rise that heals
+        self.assertAlmostEqual(ramp.limit(made_up(falling + [2.5] * 200)), 5e-2)  # never leaves
+        left = ramp.limit(made_up(falling + [3.5] * 200))
+        self.assertAlmostEqual(left, 5e-2 * 303 / 500, delta=5e-2 * 3 / 500)
+        back = falling[:200] + [3.8] * 50 + [3.0] * 50 + [2.9] * 200  # a rise that heals
         self.assertAlmostEqual(ramp.limit(made_up(back)), 5e-2)
-        self.assertAlmostEqual(ramp.limit(made_up(falling + [nan])), 5e-2 * 300 / 600)
+        self.assertAlmostEqual(ramp.limit(made_up(falling + [nan])), 5e-2 * 300 / 500)
 
     def test_left_out(self):
         self.assertEqual(seeds.left_out([1.0, 1.0, 3.0]),
