@@ -48,14 +48,15 @@ def band(groups):
 def script(path, title, panels, columns):
     rows = -(-len(panels) // columns)
     title = title.replace(": ", "\\n", 1)  # what was run gets a line of its own
-    size = f"{440 * columns},{360 * rows + 55}"
+    size = f"{440 * columns},{370 * rows + 55}"
     lines = [f'set terminal svg size {size} font "sans,11" background "white"',
              f'set output "{path}"',
              'set key below center horizontal Left reverse samplen 1.5 spacing 0.9 font ",9"',
              "set style fill transparent solid 0.15 noborder", "set format y '%g'",
              f'set multiplot layout {rows},{columns} title "{title}" font "sans,12" noenhanced']
     for p, panel in enumerate(panels):
-        lines += [f'set title "{panel.title}" noenhanced', f'set xlabel "{panel.x}" offset 0,0.4 noenhanced',
+        lines += [f'set title "{panel.title}" noenhanced',
+                  f'set xlabel "{panel.x}\\n " offset 0,0.4 noenhanced',  # keeps off the key
                   f'set ylabel "{panel.y}" noenhanced',
                   "set logscale x" if panel.logx else "unset logscale x",
                   "set logscale y" if panel.logy else "unset logscale y"]

@@ -78,11 +78,11 @@ class OfARun(unittest.TestCase):
         self.assertEqual(measures.rises(made_up(calm)), [])
         jump = calm[:50] + [value + 1 for value in calm[50:]]
         # A mean of five is up by 0.2 k when k of them are; it fell by 0.01 a step before.
-        self.assertEqual(measures.rises(made_up(jump))[0], 52)
-        self.assertEqual(measures.rises(made_up(jump), until=51), [])
+        self.assertEqual(measures.rises(made_up(jump))[0], 53)
+        self.assertEqual(measures.rises(made_up(jump), until=52), [])
 
     def test_a_rise_is_above_the_lowest_not_above_the_last(self):
-        drift = [2.0] * 10 + [2.0 + 0.01 * i for i in range(40)]
+        drift = [2.0] * 10 + [2.0 + 0.01 * i for i in range(60)]
         self.assertTrue(measures.rises(made_up(drift)))
 
     def test_a_rise_to_nan(self):
