@@ -44,16 +44,15 @@ def by_layer(wanted, step):
 
 
 def figures():
-    panels = []
-    for step, when in ((0, "initialisation"), (-1, "after training")):
-        for title, x, curve in (("next layer", "layer", by_layer),
-                                ("mean over the layers", "layers between", by_distance)):
-            panels.append(Panel(f"{when}, 2e-3: {title}", x, "angular distance / pi",
-                                [Curve(norm, curve(of(norm), step), norm) for norm in THREE]))
-    if RATES[1:]:
-        panels[1] = Panel("after training, 8e-3: next layer", "layer", "angular distance / pi",
-                          [Curve(norm, by_layer(of(norm, RATES[1]), -1), norm) for norm in THREE])
-    return [(figure("redundancy", "Angular distance of layers (Figures 9, 39): " + RAN, panels),
+    panel = lambda title, x, curve, step, rate: Panel(
+        title, x, "angular distance / pi",
+        [Curve(norm, curve(of(norm, rate), step), norm) for norm in THREE])
+    panels = [panel("initialisation: next layer", "layer", by_layer, 0, RATES[0])]
+    panels += [panel(f"after training, {rate}: next layer", "layer", by_layer, -1, rate)
+               for rate in RATES]
+    panels.append(panel(f"after training, {RATES[0]}: mean over the layers", "layers between",
+                        by_distance, -1, RATES[0]))
+    return [(figure("redundancy", "Angular distance of layers (Figures 9, 39): " + RAN, panels, 2),
              "Angle between the hidden states that enter two layers, over pi.")]
 
 

@@ -29,7 +29,8 @@ Layer in the Transformer Architecture* trains 400M parameters and more on 30 bil
 claim was written down in [claims.md](claims.md) before its runs, with what would contradict it.
 
 - **Reproduced** and **contradicted** are said of pairs of runs with the same seed, hence the same
-  batches: all on one side, and beyond the spread. Everything else is **not at this scale**.
+  batches: all on one side, and beyond the spread. Everything else is **not at this scale**. A claim
+  contradicted here may well hold at the paper's size.
 - *a (b to c, n = d)* is a mean, the smallest, the largest, and how many seeds.
 - A run that failed counts as a loss of 3.2 nats a byte, what byte frequencies alone give.
 
