@@ -10,7 +10,7 @@ from draw import Curve, Panel, band, figure
 from lab import FAST, SEEDS, TEN, runs
 from learning_rate import QK, R, best_rate, of, times
 from measures import done, judge, sliding_mean
-from verdict import CONTRADICTED, SHOWN, Claim, pairs, spread, verdict
+from verdict import CONTRADICTED, FAILED_ABOVE, SHOWN, Claim, pairs, spread, verdict
 
 SECTION = "KEEL and SimpleNorm"
 TOP, STEPS = 5e-2, 30 if FAST else 500
@@ -29,13 +29,14 @@ def wanted():
 
 
 def limit(r):
-    """The rate at which the loss was last near its lowest value so far, before leaving for good."""
+    """The rate at which the loss was last near its lowest value so far, before leaving for good; 0
+    if the run never learned more than how often each byte occurs."""
     lowest, stayed = float("inf"), 0
     for step, value in sliding_mean(r.series("loss"), WINDOW):
         lowest = min(lowest, value) if value == value else lowest
         if value <= lowest + LEFT:
             stayed = step
-    return TOP * stayed / STEPS
+    return TOP * stayed / STEPS if lowest <= FAILED_ABOVE else 0
 
 
 def figures():
@@ -68,7 +69,8 @@ def overview():
         if found[12]:
             cells = [spread(values, ".2g") for values in found.values()]
             rows.append((-mean(found[12]), f"| {label} | {' | '.join(cells)} |"))
-    head = ["The rate at which the loss leaves for good (5e-2: it never did; KEEL's Table 1), rising "
+    head = ["The rate at which the loss leaves for good (5e-2: it never did; 0: it never "
+            "learned; KEEL's Table 1), rising "
             f"to 5e-2 in {STEPS} steps of 16 x 64 bytes, seeds 11 to 13.\n",
             "| placement | 12 x 64 | 48 x 64 |", "|---|---|---|"]
     return head + [row for _, row in sorted(rows)] if rows else []

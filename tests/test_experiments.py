@@ -137,6 +137,7 @@ class OfARun(unittest.TestCase):
         self.assertAlmostEqual(ramp.limit(made_up(falling + [2.5] * 200)), 5e-2)  # never leaves
         left = ramp.limit(made_up(falling + [3.5] * 200))
         self.assertAlmostEqual(left, 5e-2 * 303 / 500, delta=5e-2 * 3 / 500)
+        self.assertEqual(ramp.limit(made_up([3.25] * 500)), 0)  # never learns
         back = falling[:200] + [3.8] * 50 + [3.0] * 50 + [2.9] * 200  # a rise that heals
         self.assertAlmostEqual(ramp.limit(made_up(back)), 5e-2)
         self.assertAlmostEqual(ramp.limit(made_up(falling + [nan])), 5e-2 * 300 / 500)
