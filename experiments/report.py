@@ -160,7 +160,7 @@ def main():
     parser.add_argument("what", nargs="?", choices=("report", "run", "left"), default="report")
     parser.add_argument("recipes", nargs="*")
     parser.add_argument("--minutes", type=float, help="start no further run after so many")
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()  # options may stand between the words
     names = {recipe.__name__: recipe for recipe in RECIPES}
     for name in given.recipes:
         if name not in names:

@@ -2,6 +2,7 @@
 back, and what is computed from it."""
 import math
 import os
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -299,6 +300,12 @@ class Recipes(Folder):
                 self.assertEqual(recipe.claims(), [])
                 self.assertFalse([path for path, _ in recipe.figures() if path])
                 self.assertIsInstance(recipe.wanted(), list)
+
+    def test_minutes_and_recipes_together(self):
+        """As `make experiments MINUTES=20 RECIPES=depth` calls it."""
+        given = subprocess.run([sys.executable, report.__file__, "run", "--minutes", "0", "nowhere"],
+                               capture_output=True, text=True)
+        self.assertIn("there is no recipe nowhere", given.stderr)
 
     def test_sections_are_those_of_claims_md(self):
         titles = {title for title, _ in report.claims_by_section()}
