@@ -82,9 +82,10 @@ def around_R(*factors):
     return tuple(times(rate, factor) for factor in factors or (1,)) if rate else ()
 
 
-def workable(norm, seeds=SEEDS, **flags):
-    """The highest rate at which no seed failed; None if there is none, or no run."""
-    found = [rate for rate in grid(norm, **flags)
+def workable(norm, seeds=SEEDS, beyond=(), **flags):
+    """The highest rate of the grid, and of those beyond, at which no seed failed; None if there is
+    none, or no run."""
+    found = [rate for rate in (*grid(norm, **flags), *beyond)
              if (made := done(run for run in of(norm, rate, **flags) if run.seed in seeds))
              and len(made) == len(seeds) and not any(map(failed, made))]
     return max(found, key=float, default=None)
@@ -92,9 +93,9 @@ def workable(norm, seeds=SEEDS, **flags):
 
 # ---- figures ------------------------------------------------------------------------------------
 
-def curve(norm, scale="S64", label=None, **flags):
+def curve(norm, scale="S64", label=None, beyond=(), **flags):
     points = []
-    for rate in grid(norm, scale, **flags):
+    for rate in (*grid(norm, scale, **flags), *beyond):
         losses = [loss(r) for r in done(of(norm, rate, scale, **flags))]
         if losses:
             points.append((float(rate), mean(losses), min(losses), max(losses)))

@@ -18,6 +18,7 @@ import measures  # noqa: E402
 import ramp  # noqa: E402
 import report  # noqa: E402
 import seeds  # noqa: E402
+import simple_norm  # noqa: E402
 import verdict  # noqa: E402
 from lab import RATES, SEEDS, Result, Run, runs  # noqa: E402
 from verdict import CONTRADICTED, OPEN, SHOWN  # noqa: E402
@@ -181,6 +182,11 @@ class Folder(unittest.TestCase):
         lab._results = None
         return lab.result(run)
 
+    def sweep(self, norm, losses, scale="S64"):
+        for rate, loss in losses.items():
+            for run in runs(scale, (norm,), (rate,), SEEDS):
+                lab.results()[run.name] = made_up(loss=loss + 0.001 * run.seed)
+
 
 class Records(Folder):
     run_ = Run("S64", "peri", "2e-3", 11, (("warmup", 0.3),))
@@ -255,11 +261,6 @@ class Records(Folder):
 
 
 class BestRates(Folder):
-    def sweep(self, norm, losses, scale="S64"):
-        for rate, loss in losses.items():
-            for run in runs(scale, (norm,), (rate,), SEEDS):
-                lab.results()[run.name] = made_up(loss=loss + 0.001 * run.seed)
-
     def test_within_the_grid(self):
         self.sweep("pre", {rate: abs(i - 2) + 1 for i, rate in enumerate(RATES)})
         self.assertEqual(learning_rate.best_rate("pre"), RATES[2])
@@ -285,10 +286,47 @@ class BestRates(Folder):
         self.assertEqual(learning_rate.grid("pre"), ["5e-4", *RATES])
         self.assertEqual(learning_rate.best_rate("pre"), "1e-3")
 
+    def test_rates_beyond_the_grid(self):
+        """Beyond the grid a run counts for the highest rate that works, never for the best rate."""
+        self.sweep("simple", {rate: abs(i - 2) / 4 + 1 for i, rate in enumerate(RATES)})
+        self.assertEqual(learning_rate.workable("simple", (), simple_norm.BEYOND), None)
+        self.sweep("simple", {simple_norm.BEYOND[0]: 0.5, simple_norm.BEYOND[1]: 3.5})
+        self.assertEqual(learning_rate.workable("simple"), RATES[-1])
+        self.assertEqual(simple_norm.by_seed("simple"), [float(simple_norm.BEYOND[0])] * 3)
+        self.assertEqual(learning_rate.best_rate("simple"), RATES[2])
+
     def test_names_of_rates(self):
         for a, b in zip(RATES, RATES[1:]):
             self.assertEqual(learning_rate.times(a, 2), b)
             self.assertEqual(learning_rate.times(b, 1 / 2), a)
+
+
+class Overviews(Folder):
+    """The tables that stand above the claims."""
+
+    def test_table_1(self):
+        for norm in ("pre", "peri"):
+            self.sweep(norm, {rate: abs(i - 2) + 1 for i, rate in enumerate(RATES)})
+            for run, value in zip(seeds.at_best(norm), (1.0, 2.0, 3.0, 2.0, 2.0, 2.0, 2.0)):
+                lab.results()[run.name] = made_up(loss=value + (norm == "pre") / 2)
+        table = seeds.overview()
+        self.assertEqual(len(table), 5)  # the title, two lines of head, two placements
+        self.assertEqual(table[3], "| peri | 4e-3 | 7 | 2.0000 | 0.5774 | 0 | 2.0000 (n = 7) |")
+        # 3.5 is a failure and counts as 3.2: (1.5 + 5 * 2.5 + 3.2) / 7, and (1.5 + 5 * 2.5) / 6
+        self.assertEqual(table[4], "| pre | 4e-3 | 7 | 2.4571 | 0.4962 | 1 | 2.3333 (n = 6) |")
+
+    def test_keels_table_1(self):
+        falling = [4 - 0.005 * i for i in range(250)]
+        for norm, layers, losses in (("peri", 12, falling + [3.5] * 250), ("keel", 12, falling + [2.8] * 250),
+                                     ("keel", 48, [3.3] * 500)):
+            for run in ramp.ramp(norm, layers):
+                lab.results()[run.name] = made_up(losses)
+        table = ramp.overview()
+        self.assertEqual(len(table), 5)
+        self.assertTrue(table[3].startswith("| keel | 0.05 "), table[3])  # longest first
+        self.assertIn("| 0 (0 to 0, n = 3) |", table[3])
+        self.assertTrue(table[4].startswith("| peri | 0.026 "), table[4])
+        self.assertTrue(table[4].endswith("| not run |"), table[4])
 
 
 class Recipes(Folder):
