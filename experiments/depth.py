@@ -1,16 +1,16 @@
 """Twelve to 96 layers: growth of variance, Post-LN's gradients, and the leads (beyond the paper).
 
-All at R, 150 steps.
+All at R, 150 steps; Post-LN, which fails at R, also at its own best rate.
 """
 from math import log, log10
 from statistics import mean
 
 from draw import Curve, Panel, figure
 from lab import FAST, SEEDS, runs
-from learning_rate import R, around_R
+from learning_rate import R, best_rate
 from measures import (all_above, all_below, better_fit, done, end_over_start, judge,
                       last_over_first, over_layers, slope)
-from verdict import CONTRADICTED, SHOWN, Claim, loss, pairs, spread, verdict
+from verdict import CONTRADICTED, SHOWN, Claim, failed, loss, pairs, spread, verdict
 
 SECTION = "Beyond the papers"
 DEPTHS = (12,) if FAST else (12, 24, 48, 96)
@@ -18,22 +18,30 @@ NORMS = ("pre", "peri", "post", "keel")
 RAN = f"{DEPTHS[0]} to {DEPTHS[-1]} x 64, 150 steps of 16 x 64 bytes, seeds 11 to 13"
 
 
-def of(norm, layers):
+def of(norm, layers, rate=R):
+    """At the rate that a function finds."""
     deeper = {} if layers == 12 else {"layers": layers}
-    return runs("S64", (norm,), around_R(), SEEDS, steps=150, **deeper)
+    return runs("S64", (norm,), (rate(),), SEEDS, steps=150, **deeper) if rate() else []
+
+
+def posts_own():
+    """Post-LN's best rate, unless that is R."""
+    best = best_rate("post")
+    return best if best != R() else None
 
 
 def wanted():
-    return [run for layers in DEPTHS for norm in NORMS for run in of(norm, layers)]
+    at_R = [run for layers in DEPTHS for norm in NORMS for run in of(norm, layers)]
+    return at_R + [run for layers in DEPTHS for run in of("post", layers, posts_own)]
 
 
 # ---- figures ------------------------------------------------------------------------------------
 
-def by_depth(norm, measure):
+def by_depth(norm, measure, rate=R):
     """(layers, mean, lowest, highest)"""
     points = []
     for layers in DEPTHS:
-        values = [measure(r) for r in done(of(norm, layers))]
+        values = [measure(r) for r in done(of(norm, layers, rate))]
         if values and all(value == value for value in values):
             points.append((layers, mean(values), min(values), max(values)))
     return points
@@ -49,8 +57,10 @@ def figures():
     over_depth = (("validation loss", loss, False),
                   ("variance, end over start", end_over_start, True),
                   ("hidden-state gradient, first over last", first_over_last, True))
-    panels = [Panel(what, "layers", what, [Curve(norm, by_depth(norm, measure), norm, marks=True)
-                                           for norm in NORMS], logx=True, logy=logy)
+    panels = [Panel(what, "layers", what,
+                    [Curve(norm, by_depth(norm, measure), norm, marks=True) for norm in NORMS]
+                    + [Curve(f"post at {posts_own()}", by_depth("post", measure, posts_own), "post",
+                             dashed=True, marks=True)], logx=True, logy=logy)
               for what, measure, logy in over_depth]
     for layers in DEPTHS:
         curves = [Curve(norm, over_layers(of(norm, layers), "hidden_variance"), norm)
@@ -64,10 +74,10 @@ def figures():
 
 # ---- claims -------------------------------------------------------------------------------------
 
-def complete(*norms):
+def complete(*norms, rate=R):
     """Whether all depths of these have been run."""
-    return bool(R()) and all(len(done(of(norm, layers))) == len(SEEDS)
-                             for norm in norms for layers in DEPTHS)
+    return all(len(done(of(norm, layers, rate))) == len(SEEDS)
+               for norm in norms for layers in DEPTHS)
 
 
 def at_depths(measure):
@@ -75,13 +85,14 @@ def at_depths(measure):
     return "; ".join(f"{layers} layers {measure(layers)}" for layers in DEPTHS)
 
 
-def deepest_less_shallowest(norm, measure):
+def deepest_less_shallowest(norm, measure, rate=R):
     """By seed."""
-    return pairs(of(norm, DEPTHS[-1]), of(norm, DEPTHS[0]), measure)
+    return pairs(of(norm, DEPTHS[-1], rate), of(norm, DEPTHS[0], rate), measure)
 
 
 def claim(id, seen, found):
-    return [Claim(id, f"{RAN}, rate {R()}", seen, found, "the same depths, 600 steps, width 128")]
+    return [Claim(id, f"{RAN}, rate {R()} where none is named", seen, found,
+                  "the same depths, 600 steps, width 128")]
 
 
 def peri_growth():
@@ -109,14 +120,15 @@ def pre_growth():
                  judge(verdict(found) == SHOWN, all_below(found, 0)))
 
 
-def post_gradient():
-    if not complete("post"):
+def post_gradient(rate):
+    if not complete("post", rate=rate):
         return []
     words = lambda step: at_depths(lambda layers: spread(
-        [first_over_last(r, step) for r in done(of("post", layers))], ".3g"))
-    found = deepest_less_shallowest("post", lambda r: log(first_over_last(r)))
-    return claim("depth-post-gradient", "gradients, first over last hidden state: at the start "
-                 f"{words(0)}; at the end {words(-1)}", verdict([-d for d in found]))
+        [first_over_last(r, step) for r in done(of("post", layers, rate))], ".3g"))
+    found = deepest_less_shallowest("post", lambda r: log(first_over_last(r)), rate)
+    return claim("depth-post-gradient", f"post at {rate()}: gradients, first over last hidden "
+                 f"state: at the start {words(0)}; at the end {words(-1)}",
+                 verdict([-d for d in found]))
 
 
 def leads(second, first, layers):
@@ -128,13 +140,18 @@ def lead_words(second, first):
     return at_depths(lambda layers: spread(leads(second, first, layers), "+.3f"))
 
 
-def post_loss():
-    if not complete("post", "peri"):
+def post_loss(rate):
+    """A run that has failed cannot fall further behind: then nothing is contradicted."""
+    if not complete("post", rate=rate) or not complete("peri"):
         return []
-    more = [deep - shallow for shallow, deep in zip(leads("post", "peri", DEPTHS[0]),
-                                                     leads("post", "peri", DEPTHS[-1]))]
-    return claim("depth-post-gradient", f"loss of post minus peri: {lead_words('post', 'peri')}",
-                 judge(verdict(more) == SHOWN, all(d <= 0 for d in more)))
+    leads = {layers: pairs(of("post", layers, rate), of("peri", layers)) for layers in DEPTHS}
+    more = [deep - shallow for shallow, deep in zip(leads[DEPTHS[0]], leads[DEPTHS[-1]])]
+    fails = {layers: sum(map(failed, done(of("post", layers, rate)))) for layers in DEPTHS}
+    words = lambda layers: f"{spread(leads[layers], '+.3f')}, {fails[layers]} failed"
+    return claim("depth-post-gradient",
+                 f"loss of post at {rate()} minus peri at {R()}: {at_depths(words)}",
+                 judge(verdict(more) == SHOWN,
+                       not fails[DEPTHS[0]] and all(d <= 0 for d in more)))
 
 
 def slopes(second, first):
@@ -163,4 +180,5 @@ def keel_lead():
 
 
 def claims():
-    return peri_growth() + pre_growth() + post_gradient() + post_loss() + peri_lead() + keel_lead()
+    of_post = [found for rate in (R, posts_own) for found in post_gradient(rate) + post_loss(rate)]
+    return peri_growth() + pre_growth() + of_post + peri_lead() + keel_lead()

@@ -52,7 +52,8 @@ def rate_in_sweep(label, flags):
     ratios = [a / b for a, b in zip(simple, usual) if b]
     if not ratios or len(simple) < len(SEEDS):
         return []
-    top = float((*grid("pre", **flags), *BEYOND)[-1])  # of what lies beyond nothing is known
+    top = max(float(rate) for rate in (*grid("pre", **flags), *BEYOND)
+              if done(of("pre", rate, **flags)))  # of what lies beyond nothing is known
     bounded = max(usual) < top
     plain = [loss(r) for r in done(plain_init())]
     return [Claim("simple-rate", RAN["S64"],

@@ -291,6 +291,9 @@ class Ramp(Claims):
         self.assertEqual(self.simple(1.6e-2, 3.2e-2), CONTRADICTED)
         self.assertEqual(self.simple(1.6e-2, 8e-3), OPEN)
         self.assertEqual(self.simple(1, 1), OPEN)  # neither reaches its limit
+        self.put(runs("S64", ("pre",), simple_norm.BEYOND, SEEDS, qk_norm="full"), 3.2)
+        self.put(runs("S64", ("simple",), simple_norm.BEYOND, SEEDS), 2)
+        self.assertEqual(self.verdicts(simple_norm, "simple-rate")[-1], SHOWN)
 
     def test_simple_loss(self):
         for usual, found in ((1.8, SHOWN), (1.5, CONTRADICTED)):
@@ -331,6 +334,19 @@ class Depth(Claims):
                         step: {s: 1.01 ** (s * layers * (at[3] - at[0])) for s in range(3)}
                         for step in (0, 150)}
             self.expect(depth, "depth-post-gradient", found, found)
+
+    def test_post_that_failed_already_cannot_fall_further_behind(self):
+        self.leads("post", "peri", (1.6,) * 4)
+        for layers, loss in zip(depth.DEPTHS, (1.6, 1.7, 1.8, 1.9)):
+            self.put(depth.of("peri", layers), loss)  # its lead over 3.2 shrinks
+        self.expect(depth, "depth-post-gradient", OPEN, OPEN)
+
+    def test_post_at_its_own_rate(self):
+        self.leads("post", "peri", (1.6,) * 4)
+        self.rates("2e-3", norms=("post",))
+        for layers, loss in zip(depth.DEPTHS, (1.7, 1.8, 2.5, 3.15)):
+            self.put(depth.of("post", layers, depth.posts_own), loss)
+        self.assertEqual(self.verdicts(depth, "depth-post-gradient")[-1], SHOWN)
 
     def growth(self, errors, ends):
         self.rates()
