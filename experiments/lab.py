@@ -23,7 +23,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -132,7 +132,7 @@ class Result:
 
     diverged = property(lambda self: self.row["exit"] == "3")
     loss = property(lambda self: float(self.row["val_loss"]))  # validation, at the end
-    steps = property(lambda self: sorted(self.probe["hidden_variance"]))
+    steps = property(lambda self: sorted(self.probe.get("hidden_variance", ())))  # at which it was probed
 
     def series(self, column):
         """[(step, loss or grad_norm)]"""
@@ -184,17 +184,21 @@ def read(folder):
 
 
 def results():
-    """All finished runs, by name."""
+    """All finished runs, by name; of two the one that was probed more often."""
     global _results
     if _results is None:
+        found = [result for folder in sorted(RESULTS.glob("*/")) for result in read(folder)]
         _results = {result.row["name"]: result
-                    for folder in sorted(RESULTS.glob("*/")) for result in read(folder)}
+                    for result in sorted(found, key=lambda result: len(result.steps))}
     return _results
 
 
 def result(run):
-    """None where it has not been made."""
-    return results().get(run.name)
+    """None where it has not been made, or not been probed as often as is asked for."""
+    found = results().get(run.name)
+    if found and run.probe and any(b - a > run.probe for a, b in pairwise(found.steps)):
+        return None
+    return found
 
 
 def finished(wanted):

@@ -217,6 +217,20 @@ class Records(Folder):
         self.assertFalse(lab.result(self.run_).diverged)
         self.assertTrue(lab.result(other).diverged)
 
+    def test_a_run_that_is_to_be_probed_more_often_is_made_again(self):
+        """A claim that follows a run over its steps must not take its end for the whole."""
+        often = Run("S64", "peri", "2e-3", 11, (("warmup", 0.3),), probe=50)
+        at = lambda *steps: "".join(f"{step},0,hidden_variance,1\n" for step in steps)
+        self.record(self.run_, at(0, 300))
+        self.assertIsNone(lab.result(often))
+        self.record(often, at(0, 50, 100, 150, 200, 250, 300))
+        self.assertEqual(len(lab.result(often).steps), 7)
+        self.assertEqual(len(lab.result(self.run_).steps), 7)
+        self.record(self.run_, at(0, 300))  # one that knows less does not hide it
+        self.assertEqual(len(lab.result(often).steps), 7)
+        self.record(often, at(0, 21), code=3)  # diverged before it was probed again
+        self.assertEqual(len(lab.result(often).steps), 7)
+
     def test_a_run_that_was_cut_off_does_not_count(self):
         self.record(self.run_, "0,0,hidden_variance,1\n")
         runs_csv = lab.RESULTS / "try" / "runs.csv"
