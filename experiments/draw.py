@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
-from lab import RESULTS
+from lab import HERE, RESULTS
 
 FIGURES = RESULTS.parent / "figures"
 # A placement has one colour everywhere.
@@ -45,10 +45,16 @@ def band(groups):
     return [(x, mean(ys), min(ys), max(ys)) for x, ys in columns if all(y == y for y in ys)]
 
 
-def script(path, title, panels, columns):
+def recipe(name):
+    """The command that makes a figure's runs. The names of a recipe's figures begin with its own."""
+    recipes = [path.stem for path in HERE.glob("*.py") if name.startswith(path.stem)]
+    return f"python3 experiments/report.py run {max(recipes, key=len)}"
+
+
+def script(path, name, title, panels, columns):
     rows = -(-len(panels) // columns)
-    title = title.replace(": ", "\\n", 1)  # what was run gets a line of its own
-    size = f"{440 * columns},{370 * rows + 55}"
+    title = title.replace(": ", "\\n", 1) + "\\n" + recipe(name)  # a line for each
+    size = f"{440 * columns},{370 * rows + 72}"
     lines = [f'set terminal svg size {size} font "sans,11" background "white"',
              f'set output "{path}"',
              'set key below center horizontal Left reverse samplen 1.5 spacing 0.9 font ",9"',
@@ -88,7 +94,7 @@ def figure(name, title, panels, columns=3):
     path = FIGURES / f"{name}.svg"
     with tempfile.TemporaryDirectory() as folder:
         part = Path(folder) / "figure.svg"
-        subprocess.run(["gnuplot"], input=script(part, title, panels, min(columns, len(panels))),
-                       text=True, check=True)
+        commands = script(part, name, title, panels, min(columns, len(panels)))
+        subprocess.run(["gnuplot"], input=commands, text=True, check=True)
         shutil.move(part, path)
     return path

@@ -41,7 +41,8 @@ def figures():
     panels = [Panel("along the runs", "step", what, curves),
               Panel("at the end", "steps of the run", what,
                     [Curve("pre - peri", ends, marks=True)])]
-    return [(figure("gap", f"Peri-LN's lead over Pre-LN: rate {R()}, {RAN}", panels, 2),
+    return [(figure("gap", f"Peri-LN's lead over Pre-LN: rate {R()}, {RAN}, seeds 11 to 13",
+                    panels, 2),
              "Validation loss of Pre-LN minus that of Peri-LN, mean and range over the seeds.")]
 
 

@@ -132,7 +132,8 @@ class Result:
 
     diverged = property(lambda self: self.row["exit"] == "3")
     loss = property(lambda self: float(self.row["val_loss"]))  # validation, at the end
-    steps = property(lambda self: sorted(self.probe.get("hidden_variance", ())))  # at which it was probed
+    # at which it was probed
+    steps = property(lambda self: sorted(self.probe.get("hidden_variance", ())))
 
     def series(self, column):
         """[(step, loss or grad_norm)]"""

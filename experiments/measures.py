@@ -132,7 +132,9 @@ def log_variance(r, step=-1):
 def between(values, form=".3g"):
     """Lowest and highest, where a mean would make a table too wide."""
     values = [v for v in values if v == v]
-    low, high = (number(v, form) for v in (min(values), max(values))) if values else ("not run",) * 2
+    if not values:
+        return "not run"
+    low, high = (number(v, form) for v in (min(values), max(values)))
     return low if low == high else f"{low} to {high}"
 
 

@@ -11,7 +11,7 @@ from seeds import at_best
 from verdict import Claim, alike, loss, pairs, spread, verdict
 
 SECTION = "Other placements and optimizers"
-RAN = "12 layers, 300 steps"
+RAN = "12 layers, 300 steps of 16 x 64 bytes"
 MARGIN = 0.03
 BOTH = ("olmo2", "peri")
 
@@ -44,8 +44,9 @@ def wanted():
 
 def figures():
     def training(title, of, column):
-        return Panel(title, "step", column, [Curve(norm, in_training(of(norm), column), norm)
-                                             for norm in BOTH], logy=column == "grad_norm")
+        y = {"loss": "training loss", "grad_norm": "gradient norm"}[column]
+        return Panel(title, "step", y, [Curve(norm, in_training(of(norm), column), norm)
+                                        for norm in BOTH], logy=column == "grad_norm")
     ending = training("12 x 64, best rates, the last sixth", at_best, "loss")
     for each in ending.curves:
         each.points = [point for point in each.points if point[0] > STEPS * 5 / 6]
@@ -53,7 +54,8 @@ def figures():
               training("12 x 128, 2e-3", wide, "loss"),
               Panel("12 x 64", "peak learning rate", "validation loss (nats a byte)",
                     [curve(norm) for norm in BOTH], logx=True)]
-    return [(figure("olmo2", "OLMo-2 and Peri-LN (Figures 32 to 34): " + RAN, panels, 2),
+    return [(figure("olmo2", "OLMo-2 and Peri-LN (Figures 32 to 34): " + RAN
+                    + ", seeds 11 to 13, at best rates 14 to 20", panels, 2),
              "Training loss and gradient norm of OLMo-2's placement and Peri-LN, and the rates.")]
 
 

@@ -30,7 +30,8 @@ def wanted():
 
 def limit(r, never_learned=0):
     """The rate at which the loss was last near its lowest value so far, before leaving for good. A
-    run that never learned more than how often each byte occurs has 0; as claims.md first had it, TOP."""
+    run that never learned more than how often each byte occurs has 0; as claims.md first had it,
+    TOP."""
     lowest, stayed = float("inf"), 0
     for step, value in sliding_mean(r.series("loss"), WINDOW):
         lowest = min(lowest, value) if value == value else lowest
@@ -53,8 +54,8 @@ def figures():
             panels.append(Panel(f"{layers} layers", "learning rate", "training loss", curves))
     if not panels:
         return []
-    return [(figure("ramp", f"Loss under a rising rate: width 64, {STEPS} steps of 16 x 64 bytes",
-                    panels, 2),
+    return [(figure("ramp", f"Loss under a rising rate: width 64, {STEPS} steps of 16 x 64 bytes, "
+                    "seeds 11 to 13", panels, 2),
              f"Training loss, mean of {WINDOW} steps, while the learning rate rises to 5e-2; mean "
              "and range over the seeds.")]
 

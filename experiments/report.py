@@ -70,7 +70,8 @@ def what_was_run():
     hours = sum(float(row["seconds"]) for row in rows) / 3600
     days, machines = (sorted({row[key] for row in rows}) for key in ("date", "machine"))
     when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
-    return f"{len(rows)} runs, {hours:.1f} hours summed over runs that at times shared their core, {when}; {', '.join(machines)}."
+    return (f"{len(rows)} runs, {hours:.1f} hours summed over runs that at times shared their "
+            f"core, {when}; {', '.join(machines)}.")
 
 
 def in_short(sections, seen):

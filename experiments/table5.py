@@ -35,7 +35,7 @@ def figures():
                      [Curve(norm, in_training(at(norm, rate), column), norm) for norm in FOUR],
                      logy=column == "grad_norm")
                for title, column in (("loss, nats a byte", "loss"), ("gradient norm", "grad_norm"))]
-    return [(figure("table5", "Norms at other places (Table 5): " + RAN, panels),
+    return [(figure("table5", f"Norms at other places (Table 5): {RAN}, seeds 11 to 13", panels),
              "Loss over the rates; loss and gradient norm in training at the best rate of A + C.")]
 
 
