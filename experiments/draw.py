@@ -46,7 +46,7 @@ def band(groups):
 
 
 def recipe(name):
-    """The command that makes a figure's runs. The names of a recipe's figures begin with its own."""
+    """The command for a figure's runs. The names of a recipe's figures begin with its own."""
     recipes = [path.stem for path in HERE.glob("*.py") if name.startswith(path.stem)]
     return f"python3 experiments/report.py run {max(recipes, key=len)}"
 

@@ -50,9 +50,9 @@ def by_seed(norm, **flags):
 def tolerated(norm, **flags):
     """The highest rate at which the loss is within 0.1 of the best rate's. Told only: thought of
     with the runs in view."""
-    rates = [rate for rate in (*grid(norm, **flags), *BEYOND) if mean_loss(norm, rate, **flags)]
-    lowest = min(mean_loss(norm, rate, **flags) for rate in rates)
-    return max((rate for rate in rates if mean_loss(norm, rate, **flags) <= lowest + 0.1), key=float)
+    means = {rate: mean_loss(norm, rate, **flags) for rate in (*grid(norm, **flags), *BEYOND)}
+    lowest = min(filter(None, means.values()))
+    return max((rate for rate in means if means[rate] and means[rate] <= lowest + 0.1), key=float)
 
 
 def rate_in_sweep(label, flags):
@@ -68,9 +68,9 @@ def rate_in_sweep(label, flags):
                   f"sweep, over {label}: highest workable rate, simple {spread(simple, '.3g')}, "
                   f"{label} {spread(usual, '.3g')}{'' if bounded else ', the highest tried'}, "
                   f"ratio {spread(ratios, '.3g')}; best rates {best_rate('simple')} and "
-                  f"{best_rate('pre', **flags)}; within 0.1 nats of these up to {tolerated('simple')} "
-                  f"and {tolerated('pre', **flags)} (no verdict rests on that); simple with "
-                  f"N(0, 0.02^2) at 4R: {spread(plain)}",
+                  f"{best_rate('pre', **flags)}; within 0.1 nats of these up to "
+                  f"{tolerated('simple')} and {tolerated('pre', **flags)} (no verdict rests on "
+                  f"that); simple with N(0, 0.02^2) at 4R: {spread(plain)}",
                   judge(bounded and enough(ratios) and min(ratios) >= 3,
                         bounded and enough(ratios) and max(ratios) <= 1))]
 

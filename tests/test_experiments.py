@@ -331,7 +331,8 @@ class Overviews(Folder):
 
     def test_keels_table_1(self):
         falling = [4 - 0.005 * i for i in range(250)]
-        for norm, layers, losses in (("peri", 12, falling + [3.5] * 250), ("keel", 12, falling + [2.8] * 250),
+        for norm, layers, losses in (("peri", 12, falling + [3.5] * 250),
+                                     ("keel", 12, falling + [2.8] * 250),
                                      ("keel", 48, [3.3] * 500)):
             for run in ramp.ramp(norm, layers):
                 lab.results()[run.name] = made_up(losses)
