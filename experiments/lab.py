@@ -135,6 +135,11 @@ class Result:
     # at which it was probed
     steps = property(lambda self: sorted(self.probe.get("hidden_variance", ())))
 
+    def probed(self, every):
+        """Whether it was looked at so often, and all kept that `kept` keeps of such a run."""
+        return "hidden_mean_abs" in self.probe and all(
+            b - a <= every for a, b in pairwise(self.steps))
+
     def series(self, column):
         """[(step, loss or grad_norm)]"""
         at = {"loss": 1, "grad_norm": 2}[column]
@@ -185,21 +190,19 @@ def read(folder):
 
 
 def results():
-    """All finished runs, by name; of two the one that was probed more often."""
+    """All finished runs, by name; of two the one of which more is known."""
     global _results
     if _results is None:
         found = [result for folder in sorted(RESULTS.glob("*/")) for result in read(folder)]
         _results = {result.row["name"]: result
-                    for result in sorted(found, key=lambda result: len(result.steps))}
+                    for result in sorted(found, key=lambda r: (len(r.steps), len(r.probe)))}
     return _results
 
 
 def result(run):
     """None where it has not been made, or not been probed as often as is asked for."""
     found = results().get(run.name)
-    if found and run.probe and any(b - a > run.probe for a, b in pairwise(found.steps)):
-        return None
-    return found
+    return found if found and (not run.probe or found.probed(run.probe)) else None
 
 
 def finished(wanted):

@@ -30,7 +30,8 @@ def made_up(losses=(), loss=1.7, code=0, variances=None, spikes=()):
     """A result, without files. variances: step -> [layer 0, 1, ...]."""
     result = Result({"exit": str(code), "val_loss": str(loss)})
     result.metrics = [(i + 1, value, 1.0) for i, value in enumerate(losses)]
-    result.probe = {"spike": {step: {None: 4.0} for step in spikes}, "hidden_variance": {}}
+    result.probe = {"spike": {step: {None: 4.0} for step in spikes}, "hidden_variance": {},
+                    "hidden_mean_abs": {}}
     for step, values in (variances or {}).items():
         result.probe["hidden_variance"][step] = dict(enumerate(values))
     return result
@@ -220,7 +221,8 @@ class Records(Folder):
     def test_a_run_that_is_to_be_probed_more_often_is_made_again(self):
         """A claim that follows a run over its steps must not take its end for the whole."""
         often = Run("S64", "peri", "2e-3", 11, (("warmup", 0.3),), probe=50)
-        at = lambda *steps: "".join(f"{step},0,hidden_variance,1\n" for step in steps)
+        at = lambda *steps: "".join(f"{step},1,{quantity},1\n" for step in steps
+                                    for quantity in ("hidden_variance", "hidden_mean_abs"))
         self.record(self.run_, at(0, 300))
         self.assertIsNone(lab.result(often))
         self.record(often, at(0, 50, 100, 150, 200, 250, 300))
@@ -230,6 +232,15 @@ class Records(Folder):
         self.assertEqual(len(lab.result(often).steps), 7)
         self.record(often, at(0, 21), code=3)  # diverged before it was probed again
         self.assertEqual(len(lab.result(often).steps), 7)
+
+    def test_pre_ln_is_always_probed_often_but_not_all_is_kept(self):
+        pre, often = Run("S64", "pre", "2e-3", 11), Run("S64", "pre", "2e-3", 11, probe=50)
+        rows = "".join(f"{step},1,{quantity},1\n" for step in (0, 50, 100)
+                       for quantity in ("hidden_variance", "hidden_mean_abs"))
+        self.record(pre, rows)
+        self.assertIsNone(lab.result(often))
+        self.assertEqual(len(self.record(often, rows).steps), 3)
+        self.assertIsNotNone(lab.result(often))
 
     def test_a_run_that_was_cut_off_does_not_count(self):
         self.record(self.run_, "0,0,hidden_variance,1\n")

@@ -45,6 +45,7 @@ class Fabricated(unittest.TestCase):
             norms = list(of(grad_norms)) or [1.0] * len(of(losses))
             series = lambda values: " ".join(map(str, values))
             self.rows["metrics"].append([n, 1, series(of(losses)), series(norms)])
+            self.rows["probe"].append([n, 0, 0, "hidden_mean_abs", 1])  # not kept of all: lab.kept
             for (quantity, step), values in dict(of(probe)).items():
                 values = of(values)
                 line = [0, quantity, series(values)] if isinstance(values, list) \
@@ -242,11 +243,11 @@ class Extremes(Fabricated):
     def ratio(self, pre, peri, where=24):
         import extremes
         for norm, level in (("pre", pre), ("peri", peri)):
-            probe = {("hidden_variance", step): [1.0] * 25 for step in (0, 100, 150, 300)}
+            probe = {("hidden_variance", step): [1.0] * 25 for step in range(0, 301, 50)}
             self.made(runs("S128", (norm,), ("2e-3", "8e-3"), SEEDS), probe=probe)
             for n in range(self.written - 2 * len(SEEDS), self.written):
                 self.rows["probe"] += [[n + 1, step, where, f"largest_{rank}", level + n * 1e-3]
-                                       for step in (0, 100, 150, 300) for rank in ("001", "100")]
+                                       for step in range(0, 301, 50) for rank in ("001", "100")]
         return self.verdicts(extremes.ratio_claim, "extremes-ratio")
 
     def test_ratio(self):
