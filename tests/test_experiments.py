@@ -367,8 +367,8 @@ class Recipes(Folder):
 
     def test_minutes_and_recipes_together(self):
         """As `make experiments MINUTES=20 RECIPES=depth` calls it."""
-        given = subprocess.run([sys.executable, report.__file__, "run", "--minutes", "0", "nowhere"],
-                               capture_output=True, text=True)
+        command = [sys.executable, report.__file__, "run", "--minutes", "0", "nowhere"]
+        given = subprocess.run(command, capture_output=True, text=True)
         self.assertIn("there is no recipe nowhere", given.stderr)
 
     def test_sections_are_those_of_claims_md(self):
