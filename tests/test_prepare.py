@@ -217,9 +217,11 @@ class Shards(InDirectory):
 
     def test_stopped_halfway_nothing_is_left(self):
         for sent, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+            # what a shell starts in the background ignores SIGINT, and so do its children
             process = subprocess.Popen(
                 [sys.executable, PREPARE, "--out", "s/x", "--shard-tokens", "1000000"],
-                cwd=self.at, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+                cwd=self.at, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
             )  # fmt: skip
             process.stdin.write(b"a" * (9 << 20))
             process.stdin.flush()
