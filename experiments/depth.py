@@ -144,10 +144,10 @@ def post_loss(rate):
     """A run that has failed cannot fall further behind: then nothing is contradicted."""
     if not complete("post", rate=rate) or not complete("peri"):
         return []
-    leads = {layers: pairs(of("post", layers, rate), of("peri", layers)) for layers in DEPTHS}
-    more = [deep - shallow for shallow, deep in zip(leads[DEPTHS[0]], leads[DEPTHS[-1]])]
+    behind = {layers: pairs(of("post", layers, rate), of("peri", layers)) for layers in DEPTHS}
+    more = [deep - shallow for shallow, deep in zip(behind[DEPTHS[0]], behind[DEPTHS[-1]])]
     fails = {layers: sum(map(failed, done(of("post", layers, rate)))) for layers in DEPTHS}
-    words = lambda layers: f"{spread(leads[layers], '+.3f')}, {fails[layers]} failed"
+    words = lambda layers: f"{spread(behind[layers], '+.3f')}, {fails[layers]} failed"
     return claim("depth-post-gradient",
                  f"loss of post at {rate()} minus peri at {R()}: {at_depths(words)}",
                  judge(verdict(more) == SHOWN,
