@@ -303,7 +303,7 @@ $(BUILD)/tests/%_shim.so: tests/%_shim.c
 	@mkdir -p $(@D)
 	$(CC) -shared -fPIC $< -ldl -o $@
 
-# a run killed 50 times, and one cut off at each of its writes, end with the bits of a whole one
+# a run killed 60 times, and one cut off at each of its writes, end with the bits of a whole one
 check-resume: train $(BUILD)/tests/exit_shim.so
 	tests/check_resume.sh $(BUILD)/tests/exit_shim.so
 

@@ -27,6 +27,7 @@
 #include "probe_file.h"
 #include "report.h"
 #include "run_directory.h"
+#include "tuning.h"
 #include "utilization.h"
 
 using namespace peri;
@@ -172,7 +173,9 @@ std::unique_ptr<Data> open_data(RunConfig& run) {
 // The fastest libraries for the products, saved with the run.
 template <class T>
 void tune(Model<T>& model, const RunConfig& run, const std::string& directory) {
+    if (run.tune == Tune::on) recall_choices();
     model.tune();
+    keep_choices();
     save_durably(directory + "/products.txt", backend_choices());
     if (run.verbose)
         std::printf("products    (shape, chosen library, times as fast)\n%s\n",
@@ -184,7 +187,7 @@ template <class T>
 int check(const RunConfig& run, const Data& data, const std::string& directory) {
     CrossCheck<T> check(run);
     std::ofstream csv = open_new_file(directory, "check.csv");
-    if (run.tune) tune(check.backend(), run, directory);
+    if (run.tune != Tune::off) tune(check.backend(), run, directory);
     return report_check(check, run, data, csv) ? exit_done : exit_differs;
 }
 
@@ -202,7 +205,7 @@ int64_t go_on(Model<T>& model, Optimizer<T>& optimizer, const RunConfig& run,
         if (const std::string line = set_backend_choices(read_text(choices)); !line.empty())
             std::fprintf(stderr, "%s: '%s' cannot be followed here: the last bits may differ\n",
                          choices.c_str(), line.c_str());
-    } else if (run.tune) {
+    } else if (run.tune != Tune::off) {
         tune(model, run, directory.path());
     }
     return optimizer.steps();
@@ -224,7 +227,7 @@ int train(const RunConfig& run, const Data& data, const std::string& path) {
         std::printf("floor       %.4f nats a token: no model can do better\n", floor);
     const RunDirectory directory(path, !run.resume.empty());
     const int64_t done = go_on(model, optimizer, run, directory);
-    const double peak = measured_peak<T>(run.tune);
+    const double peak = measured_peak<T>(run.tune != Tune::off);
     std::printf("peak        %.0f GFLOP/s, measured; MFU is the share of it that training uses\n",
                 peak * 1e-9);
     std::printf("out         %s\n\n", path.c_str());

@@ -14,6 +14,9 @@ const char* backend_name();
 // One line for the user: which library and core compute the products, on how many threads.
 std::string backend_description();
 
+// The host's processor, as the system names it; "" where it does not.
+std::string processor_name();
+
 // Threads for every kernel from now on; n >= 1.
 void set_threads(int n);
 int get_threads();

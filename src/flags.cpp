@@ -57,7 +57,7 @@ const Flag table[] = {
     {"training", "precision", text, "fp32", "fp32, tf32 (fp32 with products in tf32, on NVIDIA GPUs), bf16 (matrices and activations; sums, gradients, moments and master weights stay fp32)"},
     {"training", "recompute", text, "none", "none, norms (and SwiGLU), sublayers: what backward computes again in place of keeping it; same bits, less memory"},
     {"training", "threads", number, "0", "CPU threads; 0: all"},
-    {"training", "tune", text, "on", "on, off: time the libraries for the matrix products, use the faster (its choice changes the last bits)"},
+    {"training", "tune", text, "on", "on: compute each matrix product by the library that was fastest when it was first timed on this machine (the choice, which changes the last bits, is kept in the user's cache); again: time them anew; off"},
     {"run", "out", text, "", "directory for settings, metrics, measurements and checkpoints (default: runs/<date>-<norm>)"},
     {"run", "config", text, "", "a file of settings, such as a run's config.json; flags override it (a switch by --layernorm=false)"},
     {"run", "init-from", text, "", "start from these weights: a run's directory (its newest checkpoint), a checkpoint's, or a safetensors file"},
@@ -250,7 +250,8 @@ void read_training(RunConfig& run, const Settings& flags) {
                                             {{"none", Recompute::none},
                                              {"norms", Recompute::norms},
                                              {"sublayers", Recompute::sublayers}});
-    run.tune = one_of<bool>(flags, "tune", {{"on", true}, {"off", false}});
+    run.tune =
+        one_of<Tune>(flags, "tune", {{"on", Tune::on}, {"off", Tune::off}, {"again", Tune::again}});
     run.threads = static_cast<int>(flags.integer("threads", 0, 4096));
 }
 

@@ -9,6 +9,7 @@
 #include "optimizer.h"
 #include "sampling.h"
 #include "schedule.h"
+#include "tuning.h"
 
 namespace peri {
 
@@ -37,7 +38,7 @@ struct RunConfig {
     OptimizerSettings optimizer;
     Precision precision = Precision::fp32;
     int threads = 0;   // 0: all
-    bool tune = true;  // choose the fastest products by measuring
+    Tune tune = Tune::on;  // choose the fastest products by measuring
 
     std::string out;  // "": runs/<date>-<norm>
     int val_every = 100, val_batches = 8;

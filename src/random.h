@@ -18,13 +18,16 @@ class Rng {
 
     uint64_t next() { return mix(state_ += increment); }
 
+    // as if n had been drawn
+    void skip(uint64_t n) { state_ += n * increment; }
+
     // uniform in [0, 1), 53 bits
     double uniform() { return static_cast<double>(next() >> 11) * 0x1p-53; }
 
     // uniform in 0 .. n-1 (n far below 2^53, so the bias is far below what any run could show)
     uint64_t below(uint64_t n) { return static_cast<uint64_t>(uniform() * static_cast<double>(n)); }
 
-    // standard normal, by Box and Muller's cosine
+    // standard normal, by Box and Muller's cosine: of two numbers drawn
     double normal() {
         const double radius = std::sqrt(-2 * std::log(1 - uniform()));
         return radius * std::cos(2 * std::numbers::pi * uniform());

@@ -1,5 +1,6 @@
 #include "tensors.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "random.h"
@@ -130,13 +131,21 @@ size_t TensorTable::parameters() const {
 size_t TensorTable::embedding_parameters() const { return 2 * size_t(vocab) * width; }
 
 std::vector<double> initial_values(const Tensor& tensor, uint64_t seed, int row) {
-    Rng rng(seed, row);
     std::vector<double> values(tensor.size(), tensor.mean);
     if (tensor.std == 0) return values;
-    for (double& value : values) {
-        double z = rng.normal();
-        while (tensor.cut > 0 && std::abs(z) > tensor.cut) z = rng.normal();
-        value += tensor.std * z;
+    const Rng first(seed, row);
+    // Each value takes two numbers, so that a thread can begin at any of them; but where some are
+    // drawn again, only at the first.
+    const size_t n = values.size(), block = tensor.cut > 0 ? n : 1 << 14;
+#pragma omp parallel for schedule(static)
+    for (size_t start = 0; start < n; start += block) {
+        Rng rng = first;
+        rng.skip(2 * start);
+        for (size_t i = start; i < std::min(n, start + block); i++) {
+            double z = rng.normal();
+            while (tensor.cut > 0 && std::abs(z) > tensor.cut) z = rng.normal();
+            values[i] += tensor.std * z;
+        }
     }
     return values;
 }

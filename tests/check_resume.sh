@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
 # Nothing is lost: a run that is killed at random moments, or cut off before each write, fsync and
 # rename of its own, and resumed each time, ends with the bits of one that was never interrupted.
-# usage: tests/check_resume.sh SHIM [KILLS]   SHIM: tests/exit_shim.c built; default 50
+# usage: tests/check_resume.sh SHIM [KILLS]   SHIM: tests/exit_shim.c built; default 60
 # shellcheck disable=SC2086  # flags are meant to be split
 set -eu
 cd "$(dirname "$0")/.."
 shim=$(realpath "$1")
-kills=${2:-50}
+kills=${2:-60}
 out=build/check-resume
 rm -rf "$out"
 mkdir -p "$out"
 
 # a run too small to take time
-small="./train --size tiny --layers 1 --width 8 --heads 2 --ffn 12 --batch 2 --seq 17 --tune off
-    --threads 1 --val-batches 1 --keep-best --quiet"
+small="./train --size tiny --layers 1 --width 8 --heads 2 --ffn 12 --batch 2 --seq 17
+    --val-batches 1 --keep-best --quiet"
+export XDG_CACHE_HOME=$PWD/$out/cache  # what libraries were chosen, by the first run
 
 # train NAME FLAGS...: such a run in $out/NAME
 train() {

@@ -30,8 +30,9 @@ inline std::string read(const std::string& path) {
 inline Result train(const TemporaryDirectory& folder, const std::string& flags,
                     const std::string& environment = "") {
     const char* const program = std::getenv("TRAIN");
-    const std::string command = environment + " " + (program ? program : "./train") + " " + flags +
-                                " > " + folder / "out" + " 2> " + folder / "err";
+    const std::string cache = " XDG_CACHE_HOME=" + folder / "cache";
+    const std::string command = environment + cache + " " + (program ? program : "./train") + " " +
+                                flags + " > " + folder / "out" + " 2> " + folder / "err";
     const int status = std::system(command.c_str());
     return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read(folder / "out"),
             read(folder / "err")};

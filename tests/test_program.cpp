@@ -400,3 +400,72 @@ TEST_CASE("the program starts itself again with the right core, once", "[openbla
     CHECK(plain.out.find("core Prescott") == std::string::npos);
 }
 #endif
+
+// Chosen by measuring, kept in the user's cache (tuning.h): which library computes which product.
+TEST_CASE("by default a seed repeats to the bit", "[program]") {
+    const TemporaryDirectory folder;
+    const auto run = [&](const std::string& name, const std::string& flags = "") {
+        const Result r = train(folder, quick + flags + " --out " + folder / name);
+        CAPTURE(r.out, r.err);
+        CHECK(r.code == 0);
+        return r.err;
+    };
+    const auto chosen =
+        [&](const std::string& name) {  // with how many times as fast: a measurement
+            return read(folder / (name + "/products.txt"));
+        };
+    CHECK(run("one") == "");
+    const fs::path cache = folder / "cache/peri.cpp";
+    if (chosen("one") == "") {
+        WARN("skipped: there is but one library for products here");
+        return;
+    }
+    REQUIRE(std::distance(fs::directory_iterator(cache), fs::directory_iterator()) == 1);
+    const fs::path file = fs::directory_iterator(cache)->path();
+    CHECK(run("two") == "");
+    CHECK(chosen("two") == chosen("one"));
+    CHECK(timeless_metrics(folder / "two") == timeless_metrics(folder / "one"));
+    CHECK(read(folder / "two/step-00000004/model.safetensors") ==
+          read(folder / "one/step-00000004/model.safetensors"));
+
+    SECTION("another shape is measured and kept beside") {
+        CHECK(run("wider", "--width 64") == "");
+        CHECK(run("three") == "");
+        CHECK(chosen("three").size() > chosen("one").size());
+        CHECK(timeless_metrics(folder / "three") == timeless_metrics(folder / "one"));
+    }
+    SECTION("--tune again measures anew") {
+        CHECK(run("three", "--tune again") == "");
+        CHECK(chosen("three") != chosen("one"));
+        CHECK(run("four") == "");
+        CHECK(chosen("four") == chosen("three"));
+    }
+    SECTION("a damaged cache is named and measured anew") {
+        const std::string whole = read(file);
+        for (const size_t at : {size_t(3), whole.size() / 2, whole.size() - 3}) {
+            std::string damaged = whole;
+            damaged[at] ^= 1;
+            std::ofstream(file) << damaged;
+            CHECK_THAT(run("at" + std::to_string(at)),
+                       contains(" is damaged: products are measured"));
+            CHECK(run("after" + std::to_string(at)) == "");
+        }
+        std::ofstream(file) << "";
+        CHECK_THAT(run("empty"), contains(" is damaged"));
+    }
+    SECTION("so is another machine's") {
+        const Result r = train(folder, quick + "--threads 2 --out " + folder / "threads");
+        CHECK(r.err == "");  // a file of its own
+        fs::path other;
+        for (const auto& entry : fs::directory_iterator(cache))
+            if (entry.path() != file) other = entry.path();
+        REQUIRE(other != "");
+        fs::copy_file(other, file, fs::copy_options::overwrite_existing);
+        CHECK_THAT(run("foreign"), contains(" is another machine's: products are measured anew"));
+    }
+    SECTION("where nothing can be kept, the run goes on") {
+        fs::remove_all(cache);
+        std::ofstream(cache.string()) << "a file in its place";
+        CHECK_THAT(run("three"), contains("the next run measures products anew"));
+    }
+}

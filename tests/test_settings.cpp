@@ -79,7 +79,7 @@ TEST_CASE("the settings file of a run repeats every value of it", "[settings]") 
     CHECK(again.model.layernorm);
     CHECK(again.model.z_loss == 1e-4);
     CHECK(again.precision == Precision::bf16);
-    CHECK_FALSE(again.tune);
+    CHECK(again.tune == Tune::off);
     CHECK(again.val_every == 0);
     CHECK(again.model.kv_heads == 1);
     CHECK(again.out.empty());                                       // of the first run alone

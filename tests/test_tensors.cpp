@@ -2,6 +2,8 @@
 #include <cmath>
 
 #include "catch.h"
+#include "helpers.h"
+#include "random.h"
 #include "tensors.h"
 
 using namespace peri;
@@ -97,6 +99,19 @@ TEST_CASE("initial values have the table's deviation, and are a function of (see
     CHECK(initial_values(head, 1, 7) == values);
     CHECK(initial_values(head, 2, 7) != values);
     CHECK(initial_values(head, 1, 8) != values);
+}
+
+TEST_CASE("initial values are the draws of one generator, in order, on any number of threads",
+          "[tensors]") {
+    const Tensor tensor = {"", 123,  457,  0.25, 0.02,
+                           0,  true, true, 0};  // several blocks and a rest
+    std::vector<double> expected;
+    Rng rng(5, 3);
+    while (expected.size() < tensor.size()) expected.push_back(0.25 + 0.02 * rng.normal());
+    for (const int threads : {1, 2, 3}) {
+        const Threads some(threads);
+        CHECK(initial_values(tensor, 5, 3) == expected);
+    }
 }
 
 TEST_CASE("--freeze-output-gamma: output norms, and no others, are not trained", "[tensors]") {

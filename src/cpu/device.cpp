@@ -10,9 +10,12 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <set>
+#include <string>
 
 #include "check.h"
 #include "cpu/libraries.h"
+#include "cpu/onednn.h"
 #include "cpu/product.h"
 
 namespace peri {
@@ -24,12 +27,27 @@ void set_threads(int n) {
 
 int get_threads() { return omp_get_max_threads(); }
 
+// "AMD EPYC, 25, 1, 1": its name, family, model and stepping, or what the system calls them.
+std::string processor_name() {
+    static const std::set<std::string> wanted = {"model name", "cpu family",      "model",
+                                                 "stepping",   "CPU implementer", "CPU part"};
+    std::ifstream file("/proc/cpuinfo");
+    std::string name;
+    for (std::string line; std::getline(file, line) && !line.empty();) {
+        const size_t key_end = line.find_last_not_of(" \t", line.find(':') - 1);
+        const size_t value = line.find_first_not_of(" \t:", line.find(':'));
+        if (value != std::string::npos && wanted.contains(line.substr(0, key_end + 1)))
+            name += (name.empty() ? "" : ", ") + line.substr(value);
+    }
+    return name;
+}
+
 #ifndef BACKEND_ELSEWHERE
 const char* backend_name() { return "cpu"; }
 
 std::string backend_description() {
-    return "cpu: " + openblas_description() + ", " + std::to_string(get_threads()) +
-           (get_threads() == 1 ? " thread" : " threads");
+    return "cpu: " + openblas_description() + onednn_description() + ", " +
+           std::to_string(get_threads()) + (get_threads() == 1 ? " thread" : " threads");
 }
 
 void set_tf32(bool on) {

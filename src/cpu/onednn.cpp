@@ -82,7 +82,15 @@ bool onednn_product(C* c, const T* a, Op op_a, const T* b, Op op_b, int M, int N
     return true;
 }
 
+std::string onednn_description() {
+    const dnnl_version_t* const v = dnnl_version();
+    return ", oneDNN " + std::to_string(v->major) + "." + std::to_string(v->minor) + "." +
+           std::to_string(v->patch);
+}
+
 #else
+
+std::string onednn_description() { return ""; }
 
 template <class C, class T>
 bool onednn_product(C*, const T*, Op, const T*, Op, int, int, int, bool) {

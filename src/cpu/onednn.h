@@ -1,6 +1,8 @@
 // Matrix products by oneDNN, where it was there at build time.
 #pragma once
 
+#include <string>
+
 #include "cpu/product.h"
 
 namespace peri {
@@ -10,5 +12,8 @@ namespace peri {
 // product for this processor (bf16 needs AVX-512).
 template <class C, class T>
 bool onednn_product(C* c, const T* a, Op op_a, const T* b, Op op_b, int M, int N, int K, bool add);
+
+// ", oneDNN 2.6.3", or "" where this build has none
+std::string onednn_description();
 
 }  // namespace peri
