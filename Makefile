@@ -335,17 +335,8 @@ $(BUILD)/tests/hf/%: $(BUILD)/tests/hf/%.o $(LIBRARY)
 
 # The step of each size beside what its products alone would take, each kernel's speed at the shapes
 # of `small` and of 124m beside the machine's peaks, and how steps scale: half an hour.
-PLACEMENTS := peri post pre output input-main olmo2 keel simple mix deep
 bench: $(BUILD)/tests/bench/step $(BUILD)/tests/bench/kernels $(BUILD)/tests/bench/scaling
-	$(BUILD)/tests/bench/step fp32 small 16 128 256 $(PLACEMENTS)
-	$(BUILD)/tests/bench/step bf16 small 16 128 256
-	$(BUILD)/tests/bench/step fp32 124m 4 256 50304 $(PLACEMENTS)
-	$(BUILD)/tests/bench/step fp32 124m 4 1024 50304 peri pre
-	$(BUILD)/tests/bench/step fp32 124m 1 4096 50304
-	$(BUILD)/tests/bench/step bf16 124m 4 1024 50304
-	$(BUILD)/tests/bench/kernels
-	$(BUILD)/tests/bench/kernels 4 1024 768 12 2048 50304
-	$(BUILD)/tests/bench/scaling
+	BENCH=$(BUILD)/tests/bench tests/bench/all.sh
 
 $(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(LIBRARY)
 	@echo "$(CXX) -o $@"

@@ -4,10 +4,11 @@
 //                alone (cold buffers, the same threads) + causal attention's operations at the rate
 //                of the largest product;   distance = limit time / step time, 1 being out of reach
 //
-// The limit and the steps are measured in turn, a round each: machines do not keep their speed.
+// The limit and the steps are measured in turn, a round each: machines do not keep their speed. One
+// model after the other, so that the largest alone needs memory; what is told of one beside another
+// is how their distances compare. Outside products: what of a step is not the linear products' limit.
 //
 // Usage: step PRECISION SIZE B T V [placement ...]        e.g. step fp32 small 16 128 256 peri pre
-#include <deque>
 #include <map>
 
 #include "measure.h"
@@ -33,12 +34,12 @@ struct Product {
 };
 
 // Median seconds of the faster library; every call works on other buffers, of 256 MiB
-// in all, so that none finds its operands in cache.
+// in all, so that none finds its operands in cache (a product that is as large by itself, the same).
 template <class C, class T>
 double best_seconds(const Product& p) {
     const std::string types = sizeof(T) == 4 ? "fp32" : sizeof(C) == 4 ? "bf16>fp32" : "bf16";
     const size_t a = size_t(p.M) * p.K, b = size_t(p.K) * p.N, c = size_t(p.M) * p.N;
-    const size_t copies = std::max<size_t>(2, (size_t(64) << 20) / (a + b + c));
+    const size_t copies = 1 + (size_t(64) << 20) / (a + b + c);
     const std::vector<T> inputs(copies * (a + b), T(0.5f));
     std::vector<C> outputs(copies * c, C(0.5f));
     std::vector<char> scratch(product_scratch<T>());
@@ -95,37 +96,46 @@ Limit limit_of(const ModelConfig& config, int B, int T_) {
     return limit;
 }
 
+// The median distance of one placement's step, whose line is printed beside `first`, the distance
+// of the first one (0: this is the first).
 template <class T>
-void report(const std::string& precision, const std::string& size, int B, int T_, int V,
-            const std::vector<std::string>& norms) {
+double report(const ModelConfig& config, int B, int T_, double first) {
     constexpr int rounds = 3;
-    std::deque<Steps<T>> models;
-    std::vector<std::vector<double>> distances(norms.size());
-    for (const std::string& norm : norms) models.emplace_back(config_of(size, V, norm), B, T_);
+    Steps<T> steps(config, B, T_);
+    std::vector<double> distances, outside;
     Limit limit;
     for (int round = 0; round < rounds; round++) {
-        limit = limit_of<T>(config_of(size, V, norms[0]), B, T_);
-        for (size_t i = 0; i < norms.size(); i++) {
-            models[i].run(2, 2);
-            distances[i].push_back(limit.total() / models[i].seconds_of_latest_run());
-        }
+        limit = limit_of<T>(config, B, T_);
+        steps.run(1, 2);
+        distances.push_back(limit.total() / steps.seconds_of_latest_run());
+        outside.push_back(1 - limit.linear / steps.seconds_of_latest_run());
     }
-    std::printf(
-        "%s\n%s, %d x %d tokens, vocabulary %d, %s: limit %.3f s (linear %.3f, attention %.3f at "
-        "%.0f GFLOP/s)\n",
-        backend_description().c_str(), size.c_str(), B, T_, V, precision.c_str(), limit.total(),
-        limit.linear, limit.attention, limit.peak * 1e-9);
+    const double distance = median(distances), seconds = steps.seconds();
     const auto mib = [](size_t bytes) { return static_cast<double>(bytes) / (1 << 20); };
-    for (size_t i = 0; i < norms.size(); i++) {
-        const Steps<T>& m = models[i];
-        std::printf(
-            "%-10s %7.3f s a step (%.3f of %s) %7.0f tokens/s  %.2f of the limit  "
-            "%3.0f page faults a step  %2.0f %% idle  %5.0f MiB (planned %5.0f)\n",
-            norms[i].c_str(), m.seconds(), m.seconds() / models[0].seconds(), norms[0].c_str(),
-            B * T_ / m.seconds(), median(distances[i]), m.page_faults(), 100 * m.idle(),
-            mib(m.peak_memory()), mib(m.planned_memory()));
-    }
+    if (first == 0)
+        std::printf("limit %.3f s: linear products %.3f, attention %.3f at %.0f GFLOP/s\n",
+                    limit.total(), limit.linear, limit.attention, limit.peak * 1e-9);
+    std::printf(
+        "%-10s %7.3f s a step (%.3f of the first) %7.0f tokens/s  %.2f of the limit  "
+        "%2.0f %% outside products  threads idle %s %%  %3.0f page faults a step  %5.0f MiB "
+        "(planned %5.0f)\n",
+        config.norm.c_str(), seconds, first == 0 ? 1 : first / distance, B * T_ / seconds, distance,
+        100 * median(outside), steps.idle().c_str(), steps.page_faults(), mib(steps.peak_memory()),
+        mib(steps.planned_memory()));
     std::fflush(stdout);
+    return distance;
+}
+
+template <class T>
+void report_all(const std::string& precision, const std::string& size, int B, int T_, int V,
+                const std::vector<std::string>& norms) {
+    std::printf("%s\n%s, %d x %d tokens, vocabulary %d, %s: ", backend_description().c_str(),
+                size.c_str(), B, T_, V, precision.c_str());
+    double first = 0;
+    for (const std::string& norm : norms) {
+        const double distance = report<T>(config_of(size, V, norm), B, T_, first);
+        if (first == 0) first = distance;
+    }
 }
 
 }  // namespace
@@ -138,7 +148,7 @@ int main(int argc, char** argv) {
     }
     std::vector<std::string> norms(argv + 6, argv + argc);
     if (norms.empty()) norms = {"peri"};
-    (precision == "fp32" ? report<float> : report<bf16>)(precision, argv[2], std::atoi(argv[3]),
-                                                         std::atoi(argv[4]), std::atoi(argv[5]),
-                                                         norms);
+    (precision == "fp32" ? report_all<float>
+                         : report_all<bf16>)(precision, argv[2], std::atoi(argv[3]),
+                                             std::atoi(argv[4]), std::atoi(argv[5]), norms);
 }
