@@ -14,8 +14,10 @@ benchmarks=(
     "230 step fp32 124m 4 1024 50304 peri pre"
     "120 step fp32 124m 1 4096 50304"
     "160 step bf16 124m 4 1024 50304"
-    "15 kernels"
-    "70 kernels 4 1024 768 12 2048 50304"
+    "15 kernels fp32"
+    "15 kernels bf16"
+    "70 kernels fp32 4 1024 768 12 2048 50304"
+    "90 kernels bf16 4 1024 768 12 2048 50304"
     "200 scaling"
 )
 left=0 done=0

@@ -1,13 +1,13 @@
-// Seconds, GFLOP/s and GB/s of each kernel at the shapes of one model, in float, beside the
-// machine's own peaks. Usage: kernels [B T C H F V] (default: `small`, 16 128 128 4 384 256).
+// Seconds, GFLOP/s and GB/s of each kernel at the shapes of one model beside the machine's own peaks.
+// Usage: kernels [fp32|bf16 [B T C H F V]] (default: fp32 and `small`, 16 128 128 4 384 256)
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <string>
 #include <vector>
 
-#include "cpu/product.h"
 #include "device.h"
 #include "kernels.h"
 #include "random.h"
@@ -35,12 +35,13 @@ double seconds(const std::function<void()>& call) {
     return times[times.size() / 2];
 }
 
-Arena<float> buffer(size_t n, uint64_t seed) {
+template <class E>
+Arena<E> buffer(size_t n, uint64_t seed) {
     Rng rng(seed);
-    std::vector<float> values(n);
-    for (float& v : values) v = static_cast<float>(rng.normal());
-    Arena<float> arena(n * sizeof(float));
-    device_upload<float>(arena.at(), values.data(), n * sizeof(float));
+    std::vector<E> values(n);
+    for (E& v : values) v = static_cast<float>(rng.normal());
+    Arena<E> arena(n * sizeof(E));
+    device_upload<E>(arena.at(), values.data(), n * sizeof(E));
     return arena;
 }
 
@@ -48,98 +49,150 @@ void report(const char* name, double flops, double bytes, const std::function<vo
     const double s = seconds(call);
     std::printf("%-34s %9.3f ms %8.1f GFLOP/s %8.1f GB/s\n", name, s * 1e3, flops / s * 1e-9,
                 bytes / s * 1e-9);
+    std::fflush(stdout);
 }
 
+template <class T>
 void peaks() {
     const int n = 1536;
-    const auto a = buffer(size_t(n) * n, 1), b = buffer(size_t(n) * n, 2),
-               c = buffer(size_t(n) * n, 3);
+    const auto a = buffer<T>(size_t(n) * n, 1), b = buffer<T>(size_t(n) * n, 2),
+               c = buffer<T>(size_t(n) * n, 3);
+    linear_tune<T>(n, n, n);
     report("peak: product 1536^3", 2.0 * n * n * n, 0,
-           [&] { product(c.at(), a.at(), Op::none, b.at(), Op::none, n, n, n, false, nullptr); });
+           [&] { linear_forward<T>(c.at(), a.at(), b.at(), nullptr, n, n, n); });
     const size_t m = size_t(1) << 25;
-    const auto x = buffer(m, 1), y = buffer(m, 2), z = buffer(m, 3);
-    report("peak: stream triad 3 x 128 MiB", 2.0 * m, 12.0 * m,
-           [&] { residual_add<float>(z.at(), x.at(), y.at(), 0.5f, m); });
+    const auto x = buffer<T>(m, 1), y = buffer<T>(m, 2), z = buffer<T>(m, 3);
+    report("peak: stream triad of 3 x 2^25", 2.0 * m, 3.0 * sizeof(T) * m,
+           [&] { residual_add<T>(z.at(), x.at(), y.at(), 0.5f, m); });
+}
+
+struct Shape {
+    int B, T_, C, H, F, V;
+    int R() const { return B * T_; }
+};
+
+template <class T>
+void linear(const char* name, int R, int in, int out) {
+    const auto x = buffer<T>(size_t(R) * in, 1), w = buffer<T>(size_t(out) * in, 2);
+    const auto y = buffer<T>(size_t(R) * out, 3), dx = buffer<T>(size_t(R) * in, 4);
+    const auto dw = buffer<float>(size_t(out) * in, 5);
+    linear_tune<T>(R, in, out);
+    const double flops = 2.0 * R * in * out;
+    const double of_x = double(R) * in, of_y = double(R) * out, of_w = double(in) * out;
+    const double bytes = sizeof(T) * (of_x + of_y + of_w);
+    const std::string title = std::string("linear ") + name;
+    report((title + " forward").c_str(), flops, bytes,
+           [&] { linear_forward<T>(y.at(), x.at(), w.at(), nullptr, R, in, out); });
+    report((title + " backward, dx").c_str(), flops, bytes, [&] {
+        linear_backward<T>(dx.at(), nullptr, nullptr, y.at(), x.at(), w.at(), R, in, out,
+                           Dx::overwrite);
+    });
+    report((title + " backward, dw").c_str(), flops, sizeof(T) * (of_x + of_y) + 8 * of_w, [&] {
+        linear_backward<T>(nullptr, dw.at(), nullptr, y.at(), x.at(), w.at(), R, in, out,
+                           Dx::overwrite);
+    });
+}
+
+template <class T>
+void attention(const Shape& s) {
+    const int D = s.C / s.H;
+    const size_t n = size_t(s.R()) * s.C;
+    const AttentionShape shape = {s.B, s.T_, s.T_, 0, s.H, s.H, D};
+    const auto q = buffer<T>(n, 1), k = buffer<T>(n, 2), v = buffer<T>(n, 3), out = buffer<T>(n, 4);
+    const auto dout = buffer<T>(n, 5), dq = buffer<T>(n, 6), dk = buffer<T>(n, 7);
+    const auto dv = buffer<T>(n, 8);
+    const auto lse = buffer<float>(size_t(s.R()) * s.H, 9);
+    const double seen = double(s.B) * s.H * s.T_ * (s.T_ + 1) / 2;  // causal
+    report("attention forward", 4 * seen * D, 4.0 * sizeof(T) * n, [&] {
+        attention_forward<T>(out.at(), lse.at(), q.at(), k.at(), v.at(), nullptr, shape);
+    });
+    report("attention backward", 10 * seen * D, 8.0 * sizeof(T) * n, [&] {
+        attention_backward<T>(dq.at(), dk.at(), dv.at(), dout.at(), out.at(), q.at(), k.at(),
+                              v.at(), lse.at(), nullptr, shape);
+    });
+    const auto table = buffer<float>(size_t(s.T_) * D, 10);
+    report("rope forward", 0, 2.0 * sizeof(T) * n,
+           [&] { rope_forward<T>(out.at(), q.at(), table.at(), s.B, s.T_, s.H, D, 0); });
+}
+
+template <class T>
+void elementwise(const Shape& s) {
+    const int R = s.R();
+    const size_t n = size_t(R) * s.C, m = size_t(R) * s.F;
+    const auto x = buffer<T>(m, 1), y = buffer<T>(m, 2), z = buffer<T>(m, 3), u = buffer<T>(m, 4);
+    const auto v = buffer<T>(m, 5);
+    const auto gamma = buffer<float>(s.C, 6), rstd = buffer<float>(R, 7),
+               dgamma = buffer<float>(s.C, 8);
+    report("rmsnorm forward", 0, 2.0 * sizeof(T) * n,
+           [&] { rmsnorm_forward<T>(y.at(), rstd.at(), x.at(), gamma.at(), R, s.C, 1e-5f); });
+    report("rmsnorm backward", 0, 3.0 * sizeof(T) * n, [&] {
+        rmsnorm_backward<T>(z.at(), dgamma.at(), y.at(), x.at(), gamma.at(), rstd.at(), R, s.C);
+    });
+    report("residual_add", 0, 3.0 * sizeof(T) * n,
+           [&] { residual_add<T>(z.at(), x.at(), y.at(), 1.f, n); });
+    report("swiglu forward", 0, 3.0 * sizeof(T) * m,
+           [&] { swiglu_forward<T>(z.at(), x.at(), y.at(), m); });
+    report("swiglu backward", 0, 5.0 * sizeof(T) * m,
+           [&] { swiglu_backward<T>(u.at(), v.at(), z.at(), x.at(), y.at(), m); });
+}
+
+template <class T>
+void head(const Shape& s) {
+    const int R = s.R();
+    const size_t n = size_t(R) * s.C, m = size_t(s.V) * s.C;
+    const auto x = buffer<T>(n, 1), w = buffer<T>(m, 2), dx = buffer<T>(n, 3);
+    const auto dw = buffer<float>(m, 4);
+    const std::vector<int> labels(R, 1);
+    head_loss_tune<T>(R, s.C, s.V);
+    double loss = 0;
+    report("head_loss", 6.0 * n * s.V, 0, [&] {
+        head_loss<T>(&loss, dx.at(), dw.at(), x.at(), w.at(), labels.data(), R, s.C, s.V, R, 0);
+    });
+}
+
+template <class T>
+void optimizer(const Shape& s) {
+    const size_t n = size_t(s.C) * s.C * 64;
+    const bool masters = has_masters<T>;
+    const auto w = buffer<T>(n, 1);
+    const auto master = buffer<float>(masters ? n : 1, 2), m = buffer<float>(n, 3);
+    const auto g = buffer<float>(n, 4), one = buffer<float>(1, 5);
+    const Arena<float> v(n * sizeof(float));  // moments that are not negative
+    const double bytes = 20 + 2 * sizeof(T) + (masters ? 8 - sizeof(T) : 0.0);
+    report("adamw, 64 C^2 numbers", 0, bytes * n, [&] {
+        adamw_update<T>(w.at(), masters ? master.at() : nullptr, m.at(), v.at(), g.at(), one.at(),
+                        n, {1e-3, 0.9, 0.95, 1e-8, 0.1, 10});
+    });
+}
+
+template <class T>
+void report_all(const char* precision, const Shape& s) {
+    std::printf("%s\nB %d, T %d, C %d, H %d, F %d, V %d, %s\n", backend_description().c_str(), s.B,
+                s.T_, s.C, s.H, s.F, s.V, precision);
+    const AttentionShape shape = {s.B, s.T_, s.T_, 0, s.H, s.H, s.C / s.H};
+    reserve_workspace<T>(
+        std::max({attention_workspace<T>(shape), head_loss_workspace<T>(s.R(), s.V),
+                  norm_workspace<T>(s.C), linear_workspace<T>()}));
+    peaks<T>();
+    linear<T>("q, k, v, o", s.R(), s.C, s.C);
+    linear<T>("gate, up", s.R(), s.C, s.F);
+    linear<T>("down", s.R(), s.F, s.C);
+    attention<T>(s);
+    elementwise<T>(s);
+    head<T>(s);
+    optimizer<T>(s);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
+    const std::string precision = argc > 1 ? argv[1] : "fp32";
+    if ((precision != "fp32" && precision != "bf16") || (argc > 2 && argc != 8)) {
+        std::fprintf(stderr, "usage: kernels [fp32|bf16 [B T C H F V]]\n");
+        return 2;
+    }
     int s[] = {16, 128, 128, 4, 384, 256};
-    for (int i = 1; i < std::min(argc, 7); i++) s[i - 1] = std::atoi(argv[i]);
-    const int B = s[0], T = s[1], C = s[2], H = s[3], F = s[4], V = s[5];
-    const int R = B * T, D = C / H;
-    const double rc = double(R) * C, rf = double(R) * F;
-    const AttentionShape shape = {B, T, T, 0, H, H, D};
-    std::printf("%s\nB %d, T %d, C %d, H %d, F %d, V %d\n", backend_description().c_str(), B, T, C,
-                H, F, V);
-    reserve_workspace<float>(
-        std::max({attention_workspace<float>(shape), head_loss_workspace<float>(R, V),
-                  norm_workspace<float>(C), linear_workspace<float>()}));
-    peaks();
-    const size_t most = std::max(R, V) * size_t(std::max(C, F));
-    const auto x = buffer(most, 1), y = buffer(most, 2), dy = buffer(most, 3), dx = buffer(most, 4);
-    const auto w = buffer(size_t(std::max(V, F)) * std::max(C, F), 5);
-    const auto dw = buffer(size_t(std::max(V, F)) * std::max(C, F), 6);
-    const auto gamma = buffer(C, 7), rstd = buffer(R, 8), lse = buffer(size_t(R) * H, 9);
-    const auto table = buffer(size_t(T) * D, 10), k = buffer(R * size_t(C), 11);
-    const auto v = buffer(R * size_t(C), 12), dk = buffer(R * size_t(C), 13);
-    const auto dv = buffer(R * size_t(C), 14);
-
-    const auto linear = [&](const char* name, int in, int out) {
-        const double flops = 2.0 * R * in * out,
-                     bytes = 4.0 * (R * double(in + out) + in * double(out));
-        char title[64];
-        std::snprintf(title, sizeof title, "linear %s forward", name);
-        report(title, flops, bytes,
-               [&] { linear_forward<float>(y.at(), x.at(), w.at(), nullptr, R, in, out); });
-        std::snprintf(title, sizeof title, "linear %s backward, dx", name);
-        report(title, flops, bytes, [&] {
-            linear_backward<float>(dx.at(), nullptr, nullptr, dy.at(), x.at(), w.at(), R, in, out,
-                                   Dx::overwrite);
-        });
-        std::snprintf(title, sizeof title, "linear %s backward, dw", name);
-        report(title, flops, bytes, [&] {
-            linear_backward<float>(nullptr, dw.at(), nullptr, dy.at(), x.at(), w.at(), R, in, out,
-                                   Dx::overwrite);
-        });
-    };
-    linear("q, k, v, o", C, C);
-    linear("gate, up", C, F);
-    linear("down", F, C);
-    const double scores = double(B) * H * T * (T + 1) / 2;  // causal
-    report("attention forward", 4 * scores * D, 16 * rc, [&] {
-        attention_forward<float>(y.at(), lse.at(), x.at(), k.at(), v.at(), nullptr, shape);
-    });
-    report("attention backward", 10 * scores * D, 32 * rc, [&] {
-        attention_backward<float>(dx.at(), dk.at(), dv.at(), dy.at(), y.at(), x.at(), k.at(),
-                                  v.at(), lse.at(), nullptr, shape);
-    });
-    report("rmsnorm forward", 0, 8 * rc,
-           [&] { rmsnorm_forward<float>(y.at(), rstd.at(), x.at(), gamma.at(), R, C, 1e-5f); });
-    report("rmsnorm backward", 0, 12 * rc, [&] {
-        rmsnorm_backward<float>(dx.at(), dw.at(), dy.at(), x.at(), gamma.at(), rstd.at(), R, C);
-    });
-    report("rope forward", 0, 8 * rc,
-           [&] { rope_forward<float>(y.at(), x.at(), table.at(), B, T, H, D, 0); });
-    report("swiglu forward", 0, 12 * rf,
-           [&] { swiglu_forward<float>(y.at(), x.at(), dy.at(), size_t(R) * F); });
-    report("swiglu backward", 0, 20 * rf, [&] {
-        swiglu_backward<float>(dx.at(), y.at(), dy.at(), x.at(), dy.at(), size_t(R) * F);
-    });
-    report("residual_add", 0, 12 * rc,
-           [&] { residual_add<float>(y.at(), x.at(), dy.at(), 1.f, size_t(R) * C); });
-    const std::vector<int> labels(R, 1);
-    double loss = 0;
-    report("head_loss", 6.0 * rc * V, 0, [&] {
-        head_loss<float>(&loss, dx.at(), dw.at(), x.at(), w.at(), labels.data(), R, C, V, R, 0);
-    });
-    const size_t n = size_t(C) * C * 64;
-    const auto p = buffer(n, 1), m = buffer(n, 2), g = buffer(n, 4);
-    const auto one = buffer(1, 5);
-    const Arena<float> second(n * sizeof(float));  // moments that are not negative
-    report("adamw, 64 C^2 numbers", 0, 28.0 * n, [&] {
-        adamw_update<float>(p.at(), nullptr, m.at(), second.at(), g.at(), one.at(), n,
-                            {1e-3, 0.9, 0.95, 1e-8, 0.1, 10});
-    });
+    for (int i = 2; i < argc; i++) s[i - 2] = std::atoi(argv[i]);
+    const Shape shape = {s[0], s[1], s[2], s[3], s[4], s[5]};
+    (precision == "fp32" ? report_all<float> : report_all<bf16>)(precision.c_str(), shape);
 }

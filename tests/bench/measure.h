@@ -96,9 +96,9 @@ class Steps {
         for (int i = 0; i < steps || now() - start < seconds; i++) times_.push_back(step());
         wall_ += now() - start;
         getrusage(RUSAGE_SELF, &after);
-        for (const auto& [thread, seconds] : thread_seconds())
+        for (const auto& [thread, computed] : thread_seconds())
             if (threads_before.contains(thread))
-                computing_[thread] += seconds - threads_before.at(thread);
+                computing_[thread] += computed - threads_before.at(thread);
         faults_ += static_cast<double>(after.ru_minflt - before.ru_minflt);
         latest_ = {times_.end() - std::min<ptrdiff_t>(times_.size(), steps), times_.end()};
     }
@@ -110,9 +110,9 @@ class Steps {
     // "2 9": per cent of the time that each thread did not compute, those left out that hardly did
     std::string idle() const {
         std::string shares;
-        for (const auto& [thread, seconds] : computing_)
-            if (seconds > 0.1 * wall_) {
-                const double idle = std::max(0.0, 1 - seconds / wall_);
+        for (const auto& [thread, computed] : computing_)
+            if (computed > 0.1 * wall_) {
+                const double idle = std::max(0.0, 1 - computed / wall_);
                 if (!shares.empty()) shares += ' ';
                 shares += std::to_string(std::lround(100 * idle));
             }
