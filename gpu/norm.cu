@@ -16,6 +16,13 @@ __device__ inline float reciprocal_root(float mean_square) {
     return mean_square <= 3.402823466e38f ? 1 / sqrtf(mean_square) : NAN;
 }
 
+// One row, by a warp: y[c] = value(c, added), added being alpha z[c], or 0 where nothing is added.
+template <class T, class Value>
+__device__ void write_row(T* y, Plus<T> plus, int C, Value value) {
+    for (int c = lane_of_thread(); c < C; c += warp_size)
+        y[c] = value(c, plus.z ? plus.alpha * plus.z[c] : Accum<T>(0));
+}
+
 // ---- sums over rows -----------------------------------------------------------------------------
 
 constexpr int row_parts = 64;  // the rows are summed in so many parts, which are then added up
@@ -70,7 +77,7 @@ void add_parameter_gradients(Accum<T>* dgamma, Accum<T>* dbeta, const T* dy, con
 
 template <class T>
 __global__ void rmsnorm_forward_kernel(T* y, Accum<T>* rstd, const T* x, const Accum<T>* gamma,
-                                       int R, int C, Accum<T> eps, Join<T> join) {
+                                       int R, int C, Accum<T> eps, Plus<T> plus) {
     const size_t r = row_of_warp();
     if (r >= size_t(R)) return;
     const T* const a = x + r * C;
@@ -78,41 +85,39 @@ __global__ void rmsnorm_forward_kernel(T* y, Accum<T>* rstd, const T* x, const A
     for (int c = lane_of_thread(); c < C; c += warp_size) sum += Accum<T>(a[c]) * a[c];
     const Accum<T> s = reciprocal_root(warp_sum(sum) / C + eps);
     if (lane_of_thread() == 0) rstd[r] = s;
-    const Join<T> joined = join.row(r, C, a);
-    for (int c = lane_of_thread(); c < C; c += warp_size)
-        y[r * C + c] = joined.alpha * joined.with[c] + gamma[c] * a[c] * s;
+    write_row(y + r * C, plus.row(r, C), C,
+              [=](int c, Accum<T> added) { return added + gamma[c] * a[c] * s; });
 }
 
 template <class T>
 void rmsnorm_forward(T* y, Accum<T>* rstd, const T* x, const Accum<T>* gamma, int R, int C,
-                     Accum<T> eps, Join<T> join) {
+                     Accum<T> eps, Plus<T> plus) {
     launch(rmsnorm_forward_kernel<T>, blocks_for_rows(R), block_size, 0, y, rstd, x, gamma, R, C,
-           eps, join);
+           eps, plus);
 }
 
-// da_q = s g_q - a_q s^3 / C (sum_p g_p a_p),   g_p = gamma_p dy_p
+// d_a_q = s gamma_q d_y_q - a_q s^3 / C sum_p gamma_p d_y_p a_p
 template <class T>
 __global__ void rmsnorm_backward_kernel(T* dx, const T* dy, const T* x, const Accum<T>* gamma,
-                                        const Accum<T>* rstd, int R, int C, Join<T> join) {
+                                        const Accum<T>* rstd, int R, int C, Plus<T> plus) {
     const size_t r = row_of_warp();
     if (r >= size_t(R)) return;
     const T* const a = x + r * C;
-    const T* const g = dy + r * C;
+    const T* const d_y = dy + r * C;
     const Accum<T> s = rstd[r];
     Accum<T> dot = 0;
-    for (int c = lane_of_thread(); c < C; c += warp_size) dot += gamma[c] * g[c] * a[c];
+    for (int c = lane_of_thread(); c < C; c += warp_size) dot += gamma[c] * d_y[c] * a[c];
     const Accum<T> along = s * s * s * warp_sum(dot) / C;
-    const Join<T> joined = join.row(r, C, a);
-    for (int c = lane_of_thread(); c < C; c += warp_size)
-        dx[r * C + c] = joined.alpha * joined.with[c] + s * gamma[c] * g[c] - a[c] * along;
+    write_row(dx + r * C, plus.row(r, C), C,
+              [=](int c, Accum<T> added) { return added + s * gamma[c] * d_y[c] - a[c] * along; });
 }
 
 template <class T>
 void rmsnorm_backward(T* dx, Accum<T>* dgamma, const T* dy, const T* x, const Accum<T>* gamma,
-                      const Accum<T>* rstd, int R, int C, Join<T> join) {
+                      const Accum<T>* rstd, int R, int C, Plus<T> plus) {
     add_parameter_gradients<T>(dgamma, nullptr, dy, x, nullptr, rstd, R, C);  // first: dx may be dy
     launch(rmsnorm_backward_kernel<T>, blocks_for_rows(R), block_size, 0, dx, dy, x, gamma, rstd, R,
-           C, join);
+           C, plus);
 }
 
 // ---- LayerNorm (Appendix G.4) -------------------------------------------------------------------
@@ -120,7 +125,7 @@ void rmsnorm_backward(T* dx, Accum<T>* dgamma, const T* dy, const T* x, const Ac
 template <class T>
 __global__ void layernorm_forward_kernel(T* y, Accum<T>* mean, Accum<T>* rstd, const T* x,
                                          const Accum<T>* gamma, const Accum<T>* beta, int R, int C,
-                                         Accum<T> eps, Join<T> join) {
+                                         Accum<T> eps, Plus<T> plus) {
     const size_t r = row_of_warp();
     if (r >= size_t(R)) return;
     const T* const a = x + r * C;
@@ -133,60 +138,58 @@ __global__ void layernorm_forward_kernel(T* y, Accum<T>* mean, Accum<T>* rstd, c
         mean[r] = m;
         rstd[r] = s;
     }
-    const Join<T> joined = join.row(r, C, a);
-    for (int c = lane_of_thread(); c < C; c += warp_size)
-        y[r * C + c] = joined.alpha * joined.with[c] + gamma[c] * (a[c] - m) * s + beta[c];
+    write_row(y + r * C, plus.row(r, C), C,
+              [=](int c, Accum<T> added) { return added + gamma[c] * (a[c] - m) * s + beta[c]; });
 }
 
 template <class T>
 void layernorm_forward(T* y, Accum<T>* mean, Accum<T>* rstd, const T* x, const Accum<T>* gamma,
-                       const Accum<T>* beta, int R, int C, Accum<T> eps, Join<T> join) {
+                       const Accum<T>* beta, int R, int C, Accum<T> eps, Plus<T> plus) {
     launch(layernorm_forward_kernel<T>, blocks_for_rows(R), block_size, 0, y, mean, rstd, x, gamma,
-           beta, R, C, eps, join);
+           beta, R, C, eps, plus);
 }
 
-// da_q = s (g_q - 1/C sum_p g_p - z_q / C sum_p g_p z_p),   g_p = gamma_p dy_p
+// d_a_q = s (gamma_q d_y_q - 1/C sum_p gamma_p d_y_p - z_q / C sum_p gamma_p d_y_p z_p)
 template <class T>
 __global__ void layernorm_backward_kernel(T* dx, const T* dy, const T* x, const Accum<T>* gamma,
                                           const Accum<T>* mean, const Accum<T>* rstd, int R, int C,
-                                          Join<T> join) {
+                                          Plus<T> plus) {
     const size_t r = row_of_warp();
     if (r >= size_t(R)) return;
     const T* const a = x + r * C;
-    const T* const g = dy + r * C;
+    const T* const d_y = dy + r * C;
     const Accum<T> m = mean[r], s = rstd[r];
     Accum<T> sum = 0, dot = 0;
     for (int c = lane_of_thread(); c < C; c += warp_size) {
-        sum += gamma[c] * g[c];
-        dot += gamma[c] * g[c] * (a[c] - m) * s;
+        sum += gamma[c] * d_y[c];
+        dot += gamma[c] * d_y[c] * (a[c] - m) * s;
     }
     sum = warp_sum(sum) / C;
     dot = warp_sum(dot) / C;
-    const Join<T> joined = join.row(r, C, a);
-    for (int c = lane_of_thread(); c < C; c += warp_size)
-        dx[r * C + c] =
-            joined.alpha * joined.with[c] + s * (gamma[c] * g[c] - sum - (a[c] - m) * s * dot);
+    write_row(dx + r * C, plus.row(r, C), C, [=](int c, Accum<T> added) {
+        return added + s * (gamma[c] * d_y[c] - sum - (a[c] - m) * s * dot);
+    });
 }
 
 template <class T>
 void layernorm_backward(T* dx, Accum<T>* dgamma, Accum<T>* dbeta, const T* dy, const T* x,
                         const Accum<T>* gamma, const Accum<T>* mean, const Accum<T>* rstd, int R,
-                        int C, Join<T> join) {
+                        int C, Plus<T> plus) {
     add_parameter_gradients<T>(dgamma, dbeta, dy, x, mean, rstd, R, C);  // first: dx may be dy
     launch(layernorm_backward_kernel<T>, blocks_for_rows(R), block_size, 0, dx, dy, x, gamma, mean,
-           rstd, R, C, join);
+           rstd, R, C, plus);
 }
 
 #define INSTANTIATE(T)                                                                            \
     template void rmsnorm_forward(T*, Accum<T>*, const T*, const Accum<T>*, int, int, Accum<T>,   \
-                                  Join<T>);                                                       \
+                                  Plus<T>);                                                       \
     template void rmsnorm_backward(T*, Accum<T>*, const T*, const T*, const Accum<T>*,            \
-                                   const Accum<T>*, int, int, Join<T>);                           \
+                                   const Accum<T>*, int, int, Plus<T>);                           \
     template void layernorm_forward(T*, Accum<T>*, Accum<T>*, const T*, const Accum<T>*,          \
-                                    const Accum<T>*, int, int, Accum<T>, Join<T>);                \
+                                    const Accum<T>*, int, int, Accum<T>, Plus<T>);                \
     template void layernorm_backward(T*, Accum<T>*, Accum<T>*, const T*, const T*,                \
                                      const Accum<T>*, const Accum<T>*, const Accum<T>*, int, int, \
-                                     Join<T>);                                                    \
+                                     Plus<T>);                                                    \
     template size_t norm_workspace<T>(int);
 INSTANTIATE(float)
 INSTANTIATE(bf16)

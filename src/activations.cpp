@@ -55,16 +55,16 @@ void lay_out_sublayer(SubLayerActivations<T>& v, Slicer& kept, Slicer& again, co
     const size_t C = c.width;
     Slicer& of_norms = c.recompute == Recompute::none ? kept : again;
     Slicer& rest = c.recompute == Recompute::sublayers ? again : kept;
-    v.x_tilde = of_norms.take_if<T>(s.A, R * C);
-    v.A = take_stats<T>(rest, s.A, c.layernorm, R);
+    v.x_tilde = of_norms.take_if<T>(s.input_norm, R * C);
+    v.input_norm = take_stats<T>(rest, s.input_norm, c.layernorm, R);
     if (s.attention)
         lay_out_attention(v, rest, c, s, R);
     else
         lay_out_mlp(v, rest, of_norms, c, s, R);
-    v.a = rest.take_if<T>(s.B, R * C);
-    v.B = take_stats<T>(rest, s.B, c.layernorm, R);
-    v.o = rest.take_if<T>(s.C, R * C);
-    v.C = take_stats<T>(rest, s.C, c.layernorm, R);
+    v.a = rest.take_if<T>(s.output_norm, R * C);
+    v.output_norm = take_stats<T>(rest, s.output_norm, c.layernorm, R);
+    v.o = rest.take_if<T>(s.main_norm, R * C);
+    v.main_norm = take_stats<T>(rest, s.main_norm, c.layernorm, R);
     v.y = kept.take<T>(R * C);
 }
 
@@ -101,7 +101,7 @@ size_t lay_out(Activations<T>& views, const ModelConfig& c, int B, int T_, Purpo
     views.embedded = slice.take<T>(R * C);
     views.x0 = c.embedding_norm ? slice.take<T>(R * C) : views.embedded;
     views.embedding_norm = take_stats<T>(slice, c.embedding_norm, c.layernorm, R);
-    views.branch = slice.take<T>(R * C);
+    views.a = slice.take<T>(R * C);
 
     lay_out_sublayers(views, slice, c, R);
     views.last = c.final_norm ? slice.take<T>(R * C) : views.sublayers.back().y;
@@ -109,11 +109,11 @@ size_t lay_out(Activations<T>& views, const ModelConfig& c, int B, int T_, Purpo
 
     if (purpose == Purpose::inference) return slice.used();
 
-    const bool any_C =
-        std::any_of(c.placement.begin(), c.placement.end(), [](const Placement& p) { return p.C; });
-    views.d_stream = slice.take<T>(R * C);
+    const bool any_C = std::any_of(c.placement.begin(), c.placement.end(),
+                                   [](const Placement& p) { return p.main_norm; });
+    views.d_hidden = slice.take<T>(R * C);
     views.d_o = slice.take_if<T>(any_C, R * C);
-    views.d_branch = slice.take<T>(R * C);
+    views.d_a = slice.take<T>(R * C);
     views.d_x_tilde = slice.take<T>(R * C);
     views.d_q = slice.take<T>(R * C);
     views.d_k = slice.take<T>(R * c.kv_width());

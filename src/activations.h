@@ -23,10 +23,10 @@ struct NormStats {
 template <class T>
 struct SubLayerActivations {
     T* x_tilde = nullptr;  // (R,C) with A; else the sub-layer reads x itself
-    T* a = nullptr;        // (R,C) with B; else it lives in Activations::branch
+    T* a = nullptr;        // (R,C) with B; else it lives in Activations::a
     T* o = nullptr;        // (R,C) with C; else o is y
     T* y = nullptr;        // (R,C) the hidden state after the sub-layer, x of the next
-    NormStats<T> A, B, C;  // (R)
+    NormStats<T> input_norm, output_norm, main_norm;  // (R)
 
     // attention
     T *q_in = nullptr, *k_in = nullptr, *v_in = nullptr;  // before their norms, where they have one
@@ -50,13 +50,13 @@ struct Activations {
     T *embedded = nullptr, *x0 = nullptr;  // (R,C) before and after the embedding norm
     NormStats<T> embedding_norm, final_norm;
     std::vector<SubLayerActivations<T>> sublayers;
-    T* last = nullptr;    // (R,C) what the head reads
-    T* branch = nullptr;  // (R,C) a, where there is no output norm: shared by all sub-layers
+    T* last = nullptr;  // (R,C) what the head reads
+    T* a = nullptr;     // (R,C) where there is no output norm: shared by all sub-layers
 
     // gradients, shared by all sub-layers; for training
-    T* d_stream = nullptr;   // (R,C) of the hidden state
-    T* d_o = nullptr;        // (R,C) of o, where a sub-layer has C
-    T* d_branch = nullptr;   // (R,C) of a
+    T* d_hidden = nullptr;   // (R,C) of the hidden state that backward has come to
+    T* d_o = nullptr;        // (R,C) where a sub-layer has C
+    T* d_a = nullptr;        // (R,C)
     T* d_x_tilde = nullptr;  // (R,C)
     T *d_q = nullptr, *d_k = nullptr, *d_v = nullptr, *d_context = nullptr;
     T *d_gate = nullptr, *d_up = nullptr;  // (R,F)

@@ -101,8 +101,8 @@ void resolve(ModelConfig& c, const std::string& qk_norm, Choice embedding_norm, 
                                 "leave --qk-norm at auto");
             p.qk = parse_qk_norm(qk_norm);
         }
-    const bool any_B =
-        std::any_of(c.placement.begin(), c.placement.end(), [](const Placement& p) { return p.B; });
+    const bool any_B = std::any_of(c.placement.begin(), c.placement.end(),
+                                   [](const Placement& p) { return p.output_norm; });
     if (c.freeze_output_gamma && !any_B)
         throw UserError("--freeze-output-gamma: --norm " + c.norm +
                         " has no output norm; choose peri, output, olmo2 or simple");

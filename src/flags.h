@@ -37,7 +37,7 @@ struct RunConfig {
     std::string decay, init;  // as the user wrote them
     OptimizerSettings optimizer;
     Precision precision = Precision::fp32;
-    int threads = 0;   // 0: all
+    int threads = 0;       // 0: all
     Tune tune = Tune::on;  // choose the fastest products by measuring
 
     std::string out;  // "": runs/<date>-<norm>

@@ -148,9 +148,9 @@ void add_special_tokens(Json& json, int vocab) {
 Json sublayer_rows(const ModelConfig& c) {
     Json rows = Json::array();
     for (const SubLayer& s : sublayers(c.placement))
-        rows.push_back({{"A", s.A},
-                        {"B", s.B},
-                        {"C", s.C},
+        rows.push_back({{"A", s.input_norm},
+                        {"B", s.output_norm},
+                        {"C", s.main_norm},
                         {"alpha", s.alpha},
                         {"qk", s.attention ? to_string(s.qk) : "none"},
                         {"inner", s.inner}});

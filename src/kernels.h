@@ -23,46 +23,43 @@ namespace peri {
 
 // ---- norm ---------------------------------------------------------------------------------------
 
-// Where a norm meets the residual stream, the join is part of the same pass over memory: `alpha
-// with` is added to what the norm would have written. Nothing is added when `with` is null.
+// Where a norm meets the residual stream, the addition is part of the same pass over memory: what the
+// norm writes is "alpha z + ..." in place of "...".
 template <class T>
-struct Join {
-    const T* with = nullptr;  // (R,C), may be the array written
-    Accum<T> alpha = 1;
+struct Plus {
+    Accum<T> alpha = 0;
+    const T* z = nullptr;  // (R,C), may be the array written; null: nothing is added
 
-    // Row r of it. Without a join 0 times the row `otherwise`, so that kernels need no branch.
-    constexpr Join row(size_t r, int C, const T* otherwise) const {
-        return with ? Join{with + r * C, alpha} : Join{otherwise, 0};
-    }
+    constexpr Plus row(size_t r, int C) const { return {alpha, z ? z + r * C : nullptr}; }
 };
 
 // y[r,c] = gamma[c] x[r,c] rstd[r],   rstd[r] = 1 / sqrt(mean_c x[r,c]^2 + eps)            (Eq. 25)
-// and with a join, where the norm is an output norm: y = alpha with + Norm(x)               (Eq. 3)
+// and with plus, where the norm is an output norm: y = alpha z + Norm(x)                    (Eq. 3)
 //   y (R,C) out   rstd (R) out, kept for backward   x (R,C)   gamma (C)
 template <class T>
 void rmsnorm_forward(T* y, Accum<T>* rstd, const T* x, const Accum<T>* gamma, int R, int C,
-                     Accum<T> eps, Join<T> join = {});
+                     Accum<T> eps, Plus<T> plus = {});
 
 // dx = J^T dy with the Jacobian J of Eq. 30;   dgamma[c] += sum_r dy[r,c] x[r,c] rstd[r]
-// and with a join, where the norm is an input norm, the other gradient that meets at x:
-// dx = alpha with + J^T dy
+// and with plus, where the norm is an input norm, the other gradient that meets at x:
+// dx = alpha z + J^T dy
 //   dx (R,C) out, may be dy   dgamma (C) accumulated, optional   dy, x (R,C)   gamma (C)   rstd (R)
 template <class T>
 void rmsnorm_backward(T* dx, Accum<T>* dgamma, const T* dy, const T* x, const Accum<T>* gamma,
-                      const Accum<T>* rstd, int R, int C, Join<T> join = {});
+                      const Accum<T>* rstd, int R, int C, Plus<T> plus = {});
 
 // y[r,c] = gamma[c] (x[r,c] - mean[r]) rstd[r] + beta[c],   rstd[r] = 1 / sqrt(var_c x[r,c] + eps)
 //   y (R,C) out   mean, rstd (R) out, kept for backward   x (R,C)   gamma, beta (C)
 template <class T>
 void layernorm_forward(T* y, Accum<T>* mean, Accum<T>* rstd, const T* x, const Accum<T>* gamma,
-                       const Accum<T>* beta, int R, int C, Accum<T> eps, Join<T> join = {});
+                       const Accum<T>* beta, int R, int C, Accum<T> eps, Plus<T> plus = {});
 
 //   dx (R,C) out, may be dy   dgamma, dbeta (C) accumulated, optional   dy, x (R,C)   gamma (C)
 //   mean, rstd (R)
 template <class T>
 void layernorm_backward(T* dx, Accum<T>* dgamma, Accum<T>* dbeta, const T* dy, const T* x,
                         const Accum<T>* gamma, const Accum<T>* mean, const Accum<T>* rstd, int R,
-                        int C, Join<T> join = {});
+                        int C, Plus<T> plus = {});
 
 // bytes either backward needs
 template <class T>
@@ -174,8 +171,8 @@ void embedding_backward(Accum<T>* dtable, const T* dy, const int* tokens, const 
 
 // ---- residual -----------------------------------------------------------------------------------
 
-// y = alpha x + a: the join of the residual stream. Its backward is the join of the two gradients
-// that meet at x: dx = alpha dy + da.
+// y = alpha x + a, on the residual stream. Its backward is the same sum, of the two gradients that
+// meet at x: dx = alpha dy + da.
 //   y (n) out, may be x or a   x, a (n)
 template <class T>
 void residual_add(T* y, const T* x, const T* a, Accum<T> alpha, size_t n);

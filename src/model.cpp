@@ -10,83 +10,85 @@ namespace peri {
 
 // ---- the sub-layer, in the paper's notation -----------------------------------------------------
 //
-// Every placement of every sub-layer is this one function; placement.cpp's table says which of the
-// norms at A, B and C (Figure 2) exist and what alpha is. Peri-LN (Eq. 3) has A and B:
+// Every placement of every sub-layer is this one function; placement.cpp's table says which norms it
+// has, at the positions A (input_norm), B (output_norm) and C (main_norm) of Figure 2, and what alpha
+// is. Peri-LN (Eq. 3) has A and B:
 //
 //     y = x + Norm(Module(Norm(x)))
 
 template <class T>
 const T* Model<T>::sublayer_forward(int s, const T* x) {
-    const SubLayer& p = sublayers_[s];
+    const SubLayer& has = sublayers_[s];
     const SubLayerIds& ids = table_.sublayers[s];
     const Views& v = act_.sublayers[s];
     const int R = rows(), C = config_.width;
 
     // x~ = A ? Norm(x) : x
-    if (p.A) norm_forward(v.x_tilde, v.A, x, ids.A, R, C);
-    const T* const x_tilde = p.A ? v.x_tilde : x;
+    if (has.input_norm) norm_forward(v.x_tilde, v.input_norm, x, ids.input_norm, R, C);
+    const T* const x_tilde = has.input_norm ? v.x_tilde : x;
 
     // a = Module(x~)
-    T* const a = p.B ? v.a : act_.branch;
-    if (p.attention)
+    T* const a = has.output_norm ? v.a : act_.a;
+    if (has.attention)
         attention_module_forward(s, a, x_tilde);
     else
         mlp_module_forward(s, a, x_tilde);
 
     // o = alpha x + a~,   a~ = B ? Norm(a) : a
-    T* const o = p.C ? v.o : v.y;
-    if (p.B)
-        norm_forward(o, v.B, a, ids.B, R, C, {x, Accum<T>(p.alpha)});
+    T* const o = has.main_norm ? v.o : v.y;
+    if (has.output_norm)
+        norm_forward(o, v.output_norm, a, ids.output_norm, R, C, plus(has.alpha, x));
     else
-        add_stream(o, x, a, p.alpha);
+        add(o, has.alpha, x, a);
 
     // y = C ? Norm(o) : o
-    if (p.C) norm_forward(v.y, v.C, o, ids.C, R, C);
+    if (has.main_norm) norm_forward(v.y, v.main_norm, o, ids.main_norm, R, C);
     return v.y;
 }
 
-// The same five lines, read upwards. The gradient of the hidden state comes in and goes out in
-// d_stream: dL/dy becomes dL/dx.
+// The same five lines, read upwards: dL/dy comes in and dL/dx goes out, in the same memory.
 template <class T>
 void Model<T>::sublayer_backward(int s, const T* x) {
-    const SubLayer& p = sublayers_[s];
+    const SubLayer& has = sublayers_[s];
     const SubLayerIds& ids = table_.sublayers[s];
     const Views& v = act_.sublayers[s];
     const int R = rows(), C = config_.width;
-    const T* const x_tilde = p.A ? v.x_tilde : x;
+    const T* const x_tilde = has.input_norm ? v.x_tilde : x;
+    T *const d_y = act_.d_hidden, *const d_x = act_.d_hidden, *const d_x_tilde = act_.d_x_tilde;
 
     // y = C ? Norm(o) : o
-    if (p.C) norm_backward(act_.d_o, act_.d_stream, v.o, v.C, ids.C, R, C);
-    const T* const d_o = p.C ? act_.d_o : act_.d_stream;
+    if (has.main_norm) norm_backward(act_.d_o, d_y, v.o, v.main_norm, ids.main_norm, R, C);
+    const T* const d_o = has.main_norm ? act_.d_o : d_y;
 
     // a~ = B ? Norm(a) : a.  Through o = alpha x + a~, dL/da~ is dL/do.
-    if (p.B) norm_backward(act_.d_branch, d_o, v.a, v.B, ids.B, R, C);
-    const T* const d_a = p.B ? act_.d_branch : d_o;
+    if (has.output_norm) norm_backward(act_.d_a, d_o, v.a, v.output_norm, ids.output_norm, R, C);
+    const T* const d_a = has.output_norm ? act_.d_a : d_o;
 
     // a = Module(x~)
-    if (p.attention)
-        attention_module_backward(s, act_.d_x_tilde, d_a, x_tilde);
+    if (has.attention)
+        attention_module_backward(s, d_x_tilde, d_a, x_tilde);
     else
-        mlp_module_backward(s, act_.d_x_tilde, d_a, x_tilde);
+        mlp_module_backward(s, d_x_tilde, d_a, x_tilde);
 
     // x is read twice: dL/dx = alpha dL/do + what came back through x~ = A ? Norm(x) : x
-    if (p.A)
-        norm_backward(act_.d_stream, act_.d_x_tilde, x, v.A, ids.A, R, C, {d_o, Accum<T>(p.alpha)});
+    if (has.input_norm)
+        norm_backward(d_x, d_x_tilde, x, v.input_norm, ids.input_norm, R, C, plus(has.alpha, d_o));
     else
-        add_stream(act_.d_stream, d_o, act_.d_x_tilde, p.alpha);
+        add(d_x, has.alpha, d_o, d_x_tilde);
 }
 
 // What forward did not keep of sub-layer s, computed again just before its backward (--recompute).
 template <class T>
 void Model<T>::recompute(int s, const T* x) {
     if (s + 1 == sublayer_count()) return;  // all of the last one is still there
+    const SubLayer& has = sublayers_[s];
+    const Views& v = act_.sublayers[s];
     if (config_.recompute == Recompute::sublayers) sublayer_forward(s, x);
-    if (config_.recompute == Recompute::norms) {
-        const SubLayer& p = sublayers_[s];
-        const Views& v = act_.sublayers[s];
-        if (p.A) norm_forward(v.x_tilde, v.A, x, table_.sublayers[s].A, rows(), config_.width);
-        if (!p.attention) gate_forward(s);
-    }
+    if (config_.recompute != Recompute::norms) return;
+    if (has.input_norm)
+        norm_forward(v.x_tilde, v.input_norm, x, table_.sublayers[s].input_norm, rows(),
+                     config_.width);
+    if (!has.attention) gate_forward(s);
 }
 
 // ---- attention: q, k, v -> [Norm] -> RoPE -> softmax(q k^T / sqrt(D)) v -> o --------------------
@@ -107,8 +109,7 @@ void Model<T>::attention_module_forward(int s, T* a, const T* x_tilde) {
     project_and_norm(new_v, v.v_in, v.v_norm, ids.v, ids.v_norm, config_.kv_width());
     rope_forward(v.q, v.q, act_.rope, B_, T_, config_.heads, D, first_);
     rope_forward(new_k, new_k, act_.rope, B_, T_, config_.kv_heads, D, first_);
-    attention_forward(v.context, v.lse, v.q, v.k, v.v, act_.document, attention_shape());
-    perturb(v.context, size_t(rows()) * config_.width);
+    attend(v);
     project(a, v.context, ids.o);
 }
 
@@ -157,6 +158,7 @@ void Model<T>::mlp_module_backward(int s, T* d_x_tilde, const T* d_a, const T* x
     const SubLayerIds& ids = table_.sublayers[s];
     const Views& v = act_.sublayers[s];
     const int R = rows(), F = config_.ffn;
+    // swiglu_backward may overwrite dL/dh, which nothing reads after it, by dL/dgate
     T *const d_h = act_.d_gate, *const d_gate = act_.d_gate, *const d_up = act_.d_up;
     project_backward(d_h, d_a, v.h, ids.down, Dx::overwrite);
     swiglu_backward(d_gate, d_up, d_h, v.gate, v.up, size_t(R) * F);
@@ -186,20 +188,17 @@ void Model<T>::forward(const Observer& observe) {
 template <class T>
 void Model<T>::evaluate(double divisor) {
     CHECK(first_ == 0);  // load_next brings no labels
-    head_loss<T>(scalars_.template at<double>(), nullptr, nullptr, act_.last, matrix(table_.head),
-                 act_.labels, rows(), config_.width, config_.vocab, divisor, 0);
+    head(nullptr, nullptr, divisor, 0);
 }
 
 template <class T>
 void Model<T>::backward(double divisor, const Observer& observe) {
     CHECK(first_ == 0 && all_gradients());
     const int R = rows(), C = config_.width;
-    head_loss<T>(scalars_.template at<double>(), act_.d_stream, gradient(table_.head), act_.last,
-                 matrix(table_.head), act_.labels, R, C, config_.vocab, divisor, config_.z_loss);
-    perturb(act_.d_stream, size_t(R) * C);
+    T* const d_x = act_.d_hidden;  // of the hidden state that backward has come to
+    head(d_x, gradient(table_.head), divisor, config_.z_loss);
     if (table_.final_norm)
-        norm_backward(act_.d_stream, act_.d_stream, hidden(sublayer_count()), act_.final_norm,
-                      table_.final_norm, R, C);
+        norm_backward(d_x, d_x, hidden(sublayer_count()), act_.final_norm, table_.final_norm, R, C);
     if (observe) observe(sublayer_count());
     for (int s = sublayer_count() - 1; s >= 0; s--) {
         recompute(s, hidden(s));
@@ -207,34 +206,36 @@ void Model<T>::backward(double divisor, const Observer& observe) {
         if (observe) observe(s);
     }
     if (table_.embedding_norm)
-        norm_backward(act_.d_stream, act_.d_stream, act_.embedded, act_.embedding_norm,
-                      table_.embedding_norm, R, C);
-    embedding_backward<T>(gradient(table_.embedding), act_.d_stream, act_.tokens, act_.order, R, C);
+        norm_backward(d_x, d_x, act_.embedded, act_.embedding_norm, table_.embedding_norm, R, C);
+    embedding_backward<T>(gradient(table_.embedding), d_x, act_.tokens, act_.order, R, C);
 }
 
 // ---- kernels with the table's tensors -----------------------------------------------------------
+//
+// Each ends with what --check asks of the oracle: a result moved by as much as rounding would
+// (perturb_results).
 
 template <class T>
 void Model<T>::norm_forward(T* y, NormStats<T> stats, const T* x, NormIds ids, int rows, int width,
-                            Join<T> join) {
+                            Plus<T> term) {
     const Accum<T> eps = static_cast<Accum<T>>(config_.norm_eps);
     if (config_.layernorm)
         layernorm_forward(y, stats.mean, stats.rstd, x, vector(ids.gamma), vector(ids.beta), rows,
-                          width, eps, join);
+                          width, eps, term);
     else
-        rmsnorm_forward(y, stats.rstd, x, vector(ids.gamma), rows, width, eps, join);
+        rmsnorm_forward(y, stats.rstd, x, vector(ids.gamma), rows, width, eps, term);
     perturb(y, size_t(rows) * width);
 }
 
 template <class T>
 void Model<T>::norm_backward(T* dx, const T* dy, const T* x, NormStats<T> stats, NormIds ids,
-                             int rows, int width, Join<T> join) {
+                             int rows, int width, Plus<T> term) {
     if (config_.layernorm)
         layernorm_backward(dx, gradient(ids.gamma), gradient(ids.beta), dy, x, vector(ids.gamma),
-                           stats.mean, stats.rstd, rows, width, join);
+                           stats.mean, stats.rstd, rows, width, term);
     else
         rmsnorm_backward(dx, gradient(ids.gamma), dy, x, vector(ids.gamma), stats.rstd, rows, width,
-                         join);
+                         term);
     perturb(dx, size_t(rows) * width);
 }
 
@@ -265,12 +266,26 @@ void Model<T>::project_backward(T* dx, const T* dy, const T* x, int id, Dx mode)
     perturb(dx, size_t(rows()) * w.cols);
 }
 
-// y = alpha x + a on the residual stream, or the join of the two gradients that meet there
+// y = alpha x + a, on the residual stream
 template <class T>
-void Model<T>::add_stream(T* y, const T* x, const T* a, double alpha) {
+void Model<T>::add(T* y, double alpha, const T* x, const T* a) {
     const size_t n = size_t(rows()) * config_.width;
     residual_add(y, x, a, Accum<T>(alpha), n);
     perturb(y, n);
+}
+
+template <class T>
+void Model<T>::attend(const Views& v) {
+    attention_forward(v.context, v.lse, v.q, v.k, v.v, act_.document, attention_shape());
+    perturb(v.context, size_t(rows()) * config_.width);
+}
+
+// d_last, d_head: null when only evaluating
+template <class T>
+void Model<T>::head(T* d_last, Accum<T>* d_head, double divisor, double z_loss) {
+    head_loss<T>(scalars_.template at<double>(), d_last, d_head, act_.last, matrix(table_.head),
+                 act_.labels, rows(), config_.width, config_.vocab, divisor, z_loss);
+    if (d_last) perturb(d_last, size_t(rows()) * config_.width);
 }
 
 template <class T>

@@ -75,7 +75,7 @@ class Model {
     // What forward keeps, and the gradients on their way: views of memory on the device.
     const Activations<T>& activations() const { return act_; }
 
-    // From now on what products, the head, norms, attention and joins of the residual stream
+    // From now on what products, the head, norms, attention and sums on the residual stream
     // compute, forward and backward, is moved by `share` of itself, up or down by chance: what
     // rounding to a narrower type would do (crosscheck.h). 0: not moved.
     void perturb_results(double share, uint64_t seed) requires std::is_same_v<T, double> {
@@ -112,11 +112,15 @@ class Model {
     void gate_forward(int s);
     void mlp_module_backward(int s, T* d_x_tilde, const T* d_a, const T* x_tilde);
 
+    // the term of a norm call that makes it "alpha x + Norm(...)"
+    static Plus<T> plus(double alpha, const T* x) { return {Accum<T>(alpha), x}; }
     void norm_forward(T* y, NormStats<T> stats, const T* x, NormIds ids, int rows, int width,
-                      Join<T> join = {});
+                      Plus<T> term = {});
     void norm_backward(T* dx, const T* dy, const T* x, NormStats<T> stats, NormIds ids, int rows,
-                       int width, Join<T> join = {});
-    void add_stream(T* y, const T* x, const T* a, double alpha);
+                       int width, Plus<T> term = {});
+    void add(T* y, double alpha, const T* x, const T* a);
+    void attend(const Views& v);
+    void head(T* d_last, Accum<T>* d_head, double divisor, double z_loss);
     void project(T* y, const T* x, int id);
     void project_backward(T* dx, const T* dy, const T* x, int id, Dx mode);
     void qkv_norm_forward(T* y, NormStats<T> stats, const T* x, NormIds ids, int width);

@@ -83,17 +83,17 @@ std::vector<Placement> parse_placements(const std::string& text, int layers) {
 }
 
 std::string equation(const Placement& p) {
-    const std::string input = p.A ? "Norm(x)" : "x";
+    const std::string input = p.input_norm ? "Norm(x)" : "x";
     const std::string module = (p.inner                ? "NormedModule("
                                 : p.qk != QkNorm::none ? "QkNormedModule("
                                                        : "Module(") +
                                input + ")";
-    const std::string branch = p.B ? "Norm(" + module + ")" : module;
+    const std::string branch = p.output_norm ? "Norm(" + module + ")" : module;
     const std::string main = p.alpha == Alpha::sublayers  ? "S x"
                              : p.alpha == Alpha::deepnorm ? "(2L)^1/4 x"
                                                           : "x";
     const std::string sum = main + " + " + branch;
-    return "y = " + (p.C ? "Norm(" + sum + ")" : sum);
+    return "y = " + (p.main_norm ? "Norm(" + sum + ")" : sum);
 }
 
 std::vector<SubLayer> sublayers(const std::vector<Placement>& layers) {
@@ -104,17 +104,18 @@ std::vector<SubLayer> sublayers(const std::vector<Placement>& layers) {
         double alpha = 1;
         if (p.alpha == Alpha::sublayers) alpha = 2 * L;
         if (p.alpha == Alpha::deepnorm) alpha = std::pow(2 * L, 0.25);
-        SubLayer s = {layer, true, p.A, p.B, p.C, p.qk, p.inner, alpha, p.init};
+        SubLayer s = {layer, true,    p.input_norm, p.output_norm, p.main_norm,
+                      p.qk,  p.inner, alpha,        p.init};
         // KEEL's first attention has no norm on the main path, and neither of its first two
         // sub-layers scales it.
         const bool first_of_keel = p.alpha == Alpha::sublayers && layer == 0;
         if (first_of_keel) {
             s.alpha = 1;
-            s.C = false;
+            s.main_norm = false;
         }
         list.push_back(s);
         s.attention = false;
-        s.C = p.C;
+        s.main_norm = p.main_norm;
         list.push_back(s);
     }
     return list;

@@ -27,7 +27,7 @@ enum class OwnInit {
 //   y  = C ? Norm(o) : o          C   norm on the main path
 struct Placement {
     const char* name;
-    bool A, B, C;
+    bool input_norm, output_norm, main_norm;
     QkNorm qk;
     bool inner;  // SimpleNorm: v, gate and up are normalised too, over their full width
     Alpha alpha;
@@ -50,7 +50,7 @@ std::string equation(const Placement& placement);
 struct SubLayer {
     int layer;
     bool attention;  // else MLP
-    bool A, B, C;
+    bool input_norm, output_norm, main_norm;
     QkNorm qk;
     bool inner;
     double alpha;

@@ -71,12 +71,14 @@ class Prober {
     // a~ = B ? Norm(a) : a of sub-layer s, in double: adding it to x rounds it away
     Numbers output(int s) const {
         const SubLayerActivations<T>& v = model_.activations().sublayers[s - 1];
-        const NormIds B = model_.table().sublayers[s - 1].B;
-        Numbers a = download(B ? v.a : model_.activations().branch, state_.size());
-        if (!B) return a;
-        const Numbers gamma = model_.values(B.gamma), rstd = download(v.B.rstd, tokens());
-        const Numbers beta = B.beta >= 0 ? model_.values(B.beta) : Numbers(C_);
-        const Numbers mean = v.B.mean ? download(v.B.mean, tokens()) : Numbers(tokens());
+        const NormIds norm = model_.table().sublayers[s - 1].output_norm;
+        Numbers a = download(norm ? v.a : model_.activations().a, state_.size());
+        if (!norm) return a;
+        const Numbers gamma = model_.values(norm.gamma),
+                      rstd = download(v.output_norm.rstd, tokens());
+        const Numbers beta = norm.beta >= 0 ? model_.values(norm.beta) : Numbers(C_);
+        const Numbers mean =
+            v.output_norm.mean ? download(v.output_norm.mean, tokens()) : Numbers(tokens());
         for (size_t i = 0; i < a.size(); i++) {
             const size_t t = i / C_, c = i % C_;
             a[i] = gamma[c] * (a[i] - mean[t]) * rstd[t] + beta[c];
@@ -90,24 +92,24 @@ class Prober {
     // projection). Without an output norm J_t is 1.
     void keep_reach() {
         const SubLayerActivations<T>& v = model_.activations().sublayers.back();
-        const NormIds B = model_.table().sublayers.back().B;
+        const NormIds norm = model_.table().sublayers.back().output_norm;
         reach_ = row_norms(download(v.h, tokens() * model_.config().ffn), model_.config().ffn);
-        if (!B) return;
-        const double gamma = largest_abs(model_.values(B.gamma));
-        const Numbers rstd = download(v.B.rstd, tokens());
+        if (!norm) return;
+        const double gamma = largest_abs(model_.values(norm.gamma));
+        const Numbers rstd = download(v.output_norm.rstd, tokens());
         for (size_t t = 0; t < reach_.size(); t++) reach_[t] *= gamma * rstd[t];
     }
 
     // ---- backward -------------------------------------------------------------------------------
 
     void gradient_is_there(int s) {
-        const Numbers dx = download(model_.activations().d_stream, state_.size());
+        const Numbers dx = download(model_.activations().d_hidden, state_.size());
         add(s, "hidden_gradient_norm", norm(dx));
         add(s, "hidden_gradient_variance", variance(dx));
         // dL/do of the last sub-layer: dL/dy, or with a norm at C what lies in d_o behind it
-        const bool C = sublayers_.back().C;
-        if (!C && s == S_) add_bound(dx);
-        if (C && s == S_ - 1) add_bound(download(model_.activations().d_o, state_.size()));
+        const bool normed = sublayers_.back().main_norm;
+        if (!normed && s == S_) add_bound(dx);
+        if (normed && s == S_ - 1) add_bound(download(model_.activations().d_o, state_.size()));
     }
 
     void add_bound(const Numbers& d_o) {
@@ -162,9 +164,9 @@ class Prober {
 
     void add_gammas() {
         for (int s = 1; s <= S_; s++) {
-            const NormIds B = model_.table().sublayers[s - 1].B;
-            if (!B) continue;
-            const Numbers gamma = model_.values(B.gamma);
+            const NormIds norm = model_.table().sublayers[s - 1].output_norm;
+            if (!norm) continue;
+            const Numbers gamma = model_.values(norm.gamma);
             add(s, "output_gamma_mean", mean(gamma));
             add(s, "output_gamma_min", smallest(gamma));
             add(s, "output_gamma_std", std::sqrt(variance(gamma)));

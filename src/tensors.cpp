@@ -51,9 +51,8 @@ class Builder {
 
 constexpr double usual = 0.02;  // Table 2
 
-// Standard deviations of the two kinds of matrices of a sub-layer: those that read the hidden
-// state's direction only (q, k, gate, up, v), and those that write into the residual stream (o,
-// down).
+// Standard deviations of a sub-layer's matrices: q, k, gate, up; v; and those that write into the
+// residual stream, o and down.
 struct Stds {
     double in, value, out;
 };
@@ -75,7 +74,7 @@ SubLayerIds add_sublayer(Builder& b, const ModelConfig& c, const SubLayer& s) {
         "layers." + std::to_string(s.layer) + (s.attention ? ".attention." : ".mlp.");
     const int C = c.width, D = c.head_size();
     const Stds std = own_stds(s, c.layers);
-    ids.A = b.norm(s.A, name + "input_norm", C);
+    ids.input_norm = b.norm(s.input_norm, name + "input_norm", C);
     if (s.attention) {
         const bool qk = s.qk != QkNorm::none;
         ids.q = b.matrix(name + "q.weight", C, C, std.in);
@@ -94,8 +93,8 @@ SubLayerIds add_sublayer(Builder& b, const ModelConfig& c, const SubLayer& s) {
         ids.up_norm = b.norm(s.inner, name + "up_norm", c.ffn);
         ids.down = b.matrix(name + "down.weight", C, c.ffn, std.out);
     }
-    ids.B = b.norm(s.B, name + "output_norm", C, !c.freeze_output_gamma);
-    ids.C = b.norm(s.C, name + "main_norm", C);
+    ids.output_norm = b.norm(s.output_norm, name + "output_norm", C, !c.freeze_output_gamma);
+    ids.main_norm = b.norm(s.main_norm, name + "main_norm", C);
     return ids;
 }
 

@@ -1,5 +1,5 @@
 // The tensor table: every learned tensor exists once, as a row. Allocation, initialisation,
-// optimizer, gradient check and (later) checkpoints walk this table; adding a norm is one row.
+// optimizer, gradient check and checkpoints walk this table; adding a norm is one row.
 #pragma once
 
 #include <cstdint>
@@ -30,9 +30,9 @@ struct NormIds {
 };
 
 struct SubLayerIds {
-    NormIds A, B, C;                 // positions of Figure 2
-    NormIds q_norm, k_norm, v_norm;  // inside attention
-    NormIds gate_norm, up_norm;      // inside the MLP (SimpleNorm)
+    NormIds input_norm, output_norm, main_norm;  // positions A, B, C of Figure 2
+    NormIds q_norm, k_norm, v_norm;              // inside attention
+    NormIds gate_norm, up_norm;                  // inside the MLP (SimpleNorm)
     int q = -1, k = -1, v = -1, o = -1;
     int gate = -1, up = -1, down = -1;
 };

@@ -199,7 +199,7 @@ TEST_CASE("<W, dL/dW> = 0 for every matrix directly followed by a norm", "[model
                 const TensorTable& table = model.table();
                 if (table.embedding_norm) normed.insert(table.embedding);
                 for (const SubLayerIds& s : table.sublayers) {
-                    if (s.B) normed.insert({s.o, s.v, s.up, s.down});
+                    if (s.output_norm) normed.insert({s.o, s.v, s.up, s.down});
                     if (s.q_norm) normed.insert({s.q, s.k});
                     if (s.v_norm) normed.insert(s.v);
                     if (s.gate_norm) normed.insert({s.gate, s.up});

@@ -151,9 +151,9 @@ TEST_CASE("norms: the same bits twice", "[norm]") {
     }
 }
 
-// A join adds alpha times the stream, forward, and alpha times the other gradient, backward; all
+// Added are alpha times the stream, forward, and alpha times the other gradient, backward; all
 // else stays as it was. Twice an addition's rounding.
-TEST_CASE("norms with a join are the norms and an addition", "[norm]") {
+TEST_CASE("norms with a term to add are the norms and an addition", "[norm]") {
     const auto check = [](auto norm) {
         for (const uint64_t seed : seeds)
             for (const double alpha : {1.0, 2.5})

@@ -104,9 +104,9 @@ Model<double> tail(const Model<double>& whole, int first, const std::string& nor
     copy(to.final_norm.gamma, from.final_norm.gamma);
     for (int s = 0; s < 2 * layers; s++) {
         const SubLayerIds &target = to.sublayers[s], &source = from.sublayers[s + 2 * first];
-        copy(target.A.gamma, source.A.gamma);
-        copy(target.B.gamma, source.B.gamma);
-        copy(target.C.gamma, source.C.gamma);
+        copy(target.input_norm.gamma, source.input_norm.gamma);
+        copy(target.output_norm.gamma, source.output_norm.gamma);
+        copy(target.main_norm.gamma, source.main_norm.gamma);
         copy(target.q, source.q), copy(target.k, source.k), copy(target.v, source.v);
         copy(target.o, source.o), copy(target.gate, source.gate), copy(target.up, source.up);
         copy(target.down, source.down);
@@ -182,7 +182,7 @@ TEST_CASE("alpha x is what a~ is added to", "[probe]") {
     Model<double> model(config, 1, 1);
     randomise(model, 4);
     for (const SubLayerIds& ids : model.table().sublayers)
-        model.set_values(ids.C.gamma, Numbers(12, 1));
+        model.set_values(ids.main_norm.gamma, Numbers(12, 1));
     const std::vector<Measurement> list = measure(model, {1, 1, {3}, {1}});
     const double alpha = std::pow(4, 0.25);
     for (int s = 1; s <= 4; s++) {
@@ -190,7 +190,7 @@ TEST_CASE("alpha x is what a~ is added to", "[probe]") {
                                      value(list, "output_variance", s) +
                                      value(list, "residual_covariance", s);
         const double rstd =
-            download_as_double<double>(model.activations().sublayers[s - 1].C.rstd, 1)[0];
+            download_as_double<double>(model.activations().sublayers[s - 1].main_norm.rstd, 1)[0];
         CHECK(value(list, "hidden_variance", s) ==
               Approx(variance_of_o * rstd * rstd).epsilon(1e-12));
     }
@@ -269,7 +269,7 @@ TEST_CASE("the last layer's gradient is within its bound", "[probe]") {
                         CAPTURE(norm, layernorm, seed, one, gradient, bound);
                         CHECK(gradient <= bound * (1 + 1e-12));  // equal but for rounding
                         CHECK(gradient > 1e-3 * bound);
-                        const bool equal = one && !model.table().sublayers[3].B;
+                        const bool equal = one && !model.table().sublayers[3].output_norm;
                         CHECK((gradient > bound * (1 - 1e-12)) == equal);
                     }
                 }
@@ -295,7 +295,7 @@ TEST_CASE("the bound's Jacobian: the largest gamma over the module's output", "[
     const SubLayerActivations<double>& v = model.activations().sublayers[3];
     const Numbers a(v.a, v.a + 12), h(v.h, v.h + 19);
     double gamma = 0;
-    for (const double g : model.values(last.B.gamma)) gamma = std::max(gamma, g);
+    for (const double g : model.values(last.output_norm.gamma)) gamma = std::max(gamma, g);
     const double rms = length(a) / std::sqrt(12);
     CHECK(value(one, "last_layer_bound") ==
           Approx(value(one, "hidden_gradient_norm", 4) * gamma / rms * length(h)).epsilon(1e-12));
@@ -307,7 +307,7 @@ TEST_CASE("gammas of output norms, where there are any", "[probe]") {
     randomise(model, 11);
     Numbers gamma(12, 2);
     gamma[5] = -4;
-    model.set_values(model.table().sublayers[2].B.gamma, gamma);
+    model.set_values(model.table().sublayers[2].output_norm.gamma, gamma);
     const std::vector<Measurement> list = measure(model, batch);
     CHECK(value(list, "output_gamma_mean", 3) == 1.5);
     CHECK(value(list, "output_gamma_min", 3) == -4);

@@ -86,7 +86,7 @@ TEST_CASE("where the hidden state is largest", "[run]") {
         return largest_hidden_state(model);
     };
     // an output norm's gamma decides how large what the sub-layer adds is
-    const int gamma = model.table().sublayers[2].B.gamma;
+    const int gamma = model.table().sublayers[2].output_norm.gamma;
     std::vector<double> values = model.values(gamma);
     values[3] = 5e5;  // times at most sqrt(8), the largest of 8 numbers of mean square 1
     model.set_values(gamma, values);

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -17,45 +18,17 @@ A reciprocal_root(A mean_square) {
                                                         : std::numeric_limits<A>::quiet_NaN();
 }
 
-}  // namespace
-
-// ---- RMSNorm: the norm of the paper -------------------------------------------------------------
-//
-// Forward, one row a of D = C numbers (Eqs. 25, 26):
-//
-//     y_p = gamma_p a_p s,    s = (alpha + eps)^(-1/2),    alpha = 1/D sum_k a_k^2
-//
-// Backward. Since ds/da_q = -s^3 a_q / D, the Jacobian is (Eqs. 27 to 30, with a gamma a channel)
-//
-//     J_pq = dy_p / da_q = gamma_p (s delta_pq - s^3 a_p a_q / D)
-//
-// a multiple of the identity less a rank-one matrix. It is never formed: with g_p = gamma_p dy_p,
-//
-//     da_q = sum_p dy_p J_pq = s g_q - a_q s^3 / D (sum_p g_p a_p)
-//
-// which is s times (g less its component along a) when eps = 0. Hence Proposition 3.1: the gradient
-// that leaves an output norm is at most gamma/sqrt(alpha + eps) times the one that enters it, so a
-// massive module output a damps its own gradient.
-
-template <class T>
-void rmsnorm_forward(T* y, Accum<T>* rstd, const T* x, const Accum<T>* gamma, int R, int C,
-                     Accum<T> eps, Join<T> join) {
-#pragma omp parallel for schedule(static)
-    for (int r = 0; r < R; r++) {
-        const T* const a = x + size_t(r) * C;
-        T* const out = y + size_t(r) * C;
-        Accum<T> sum = 0;
-#pragma omp simd reduction(+ : sum)
-        for (int c = 0; c < C; c++) sum += a[c] * a[c];
-        const Accum<T> s = reciprocal_root(sum / C + eps);
-        rstd[r] = s;
-        const Join<T> joined = join.row(r, C, a);
+// One row: y[c] = value(c, added), added being alpha z[c], or 0 where nothing is added.
+template <class T, class Value>
+void write_row(T* y, Plus<T> plus, int C, Value value) {
+    if (plus.z) {
 #pragma omp simd
-        for (int c = 0; c < C; c++) out[c] = joined.alpha * joined.with[c] + gamma[c] * a[c] * s;
+        for (int c = 0; c < C; c++) y[c] = value(c, plus.alpha * plus.z[c]);
+    } else {
+#pragma omp simd
+        for (int c = 0; c < C; c++) y[c] = value(c, Accum<T>(0));
     }
 }
-
-namespace {
 
 // Adds the threads' partial sums, partial (threads,C), to total (C), always in the same order.
 template <class A>
@@ -71,28 +44,62 @@ size_t norm_workspace(int C) {
     return 2 * size_t(get_threads()) * C * sizeof(Accum<T>);
 }
 
+// ---- RMSNorm: the norm of the paper -------------------------------------------------------------
+//
+// Forward, one row a of C numbers (the paper's D; Eqs. 25, 26):
+//
+//     y_p = gamma_p a_p s,    s = (ms + eps)^(-1/2),    ms = 1/C sum_k a_k^2
+//
+// Backward. Since ds/da_q = -s^3 a_q / C, the Jacobian is (Eqs. 27 to 30, with a gamma a channel)
+//
+//     J_pq = dy_p / da_q = gamma_p (s delta_pq - s^3 a_p a_q / C)
+//
+// a multiple of the identity less a rank-one matrix. It is never formed: with the loss's gradients
+// d_y_p = dL/dy_p and d_a_q = dL/da_q,
+//
+//     d_a_q = sum_p d_y_p J_pq = s gamma_q d_y_q - a_q s^3 / C sum_p gamma_p d_y_p a_p
+//
+// which for eps = 0 is s times (gamma d_y less its component along a). Hence Proposition 3.1: the
+// gradient that leaves an output norm is at most gamma / sqrt(ms + eps) times the one that enters it,
+// so a massive module output a damps its own gradient.
+
+template <class T>
+void rmsnorm_forward(T* y, Accum<T>* rstd, const T* x, const Accum<T>* gamma, int R, int C,
+                     Accum<T> eps, Plus<T> plus) {
+#pragma omp parallel for schedule(static)
+    for (int r = 0; r < R; r++) {
+        const T* const a = x + size_t(r) * C;
+        Accum<T> squares = 0;
+#pragma omp simd reduction(+ : squares)
+        for (int c = 0; c < C; c++) squares += a[c] * a[c];
+        const Accum<T> ms = squares / C, s = reciprocal_root(ms + eps);
+        rstd[r] = s;
+        write_row(y + size_t(r) * C, plus.row(r, C), C,
+                  [=](int c, Accum<T> added) { return added + gamma[c] * a[c] * s; });
+    }
+}
+
 template <class T>
 void rmsnorm_backward(T* dx, Accum<T>* dgamma, const T* dy, const T* x, const Accum<T>* gamma,
-                      const Accum<T>* rstd, int R, int C, Join<T> join) {
+                      const Accum<T>* rstd, int R, int C, Plus<T> plus) {
     Accum<T>* const partial = static_cast<Accum<T>*>(workspace<T>(norm_workspace<T>(C)));
     const int threads = parallel_ranges(R, [=](size_t begin, size_t end, int thread) {
-        Accum<T>* const dgamma_here = partial + size_t(thread) * C;
-        for (int c = 0; c < C; c++) dgamma_here[c] = 0;
+        Accum<T>* const d_gamma = partial + size_t(thread) * C;
+        std::fill(d_gamma, d_gamma + C, Accum<T>(0));
         for (size_t r = begin; r < end; r++) {
             const T* const a = x + r * C;
-            const T* const g = dy + r * C;
-            T* const da = dx + r * C;
+            const T* const d_y = dy + r * C;
             const Accum<T> s = rstd[r];
-            Accum<T> dot = 0;  // sum_p g_p a_p
+            Accum<T> dot = 0;  // sum_p gamma_p d_y_p a_p
 #pragma omp simd reduction(+ : dot)
-            for (int c = 0; c < C; c++) dot += gamma[c] * g[c] * a[c];
-            const Accum<T> along = s * s * s * dot / C;
-            const Join<T> joined = join.row(r, C, a);
-#pragma omp simd
             for (int c = 0; c < C; c++) {
-                dgamma_here[c] += g[c] * a[c] * s;
-                da[c] = joined.alpha * joined.with[c] + s * gamma[c] * g[c] - a[c] * along;
+                dot += gamma[c] * d_y[c] * a[c];
+                d_gamma[c] += d_y[c] * a[c] * s;
             }
+            const Accum<T> along = s * s * s * dot / C;
+            write_row(dx + r * C, plus.row(r, C), C, [=](int c, Accum<T> added) {
+                return added + s * gamma[c] * d_y[c] - a[c] * along;
+            });
         }
     });
     if (dgamma) add_partials(dgamma, partial, threads, C);
@@ -100,19 +107,18 @@ void rmsnorm_backward(T* dx, Accum<T>* dgamma, const T* dy, const T* x, const Ac
 
 // ---- LayerNorm (Appendix G.4) -------------------------------------------------------------------
 //
-// With z_p = (a_p - mean) s, s = (var + eps)^(-1/2), y_p = gamma_p z_p + beta_p:
+// With z_p = (a_p - mean) s,  s = (var + eps)^(-1/2),  y_p = gamma_p z_p + beta_p:
 //
-//     da_q = s (g_q - 1/D sum_p g_p - z_q / D sum_p g_p z_p),    g_p = gamma_p dy_p
+//     d_a_q = s (gamma_q d_y_q - 1/C sum_p gamma_p d_y_p - z_q / C sum_p gamma_p d_y_p z_p)
 //
 // RMSNorm's backward on centred numbers, itself centred.
 
 template <class T>
 void layernorm_forward(T* y, Accum<T>* mean, Accum<T>* rstd, const T* x, const Accum<T>* gamma,
-                       const Accum<T>* beta, int R, int C, Accum<T> eps, Join<T> join) {
+                       const Accum<T>* beta, int R, int C, Accum<T> eps, Plus<T> plus) {
 #pragma omp parallel for schedule(static)
     for (int r = 0; r < R; r++) {
         const T* const a = x + size_t(r) * C;
-        T* const out = y + size_t(r) * C;
         Accum<T> sum = 0, squares = 0;
 #pragma omp simd reduction(+ : sum)
         for (int c = 0; c < C; c++) sum += a[c];
@@ -122,42 +128,40 @@ void layernorm_forward(T* y, Accum<T>* mean, Accum<T>* rstd, const T* x, const A
         const Accum<T> s = reciprocal_root(squares / C + eps);
         mean[r] = m;
         rstd[r] = s;
-        const Join<T> joined = join.row(r, C, a);
-#pragma omp simd
-        for (int c = 0; c < C; c++)
-            out[c] = joined.alpha * joined.with[c] + gamma[c] * (a[c] - m) * s + beta[c];
+        write_row(y + size_t(r) * C, plus.row(r, C), C, [=](int c, Accum<T> added) {
+            return added + gamma[c] * (a[c] - m) * s + beta[c];
+        });
     }
 }
 
 template <class T>
 void layernorm_backward(T* dx, Accum<T>* dgamma, Accum<T>* dbeta, const T* dy, const T* x,
                         const Accum<T>* gamma, const Accum<T>* mean, const Accum<T>* rstd, int R,
-                        int C, Join<T> join) {
+                        int C, Plus<T> plus) {
     Accum<T>* const partial = static_cast<Accum<T>*>(workspace<T>(norm_workspace<T>(C)));
     Accum<T>* const partial_beta = partial + size_t(get_threads()) * C;
     const int threads = parallel_ranges(R, [=](size_t begin, size_t end, int thread) {
-        Accum<T>* const dgamma_here = partial + size_t(thread) * C;
-        Accum<T>* const dbeta_here = partial_beta + size_t(thread) * C;
-        for (int c = 0; c < C; c++) dgamma_here[c] = dbeta_here[c] = 0;
+        Accum<T>* const d_gamma = partial + size_t(thread) * C;
+        Accum<T>* const d_beta = partial_beta + size_t(thread) * C;
+        std::fill(d_gamma, d_gamma + C, Accum<T>(0));
+        std::fill(d_beta, d_beta + C, Accum<T>(0));
         for (size_t r = begin; r < end; r++) {
             const T* const a = x + r * C;
-            const T* const g = dy + r * C;
-            T* const da = dx + r * C;
+            const T* const d_y = dy + r * C;
             const Accum<T> m = mean[r], s = rstd[r];
-            Accum<T> sum = 0, dot = 0;  // sum_p g_p, sum_p g_p z_p
+            Accum<T> sum = 0, dot = 0;  // sum_p gamma_p d_y_p, sum_p gamma_p d_y_p z_p
 #pragma omp simd reduction(+ : sum, dot)
             for (int c = 0; c < C; c++) {
-                sum += gamma[c] * g[c];
-                dot += gamma[c] * g[c] * (a[c] - m) * s;
+                const Accum<T> z = (a[c] - m) * s;
+                sum += gamma[c] * d_y[c];
+                dot += gamma[c] * d_y[c] * (a[c] - m) * s;
+                d_gamma[c] += d_y[c] * z;
+                d_beta[c] += d_y[c];
             }
-            const Join<T> joined = join.row(r, C, a);
-#pragma omp simd
-            for (int c = 0; c < C; c++) {
-                const Accum<T> z = (a[c] - m) * s, dz = g[c];
-                dgamma_here[c] += dz * z;
-                dbeta_here[c] += dz;
-                da[c] = joined.alpha * joined.with[c] + s * (gamma[c] * dz - sum / C - z * dot / C);
-            }
+            write_row(dx + r * C, plus.row(r, C), C, [=](int c, Accum<T> added) {
+                const Accum<T> z = (a[c] - m) * s;
+                return added + s * (gamma[c] * d_y[c] - sum / C - z * dot / C);
+            });
         }
     });
     if (dgamma) add_partials(dgamma, partial, threads, C);
@@ -166,14 +170,14 @@ void layernorm_backward(T* dx, Accum<T>* dgamma, Accum<T>* dbeta, const T* dy, c
 
 #define INSTANTIATE(T)                                                                            \
     template void rmsnorm_forward(T*, Accum<T>*, const T*, const Accum<T>*, int, int, Accum<T>,   \
-                                  Join<T>);                                                       \
+                                  Plus<T>);                                                       \
     template void rmsnorm_backward(T*, Accum<T>*, const T*, const T*, const Accum<T>*,            \
-                                   const Accum<T>*, int, int, Join<T>);                           \
+                                   const Accum<T>*, int, int, Plus<T>);                           \
     template void layernorm_forward(T*, Accum<T>*, Accum<T>*, const T*, const Accum<T>*,          \
-                                    const Accum<T>*, int, int, Accum<T>, Join<T>);                \
+                                    const Accum<T>*, int, int, Accum<T>, Plus<T>);                \
     template void layernorm_backward(T*, Accum<T>*, Accum<T>*, const T*, const T*,                \
                                      const Accum<T>*, const Accum<T>*, const Accum<T>*, int, int, \
-                                     Join<T>);                                                    \
+                                     Plus<T>);                                                    \
     template size_t norm_workspace<T>(int);
 INSTANTIATE(double)
 #ifndef BACKEND_ELSEWHERE

@@ -7,29 +7,29 @@ namespace peri {
 struct NormCase {
     int R, C;
     double eps;
-    bool in_place = false;             // dx is dy, or the gradient that joins it
+    bool in_place = false;             // dx is dy, or what is added
     bool dgamma = true, dbeta = true;  // false: null
-    double alpha = 0;                  // of the join; 0: none
+    double alpha = 0;                  // of what is added; 0: nothing
 };
 
-// The residual stream that joins y, and the gradient that joins dx.
+// What is added to y, and to dx.
 template <class T>
-struct Joins {
-    Join<T> forward, backward;
+struct Terms {
+    Plus<T> forward, backward;
 
-    Joins(Problem<T>& p, const NormCase& c) {
+    Terms(Problem<T>& p, const NormCase& c) {
         if (c.alpha == 0) return;
         const Accum<T> alpha = static_cast<Accum<T>>(c.alpha);
-        forward = {p.input("stream", size_t(c.R) * c.C), alpha};
-        backward = {p.input("stream_gradient", size_t(c.R) * c.C), alpha};
+        forward = {alpha, p.input("stream", size_t(c.R) * c.C)};
+        backward = {alpha, p.input("stream_gradient", size_t(c.R) * c.C)};
     }
 };
 
-// Before a backward pass in place: dx takes the array that it stands for, dy or the join's.
+// Before a backward pass in place: dx takes the array that it stands for, dy or what is added.
 template <class T>
-void share_dx(const NormCase& c, T* dx, const T*& dy, Join<T>& join) {
+void share_dx(const NormCase& c, T* dx, const T*& dy, Plus<T>& plus) {
     if (!c.in_place) return;
-    const T*& shared = join.with ? join.with : dy;
+    const T*& shared = plus.z ? plus.z : dy;
     copy<T>(dx, shared, size_t(c.R) * c.C);
     shared = dx;
 }
@@ -45,17 +45,17 @@ Problem<T> rmsnorm(NormCase c, uint64_t seed) {
     Accum<T>* const rstd = p.template output<Accum<T>>("rstd", c.R, c.C);
     const T* const dy = p.upstream("y");
     T* const dx = p.gradient("x", c.C);
-    const Joins<T> joins(p, c);
+    const Terms<T> terms(p, c);
     Accum<T>* const dgamma = c.dgamma ? p.accumulated_gradient("gamma", c.R) : nullptr;
     p.forward = [=] {
         rmsnorm_forward<T>(y, rstd, x, gamma, c.R, c.C, static_cast<Accum<T>>(c.eps),
-                           joins.forward);
+                           terms.forward);
     };
     p.backward = [=] {
         const T* g = dy;
-        Join<T> join = joins.backward;
-        share_dx(c, dx, g, join);
-        rmsnorm_backward<T>(dx, dgamma, g, x, gamma, rstd, c.R, c.C, join);
+        Plus<T> plus = terms.backward;
+        share_dx(c, dx, g, plus);
+        rmsnorm_backward<T>(dx, dgamma, g, x, gamma, rstd, c.R, c.C, plus);
     };
     return p;
 }
@@ -73,18 +73,18 @@ Problem<T> layernorm(NormCase c, uint64_t seed) {
     Accum<T>* const rstd = p.template output<Accum<T>>("rstd", c.R, c.C);
     const T* const dy = p.upstream("y");
     T* const dx = p.gradient("x", c.C);
-    const Joins<T> joins(p, c);
+    const Terms<T> terms(p, c);
     Accum<T>* const dgamma = c.dgamma ? p.accumulated_gradient("gamma", c.R) : nullptr;
     Accum<T>* const dbeta = c.dbeta ? p.accumulated_gradient("beta", c.R) : nullptr;
     p.forward = [=] {
         const Accum<T> eps = static_cast<Accum<T>>(c.eps);
-        layernorm_forward<T>(y, mean, rstd, x, gamma, beta, c.R, c.C, eps, joins.forward);
+        layernorm_forward<T>(y, mean, rstd, x, gamma, beta, c.R, c.C, eps, terms.forward);
     };
     p.backward = [=] {
         const T* g = dy;
-        Join<T> join = joins.backward;
-        share_dx(c, dx, g, join);
-        layernorm_backward<T>(dx, dgamma, dbeta, g, x, gamma, mean, rstd, c.R, c.C, join);
+        Plus<T> plus = terms.backward;
+        share_dx(c, dx, g, plus);
+        layernorm_backward<T>(dx, dgamma, dbeta, g, x, gamma, mean, rstd, c.R, c.C, plus);
     };
     return p;
 }
