@@ -146,7 +146,8 @@ def growth_sentence():
     told = lambda step: ", ".join(f"{p:.2f}" for p in exponents(step))
     return (f"**Growth over depth** is read by a power law beside line and exponential. A result of "
             f"our own: after training, Peri-LN's exponent is {told(-1)} at 12, 24, 48 and 96 "
-            f"layers, before it {told(0)}. So it is sub-exponential, but not linear in deep models.")
+            f"layers, before it {told(0)}: in deep models it grows faster than a line, if not "
+            f"exponentially.")
 
 
 def controls_sentence():
