@@ -16,7 +16,7 @@ import warmup
 from lab import SEEDS, results, runs
 from learning_rate import R, around_R, best_rate, same_embedding, times
 from measures import done, last_variance
-from verdict import failed, false_positives, pairs, test
+from verdict import CONTRADICTED, SHOWN, failed, false_positives, pairs, test, verdict
 
 ENOUGH = 20  # bytes of text a parameter, as compute-optimal training has tokens
 
@@ -25,6 +25,12 @@ def short(differences):
     """"+0.008 (-0.036 to +0.053)": the mean and its 95 % interval."""
     found = test(differences)
     return f"{found.mean:+.3f} ({found.low:+.3f} to {found.high:+.3f})"
+
+
+def stands(leads, other):
+    """Of Peri-LN's leads over another."""
+    words = {SHOWN: "Peri-LN is ahead", CONTRADICTED: f"{other} is ahead"}
+    return words.get(verdict(leads), "open")
 
 
 def average(differences):
@@ -93,7 +99,8 @@ def bytes_a_parameter():
 
 def ready():
     """Whether everything is there that the sentences speak of."""
-    return bool(R() and as_usual() and same_embedding() and all(post_leads().values())
+    return bool(R() and best_rate("pre", "S128") and best_rate("simple") and as_usual()
+                and same_embedding() and all(post_leads().values())
                 and all(simple_leads()) and olmo2_lead() and survivors()[0]
                 and depth.complete("peri", "post") and gap.lead_at(600, R(), 150)
                 and warmup.leads("30 %")[R()] and "command" in next(iter(results().values())).row)
@@ -102,10 +109,11 @@ def ready():
 # ---- the sentences ------------------------------------------------------------------------------
 
 def embedding_sentence():
-    return (f"**The embedding norm.** Of the ten placements Peri-LN alone has one. At {R()} and 12 x 64 "
-            f"its lead over Pre-LN is {short(as_usual())} nats a byte; with the norm in "
-            f"both it is {short(same_embedding())}, which is open; with it in neither "
-            f"{short(same_embedding('off'))}: Pre-LN is ahead. (Five seeds; 95 % intervals.)")
+    return (f"**The embedding norm.** Of the ten placements Peri-LN alone has one. At {R()} and "
+            f"12 x 64 its lead over Pre-LN is {short(as_usual())} nats a byte; with the norm in "
+            f"both it is {short(same_embedding())}: {stands(same_embedding(), 'Pre-LN')}; with it "
+            f"in neither {short(same_embedding('off'))}: "
+            f"{stands(same_embedding('off'), 'Pre-LN')}. (Five seeds; 95 % intervals.)")
 
 
 def warmup_sentence():
@@ -131,7 +139,7 @@ def initialisation_sentence():
             f"at 0.02: with 0.02 for both it is behind Peri-LN by {short(plain)} at "
             f"{times(R(), 4)}, and Peri-LN with 0.08 is ahead of SimpleNorm's best by "
             f"{short(large)}. With the embedding norm in both, Peri-LN's lead over OLMo-2's "
-            f"placement is {short(olmo2_lead())}: open.")
+            f"placement is {short(olmo2_lead())}: {stands(olmo2_lead(), 'it')}.")
 
 
 def survivors_sentence():
@@ -144,8 +152,8 @@ def survivors_sentence():
 
 def growth_sentence():
     told = lambda step: ", ".join(f"{p:.2f}" for p in exponents(step))
-    return (f"**Growth over depth** is read by a power law beside line and exponential. A result of "
-            f"our own: after training, Peri-LN's exponent is {told(-1)} at 12, 24, 48 and 96 "
+    return (f"**Growth over depth** is read by a power law beside line and exponential. A result "
+            f"of our own: after training, Peri-LN's exponent is {told(-1)} at 12, 24, 48 and 96 "
             f"layers, before it {told(0)}: in deep models it grows faster than a line, if not "
             f"exponentially.")
 
@@ -163,9 +171,10 @@ def controls_sentence():
 def rule_sentence(counts):
     """counts: what report.py knows of the verdicts."""
     (old3, new3), (old5, _), (old7, _) = map(false_positives, (3, 5, 7))
-    return (f"**The rule.** By signs and spread alone, chance is called reproduced {percent(old3)} of the "
-            f"time with three seeds ({percent(old5)} with five, {percent(old7)} with seven); with a 95 % t "
-            f"interval {percent(new3)}. {counts['changed']} of {counts['rows']} verdicts changed by "
+    return (f"**The rule.** By signs and spread alone, chance is called reproduced "
+            f"{percent(old3)} of the time with three seeds ({percent(old5)} with five, "
+            f"{percent(old7)} with seven); with a 95 % t interval {percent(new3)}. "
+            f"{counts['changed']} of {counts['rows']} verdicts changed by "
             f"that. Claims are counted, not rows. Of {counts['tested']} claims that rest on "
             f"tests and are reproduced or contradicted, {counts['holm']} hold after Holm's "
             f"correction over all {counts['family']} that rest on tests.")

@@ -6,10 +6,11 @@ from math import log, log10
 from statistics import mean
 
 from draw import Curve, Panel, figure
-from lab import FAST, SEEDS, finished, result, runs
+from lab import FAST, SEEDS, finished, runs
 from learning_rate import R, best_rate, caution
 from measures import (all_above, all_below, better_fit, by_sublayer, done, end_over_start,
-                      last_over_first, last_variance, over_layers, shapes, slope, words_of_shapes)
+                      last_over_first, last_variance, learned, over_layers, shapes, slope,
+                      words_of_shapes)
 from verdict import (CONTRADICTED, SHOWN, Claim, failed, interval, joint, judge, loss, pairs,
                      spread, verdict)
 
@@ -38,11 +39,11 @@ def wanted():
 
 # ---- figures ------------------------------------------------------------------------------------
 
-def by_depth(norm, measure, rate=R):
+def by_depth(norm, measure, rate=R, chosen=lambda runs: runs):
     """(layers, mean, lowest, highest)"""
     points = []
     for layers in DEPTHS:
-        values = [measure(r) for r in done(of(norm, layers, rate))]
+        values = [measure(r) for r in done(chosen(of(norm, layers, rate)))]
         if values and all(value == value for value in values):
             points.append((layers, mean(values), min(values), max(values)))
     return points
@@ -56,14 +57,17 @@ def first_over_last(r, step=-1):
 
 
 def figures():
-    over_depth = (("validation loss", loss, False),
-                  ("variance, end over start", end_over_start, True),
-                  ("hidden-state gradient, first over last", first_over_last, True))
+    every = lambda runs: runs
+    over_depth = (("validation loss", loss, False, every),
+                  ("variance, end over start", end_over_start, True, every),
+                  ("hidden-state gradient, first over last, runs that learned", first_over_last,
+                   True, learned))
     panels = [Panel(what, "layers", what,
-                    [Curve(norm, by_depth(norm, measure), norm, marks=True) for norm in NORMS]
-                    + [Curve(f"post at {posts_own()}", by_depth("post", measure, posts_own), "post",
-                             dashed=True, marks=True)], logx=True, logy=logy)
-              for what, measure, logy in over_depth]
+                    [Curve(norm, by_depth(norm, measure, R, chosen), norm, marks=True)
+                     for norm in NORMS]
+                    + [Curve(f"post at {posts_own()}", by_depth("post", measure, posts_own, chosen),
+                             "post", dashed=True, marks=True)], logx=True, logy=logy)
+              for what, measure, logy, chosen in over_depth]
     for layers in DEPTHS:
         curves = [Curve(norm, over_layers(of(norm, layers), "hidden_variance"), norm)
                   for norm in NORMS]
@@ -152,28 +156,24 @@ def pre_growth():
                  f"{beside}", joint(found))
 
 
-def alive(norm, layers, rate=R):
-    """The runs that learned; the gradients of others say what failing does, not what depth does."""
-    return [run for run in of(norm, layers, rate) if result(run) and not failed(result(run))]
-
-
 def post_gradient(rate):
-    """From the first sub-layer on: before it stands the embedding, whose gradient is 1/0.02 times
-    as large at the start."""
+    """The gradients of runs that failed say what failing does, not what depth does. From the first
+    sub-layer on: before it stands the embedding, whose gradient is 1/0.02 times as large at the
+    start."""
     if not complete("post", rate=rate):
         return []
 
-    def words(step, made):
-        values = lambda layers: [first_over_last(r, step) for r in done(made("post", layers, rate))]
-        return at_depths(lambda layers: spread(values(layers), ".3g") if values(layers) else
-                         "none learned")
+    made = lambda layers: of("post", layers, rate)
+    alive = lambda layers: learned(made(layers))
+    dead = lambda layers: [run for run in made(layers) if run not in alive(layers)]
 
-    dead = lambda norm, layers, rate: [run for run in of(norm, layers, rate)
-                                       if run not in alive(norm, layers, rate)]
-    found = pairs(alive("post", DEPTHS[-1], rate), alive("post", DEPTHS[0], rate),
-                  lambda r: log(first_over_last(r)))
+    def words(step, chosen):
+        values = lambda layers: [first_over_last(r, step) for r in done(chosen(layers))]
+        return at_depths(lambda layers: spread(values(layers), ".3g") if values(layers) else "none")
+
+    found = pairs(alive(DEPTHS[-1]), alive(DEPTHS[0]), lambda r: log(first_over_last(r)))
     return claim("depth-post-gradient", f"post at {rate()}: gradients, hidden state behind the "
-                 f"first sub-layer over the last: at the start {words(0, of)}; at the end, runs "
+                 f"first sub-layer over the last: at the start {words(0, made)}; at the end, runs "
                  f"that learned {words(-1, alive)}, runs that failed {words(-1, dead)}",
                  verdict([-d for d in found]))
 

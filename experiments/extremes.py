@@ -6,7 +6,7 @@ from math import log
 
 from draw import Curve, Panel, band, figure
 from growth import RATES
-from lab import SEEDS, result, results, runs
+from lab import SEEDS, results, runs
 from measures import done, largest
 from verdict import CONTRADICTED, SHOWN, Claim, judge, pairs, spread, verdict
 

@@ -127,7 +127,7 @@ def positive_claim():
     return [Claim("gamma-positive", f"Peri-LN, 12 layers, 300 steps, seeds 11 to 13; R is {R()}",
                   "up to R: smallest gamma of any output norm: " + "; ".join(words),
                   judge(at_R and shown, at_R and gone)),
-            Claim("gamma-positive", f"Peri-LN, 12 x 64, 300 steps, seeds 11 to 13, rates above R",
+            Claim("gamma-positive", "Peri-LN, 12 x 64, 300 steps, seeds 11 to 13, rates above R",
                   f"above R: {len(below)} of {len(above)} runs have a gamma of zero or below",
                   judge(enough(above) and not below,
                         any(enough(values) and max(values) <= 0 for values in high)))]

@@ -10,7 +10,7 @@ from draw import Curve, Panel, figure
 from growth import RATES
 from lab import SEEDS, THREE, runs
 from measures import (all_above, all_below, between, by_sublayer, done, largest_over_smallest,
-                      over_layers, slope)
+                      learned, over_layers, slope)
 from verdict import SHOWN, Claim, joint, judge, pairs, spread, verdict
 
 SECTION = "Gradients"
@@ -93,7 +93,8 @@ def peri_even_claim(rate):
     if not done(of("peri", rate)) or not done(of("pre", rate)):
         return []
     words, verdicts = [], []
-    for step, when, others in ((0, "start", ("pre",)), (-1, "end", ("pre", "post"))):
+    at_end = ["pre"] + (["post"] if len(learned(of("post", rate))) == len(SEEDS) else [])
+    for step, when, others in ((0, "start", ["pre"]), (-1, "end", at_end)):
         for quantity, name in MEASURES.items():
             measure = lambda r: unevenness(r, quantity, step)
             values = [f"{norm} {between([measure(r) for r in done(of(norm, rate))])}"

@@ -146,7 +146,6 @@ def lead_same_embedding():
                   f"{interval(lead)}; off in both: {interval(off)}", verdict(lead, len(FIVE)))]
 
 
-
 def peri_below_pre(scale):
     words, found = [], []
     for rate in sorted({*grid("pre", scale), *grid("peri", scale)}, key=float):

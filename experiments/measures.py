@@ -4,7 +4,7 @@ from statistics import correlation, fmean, linear_regression, mean
 
 from draw import band
 from lab import FAST, SEEDS, finished
-from verdict import number, spread
+from verdict import failed, number, spread
 
 FIVE = SEEDS if FAST else (11, 12, 13, 14, 15)  # seeds of `parts`
 # Nats: the loss rises when a mean of 5 steps is so far above its lowest value so far. Hard batches
@@ -189,6 +189,11 @@ def smooth(series, width=10):
 def done(wanted):
     """The results of those runs that have been made."""
     return [result for _, result in finished(wanted)]
+
+
+def learned(wanted):
+    """Those of the runs that were made and did not fail."""
+    return [run for run, result in finished(wanted) if not failed(result)]
 
 
 def over_layers(wanted, quantity, step=-1):

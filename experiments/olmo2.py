@@ -84,7 +84,7 @@ def same_parts():
                     cells["peri with embedding norm and QK-norm"])
     if not both:
         return []
-    ran = f"12 x 64, 300 steps of 16 x 64 bytes at R, seeds 11 to 15"
+    ran = "12 x 64, 300 steps of 16 x 64 bytes at R, seeds 11 to 15"
     words = (f"with the embedding norm on in both, Peri-LN's lead {interval(both)}; with QK-norm "
              f"in both as well {interval(with_qk)}")
     return [Claim("olmo2-alike", ran, f"Peri-LN ahead: {words}", verdict(both, len(FIVE))),

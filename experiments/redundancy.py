@@ -10,7 +10,7 @@ import matched
 from draw import Curve, Panel, band, figure
 from growth import RATES
 from lab import SEEDS, THREE, runs
-from measures import all_above, all_below, between, done
+from measures import all_above, all_below, between, done, learned
 from verdict import SHOWN, Claim, alike, joint, judge, pairs, verdict
 
 SECTION = "Gamma and hidden representations"
@@ -93,9 +93,8 @@ def trained_claims():
     if not words:
         return []
     for name, other in (("Peri-LN", "peri"), ("Post-LN", "post")):
-        verdicts = [verdict(pairs(of(other, rate), of("pre", rate),
-                                  lambda r: angle(r, apart, -1)))
-                    for rate in RATES for apart in APART]
+        verdicts = [verdict(pairs(made, of("pre", rate), lambda r: angle(r, apart, -1)))
+                    for rate in RATES if (made := learned(of(other, rate))) for apart in APART]
         found.append(Claim("angular-trained", f"{RAN}, rates {' and '.join(RATES)}",
                            f"against {name}: {'. '.join(words)}", joint(verdicts)))
     return found

@@ -41,4 +41,5 @@ def claims():
               for rate in grid("pre")]
     words = [f"at R, {length}: {spread(lead)}" for length, lead in leads.items()]
     return [Claim("sequence-length", RAN, f"Peri-LN's lead, nats, {'; '.join(words)}; 16 x 64 at "
-                  f"other rates: {', '.join(others)}{caution()}", joint(map(verdict, leads.values())))]
+                  f"other rates: {', '.join(others)}{caution()}",
+                  joint(map(verdict, leads.values())))]

@@ -375,7 +375,8 @@ class Depth(Claims):
                     step: {0: 50.0, 1: 1.0, 2: last} for step in (0, 150)}
 
     def test_post(self):
-        for at, steep, found in (((.0, .1, .5, .9), 1, SHOWN), ((.2, .2, .1, .1), -1, CONTRADICTED)):
+        for at, steep, found in (((.0, .1, .5, .9), 1, SHOWN),
+                                 ((.2, .2, .1, .1), -1, CONTRADICTED)):
             self.leads("post", "peri", at)
             self.gradients(lambda layers: (layers / 10) ** steep)
             self.expect(depth, "depth-post-gradient", found, found)
@@ -386,9 +387,9 @@ class Depth(Claims):
         self.gradients(lambda layers: 1e9 if layers == 96 else 1.2)
         found = [claim for claim in depth.claims() if claim.id == "depth-post-gradient"]
         self.assertEqual(found[0].verdict, OPEN)
-        self.assertIn("96 layers none learned, runs that failed", found[0].seen)
-        self.assertEqual(len(depth.alive("post", 48)), len(SEEDS))
-        self.assertEqual(depth.alive("post", 96), [])
+        self.assertIn("96 layers none, runs that failed 12 layers none", found[0].seen)
+        self.assertEqual(len(depth.learned(depth.of("post", 48))), len(SEEDS))
+        self.assertEqual(depth.learned(depth.of("post", 96)), [])
 
     def test_first_over_last_leaves_the_embedding_out(self):
         self.rates()

@@ -1,5 +1,5 @@
 """Numbers in prose: each decimal number of the answers in claims.md and of README.md's results is
-that of the CSVs, by a second reading. The README's corrections are also those that the report has."""
+that of the CSVs, by a second reading. The README's corrections are those that the report has."""
 import csv
 import re
 import sys
@@ -132,7 +132,8 @@ def answers():
         1: [at_600("4e-3", 150), at_600("4e-3", 600), warmup("4e-3"),
             warmup("4e-3", " warmup=0.3"), warmup("8e-3"), warmup("8e-3", " warmup=0.3"),
             warmup("1.6e-2"), warmup("1.6e-2", " warmup=0.3"), at_600("4e-3", 50),
-            *[at_600(rate, step) for rate in ("2e-3", "8e-3", "1.6e-2") for step in (150, 300, 600)],
+            *[at_600(rate, step) for rate in ("2e-3", "8e-3", "1.6e-2")
+              for step in (150, 300, 600)],
             warmup("1.6e-2", steps=" steps=150"), warmup("1.6e-2", " warmup=0.4", " steps=150")],
         2: [*interval(lead(*BOTH_ON, FIVE)), 0.036, mean(lead(*BOTH_OFF, FIVE)),
             mean(matched("S64", "pre", "peri")), mean(matched("S128", "pre", "peri"))],
@@ -205,7 +206,8 @@ class Prose(unittest.TestCase):
         lost = sum(not ok(name) for name in names("S64 pre 4e-3 % init=d:10", THREE))
         said = {2: f"signs {signs} to {5 - signs}",
                 3: f"it is -0.031, {ahead(matched('S128', 'post', 'pre'))}, open",
-                6: f"{len(alive)} of {len(post_runs())} runs learned", 7: f"{lost} of 3 Pre-LN runs",
+                6: f"{len(alive)} of {len(post_runs())} runs learned",
+                7: f"{lost} of 3 Pre-LN runs",
                 9: f"End over start is {growth:.0f} for Pre-LN",
                 10: f"Pre-LN has {events('pre')} at R, R/2, R/4 and Peri-LN {events('peri')}",
                 11: f"below 0 in {sum(g < 0 for g in gammas)} of {len(gammas)} runs",
@@ -222,6 +224,10 @@ class Prose(unittest.TestCase):
 
     def test_readme_has_the_corrections(self):
         """If this fails: corrections.readme() has what is to stand there."""
+        for leads in corrections.post_leads(), {"simple": corrections.simple_leads()[1]}:
+            signs = {where: interval(lead) for where, lead in leads.items()}
+            for where, (_, low, high) in signs.items():  # what the words beside the numbers say
+                self.assertTrue(low > 0 if where in ("usual", "simple") else high < 0, where)
         block = re.search(r"<!-- corrections:.*?-->\n(.*?)<!-- end -->", self.results(), re.S)[1]
         plain = lambda text: " ".join(text.split())
         self.assertEqual(plain(block), plain(" ".join(f"- {s}" for s in corrections.readme())))
