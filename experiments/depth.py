@@ -60,7 +60,7 @@ def figures():
     every = lambda runs: runs
     over_depth = (("validation loss", loss, False, every),
                   ("variance, end over start", end_over_start, True, every),
-                  ("hidden-state gradient, first over last, runs that learned", first_over_last,
+                  ("gradient, first over last (runs that learned)", first_over_last,
                    True, learned))
     panels = [Panel(what, "layers", what,
                     [Curve(norm, by_depth(norm, measure, R, chosen), norm, marks=True)

@@ -15,6 +15,7 @@ from second_reading import (FIVE, LATER, ROOT, RUNS, THREE, along, correlation, 
 sys.path.insert(0, str(ROOT / "experiments"))
 
 import corrections  # noqa: E402
+import verdict  # noqa: E402
 
 PRE, PERI = "S64 pre 4e-3 %", "S64 peri 4e-3 %"
 BOTH_ON = (PRE + " embedding_norm=on", PERI)
@@ -217,6 +218,13 @@ class Prose(unittest.TestCase):
             self.assertIn(words, found[number])
         self.assertTrue(all(spikes(name) == 0 for norm in ("pre", "peri")
                             for name in names(f"S64 {norm} 4e-3 % init=normal:0.08", THREE)))
+
+    def test_the_rule(self):
+        """How often chance is called reproduced."""
+        page = (ROOT / "experiments/claims.md").read_text()
+        text = page.split("- *An interval.*")[1].split("- *Holm")[0]
+        rates = [verdict.false_positives(n) for n in (3, 5, 7)]
+        self.compare(text, [100 * rate[which] for which in (0, 1) for rate in rates])
 
     def results(self):
         page = (ROOT / "README.md").read_text()
