@@ -1,4 +1,5 @@
 """What several recipes compute from a run's measurements. Where a number is missing it is NaN."""
+from functools import lru_cache
 from math import exp, log, nan
 from statistics import correlation, fmean, linear_regression, mean
 
@@ -109,7 +110,11 @@ def shapes(result, step=-1):
     """How the variance grows over the sub-layers s = 1 .. S: the exponent p of A s^p, and R^2 of
     that power law, of an exponential A exp(k s) and of a line; "logs" and "units" say in what the
     squares were least. None where a variance is not a number above 0, or all are the same."""
-    v = by_sublayer(result, "hidden_variance", step)
+    return shapes_of(tuple(by_sublayer(result, "hidden_variance", step)))
+
+
+@lru_cache(maxsize=None)
+def shapes_of(v):
     if len(v) < 3 or not all(0 < value < float("inf") for value in v) or len(set(v)) == 1:
         return None
     depth = list(range(1, len(v) + 1))

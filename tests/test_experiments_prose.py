@@ -165,7 +165,7 @@ def answers():
         14: [*at_depth(lambda n: exponent(n)[0]), *at_depth(lambda n: exponent(n)[1]),
              *at_depth(exponential), *at_depth(lambda n: exponent(n, 0)[0])],
         15: [*both(end_over_peak("pre")), *both(end_over_peak("peri"))],
-        16: [], 18: [], 19: [], 20: [], 22: [], 24: [], 23: [],
+        16: [], 18: [], 19: [5.2, 2.6], 20: [], 22: [], 24: [], 23: [],
         17: both([gradient_ratio(deep("keel", layers, seed)) for layers in DEPTHS
                   for seed in THREE]),
         21: [bytes_a_parameter(name) for name in
