@@ -6,11 +6,13 @@ from math import log, log10
 from statistics import mean
 
 from draw import Curve, Panel, figure
-from lab import FAST, SEEDS, runs
-from learning_rate import R, best_rate
-from measures import (all_above, all_below, better_fit, done, end_over_start, judge,
-                      last_over_first, over_layers, slope)
-from verdict import CONTRADICTED, SHOWN, Claim, failed, loss, pairs, spread, verdict
+from lab import FAST, SEEDS, finished, runs
+from learning_rate import R, best_rate, caution
+from measures import (all_above, all_below, better_fit, by_sublayer, done, end_over_start,
+                      last_over_first, last_variance, learned, over_layers, shapes, slope,
+                      words_of_shapes)
+from verdict import (CONTRADICTED, SHOWN, Claim, failed, interval, joint, judge, loss, pairs,
+                     spread, verdict)
 
 SECTION = "Beyond the papers"
 DEPTHS = (12,) if FAST else (12, 24, 48, 96)
@@ -37,31 +39,35 @@ def wanted():
 
 # ---- figures ------------------------------------------------------------------------------------
 
-def by_depth(norm, measure, rate=R):
+def by_depth(norm, measure, rate=R, chosen=lambda runs: runs):
     """(layers, mean, lowest, highest)"""
     points = []
     for layers in DEPTHS:
-        values = [measure(r) for r in done(of(norm, layers, rate))]
+        values = [measure(r) for r in done(chosen(of(norm, layers, rate)))]
         if values and all(value == value for value in values):
             points.append((layers, mean(values), min(values), max(values)))
     return points
 
 
 def first_over_last(r, step=-1):
-    """Of the gradients of the hidden states: below 1 where they vanish on their way back."""
-    gradients = [value for _, value in sorted(r.profile("hidden_gradient_norm", step).items())]
+    """Of the gradients of the hidden states behind the sub-layers: below 1 where they vanish on
+    their way back."""
+    gradients = by_sublayer(r, "hidden_gradient_norm", step)
     return gradients[0] / gradients[-1] if gradients and gradients[-1] > 0 else float("nan")
 
 
 def figures():
-    over_depth = (("validation loss", loss, False),
-                  ("variance, end over start", end_over_start, True),
-                  ("hidden-state gradient, first over last", first_over_last, True))
+    every = lambda runs: runs
+    over_depth = (("validation loss", loss, False, every),
+                  ("variance, end over start", end_over_start, True, every),
+                  ("gradient, first over last (runs that learned)", first_over_last,
+                   True, learned))
     panels = [Panel(what, "layers", what,
-                    [Curve(norm, by_depth(norm, measure), norm, marks=True) for norm in NORMS]
-                    + [Curve(f"post at {posts_own()}", by_depth("post", measure, posts_own), "post",
-                             dashed=True, marks=True)], logx=True, logy=logy)
-              for what, measure, logy in over_depth]
+                    [Curve(norm, by_depth(norm, measure, R, chosen), norm, marks=True)
+                     for norm in NORMS]
+                    + [Curve(f"post at {posts_own()}", by_depth("post", measure, posts_own, chosen),
+                             "post", dashed=True, marks=True)], logx=True, logy=logy)
+              for what, measure, logy, chosen in over_depth]
     for layers in DEPTHS:
         curves = [Curve(norm, over_layers(of(norm, layers), "hidden_variance"), norm)
                   for norm in NORMS]
@@ -96,38 +102,79 @@ def claim(id, seen, found):
 
 
 def peri_growth():
+    """The shape at each depth, and whether the power law's exponent stays the same."""
     if not complete("peri"):
         return []
     fits = {layers: [better_fit(r) for r in done(of("peri", layers))] for layers in DEPTHS}
 
     def words(layers):
-        ratio = spread([last_over_first(r) for r in done(of("peri", layers))], ".3g")
+        found = done(of("peri", layers))
         counts = [f"{fits[layers].count(fit)} {fit or 'undecided'}"
-                  for fit in ("linear", "exponential", None) if fit in fits[layers]]
-        return f"{', '.join(counts)}, last over first {ratio}"
+                  for fit in ("sub-exponential", "exponential", None) if fit in fits[layers]]
+        return (f"{', '.join(counts)}, {words_of_shapes([shapes(r) for r in found])}, last over "
+                f"first {spread([last_over_first(r) for r in found], '.3g')}")
 
-    return claim("depth-growth", f"peri, better fit at the end: {at_depths(words)}",
-                 judge(all(set(found) == {"linear"} for found in fits.values()),
-                       set(fits[DEPTHS[-1]]) == {"exponential"}))
+    found = claim("depth-growth", f"peri, better fit at the end: {at_depths(words)}",
+                  judge(all(set(found) == {"sub-exponential"} for found in fits.values()),
+                        set(fits[DEPTHS[-1]]) == {"exponential"}))
+    slopes = by_depth_slope("peri", exponent)
+    if slopes:
+        told = lambda step: at_depths(lambda layers: spread(
+            [exponent(r, step) for r in done(of("peri", layers))], ".2f"))
+        found += claim("depth-exponent", f"peri, exponent of the power law: before training "
+                       f"{told(0)}; after it {told(-1)}; slope of the latter over log depth "
+                       f"{interval(slopes)}", verdict(slopes))
+    return found
+
+
+def exponent(r, step=-1):
+    """Of the power law of the variance over depth: 1 where a sub-layer adds the same, 2 where all
+    add to the same direction."""
+    return (shapes(r, step) or {}).get("exponent", float("nan"))
+
+
+def by_depth_slope(norm, measure):
+    """Over log depth, by seed."""
+    at = [{run.seed: measure(r) for run, r in finished(of(norm, layers))} for layers in DEPTHS]
+    seeds = sorted(set.intersection(*map(set, at)))
+    return [slope(list(map(log, DEPTHS)), [each[seed] for each in at]) for seed in seeds] \
+        if len(DEPTHS) > 1 else []
 
 
 def pre_growth():
+    """What training adds, and where the variance ends."""
     if not complete("pre"):
         return []
-    words = lambda layers: spread([end_over_start(r) for r in done(of("pre", layers))], ".3g")
-    found = deepest_less_shallowest("pre", lambda r: log10(end_over_start(r)))
-    return claim("depth-growth", f"pre, variance at the end over the start: {at_depths(words)}",
-                 judge(verdict(found) == SHOWN, all_below(found, 0)))
+    told = lambda norm, measure: at_depths(lambda layers: spread(
+        [measure(r) for r in done(of(norm, layers))], ".3g"))
+    found = [verdict(deepest_less_shallowest("pre", lambda r: log10(measure(r))))
+             for measure in (end_over_start, last_variance)]
+    beside = (f"; of peri, end over start {told('peri', end_over_start)}, at the end itself "
+              f"{told('peri', last_variance)}" if complete("peri") else "")
+    return claim("depth-growth", f"pre, variance at the end over the start: "
+                 f"{told('pre', end_over_start)}; at the end itself {told('pre', last_variance)}"
+                 f"{beside}", joint(found))
 
 
 def post_gradient(rate):
+    """The gradients of runs that failed say what failing does, not what depth does. From the first
+    sub-layer on: before it stands the embedding, whose gradient is 1/0.02 times as large at the
+    start."""
     if not complete("post", rate=rate):
         return []
-    words = lambda step: at_depths(lambda layers: spread(
-        [first_over_last(r, step) for r in done(of("post", layers, rate))], ".3g"))
-    found = deepest_less_shallowest("post", lambda r: log(first_over_last(r)), rate)
-    return claim("depth-post-gradient", f"post at {rate()}: gradients, first over last hidden "
-                 f"state: at the start {words(0)}; at the end {words(-1)}",
+
+    made = lambda layers: of("post", layers, rate)
+    alive = lambda layers: learned(made(layers))
+    dead = lambda layers: [run for run in made(layers) if run not in alive(layers)]
+
+    def words(step, chosen):
+        values = lambda layers: [first_over_last(r, step) for r in done(chosen(layers))]
+        return at_depths(lambda layers: spread(values(layers), ".3g") if values(layers) else "none")
+
+    found = pairs(alive(DEPTHS[-1]), alive(DEPTHS[0]), lambda r: log(first_over_last(r)))
+    return claim("depth-post-gradient", f"post at {rate()}: gradients, hidden state behind the "
+                 f"first sub-layer over the last: at the start {words(0, made)}; at the end, runs "
+                 f"that learned {words(-1, alive)}, runs that failed {words(-1, dead)}",
                  verdict([-d for d in found]))
 
 
@@ -151,7 +198,7 @@ def post_loss(rate):
     return claim("depth-post-gradient",
                  f"loss of post at {rate()} minus peri at {R()}: {at_depths(words)}",
                  judge(verdict(more) == SHOWN,
-                       not fails[DEPTHS[0]] and all(d <= 0 for d in more)))
+                       not fails[DEPTHS[0]] and all(d <= 0 for d in more), [verdict(more)]))
 
 
 def slopes(second, first):
@@ -165,8 +212,7 @@ def peri_lead():
         return []
     found = slopes("pre", "peri")
     return claim("depth-loss", f"loss of pre minus peri: {lead_words('pre', 'peri')}; slope over "
-                 f"log depth {spread(found, '+.3f')}",
-                 judge(verdict(found) == SHOWN, all_below(found, 0)))
+                 f"log depth {spread(found, '+.3f')}{caution()}", verdict(found))
 
 
 def keel_lead():
@@ -176,9 +222,27 @@ def keel_lead():
     return claim("keel-depth", f"loss of pre minus keel: {lead_words('pre', 'keel')}; slope over "
                  f"log depth {spread(found, '+.3f')}",
                  judge(verdict(found) == SHOWN and all_above(deepest, 0),
-                       all_below(found, 0) and verdict(deepest) == CONTRADICTED))
+                       all_below(found, 0) and verdict(deepest) == CONTRADICTED,
+                       [verdict(found)]))
+
+
+def keel_highway():
+    """Whether KEEL's gradients reach the first sub-layer at every depth."""
+    if not complete("keel"):
+        return []
+    words = [f"{norm} {at_depths(lambda layers: ends(norm, layers))}" for norm in ("keel", "pre",
+             "peri") if complete(norm)]
+    found = [verdict([log(first_over_last(r)) for r in done(of("keel", layers))])
+             for layers in DEPTHS]
+    return claim("keel-highway", "gradient of the hidden state behind the first sub-layer over "
+                 f"that behind the last, at the end: {'; '.join(words)}", joint(found))
+
+
+def ends(norm, layers):
+    return spread([first_over_last(r) for r in done(of(norm, layers))], ".3g")
 
 
 def claims():
     of_post = [found for rate in (R, posts_own) for found in post_gradient(rate) + post_loss(rate)]
-    return peri_growth() + pre_growth() + of_post + peri_lead() + keel_lead()
+    return peri_growth() + pre_growth() + of_post + peri_lead() + keel_lead()\
+        + keel_highway()

@@ -9,9 +9,9 @@ import growth
 from draw import Curve, Panel, band, figure
 from lab import SEEDS, runs
 from learning_rate import R, around_R, grid
-from measures import (FIVE, by_sublayer, done, enough, in_training, joint, judge, over_layers,
-                      rank_correlation, spikes)
-from verdict import Claim, loss, pairs, spread, verdict
+from measures import (FIVE, by_sublayer, done, enough, in_training, over_layers, rank_correlation,
+                      spikes)
+from verdict import Claim, joint, judge, loss, pairs, spread, verdict
 
 SECTION = "Gamma and hidden representations"
 RAN = "12 x 64, 300 steps of 16 x 64 bytes at R, seeds 11 to 15"
@@ -115,14 +115,22 @@ def positive_claim():
             [("64", rate, runs("S64", ("peri",), (rate,), SEEDS)) for rate in grid("peri")]
             + [("128", rate, ten(rate)) for rate in ("1e-3", "2e-3", "4e-3", "8e-3")]}
     up_to_R = [v for (_, rate), values in lows.items() if float(rate) <= float(R()) for v in values]
+    high = [values for (width, rate), values in lows.items()
+            if width == "64" and float(rate) > float(R())]
+    above = sum(high, [])
+    below = [v for v in above if v <= 0]
     at_R = [values for (_, rate), values in lows.items() if rate == R() and values]
     words = [f"width {width}, {rate}: {spread(values, '.2g')}"
              for (width, rate), values in lows.items() if values]
     shown = all(map(enough, at_R)) and min(up_to_R, default=0) > 0
     gone = all(enough(values) and max(values) <= 0 for values in at_R)
     return [Claim("gamma-positive", f"Peri-LN, 12 layers, 300 steps, seeds 11 to 13; R is {R()}",
-                  "smallest gamma of any output norm: " + "; ".join(words),
-                  judge(at_R and shown, at_R and gone))]
+                  "up to R: smallest gamma of any output norm: " + "; ".join(words),
+                  judge(at_R and shown, at_R and gone)),
+            Claim("gamma-positive", "Peri-LN, 12 x 64, 300 steps, seeds 11 to 13, rates above R",
+                  f"above R: {len(below)} of {len(above)} runs have a gamma of zero or below",
+                  judge(enough(above) and not below,
+                        any(enough(values) and max(values) <= 0 for values in high)))]
 
 
 def trend(r, odd):

@@ -7,10 +7,11 @@ from math import log, log10, nan
 
 from draw import Curve, Panel, figure
 from lab import FAST, SEEDS, STEPS, TEN, THREE, runs
-from learning_rate import R
-from measures import (all_above, all_below, better_fit, by_sublayer, done, end_over_start, joint,
-                      judge, largest_over_smallest, last_over_first, last_variance, over_layers)
-from verdict import CONTRADICTED, OPEN, SHOWN, Claim, pairs, spread, verdict
+from learning_rate import R, around_R
+from measures import (FIVE, all_above, all_below, better_fit, by_sublayer, done, end_over_start,
+                      largest_over_smallest, last_over_first, last_variance, over_layers, shapes,
+                      words_of_shapes)
+from verdict import CONTRADICTED, OPEN, SHOWN, Claim, joint, judge, pairs, spread, verdict
 
 SECTION = "Growth of the hidden state"
 RATES = ("2e-3",) if FAST else ("2e-3", "8e-3")
@@ -97,14 +98,16 @@ def all_are(found, fit):
 
 def words_of_fits(of_runs, step):
     """Which fit was the better one, and by how much."""
-    found = done(of_runs)
-    errors = [spread([r.value(f"growth_{fit}_error", step) for r in found], ".2f")
-              for fit in ("linear", "exponential")]
     better = fits(of_runs, step)
     counts = [f"{better.count(fit)} {fit or 'undecided'}"
-              for fit in ("linear", "exponential", None) if fit in better]
-    return (f"better fit: {', '.join(counts)}; errors in decades, linear {errors[0]}, "
-            f"exponential {errors[1]}")
+              for fit in ("sub-exponential", "exponential", None) if fit in better]
+    return f"{', '.join(counts)}; {words_of_shapes([shapes(r, step) for r in done(of_runs)])}"
+
+
+def straight(r):
+    """Whether a line describes the growth before training."""
+    found = shapes(r, 0)
+    return bool(found) and found["line"] >= 0.95
 
 
 def init_alike():
@@ -124,7 +127,8 @@ def init_alike():
         claims.append(Claim(
             "growth-init-alike", f"{title}, before training, seeds 11 to 13",
             f"{title}: " + "; ".join(words),
-            judge(all(all_are(fit, "linear") for fit in found.values()),
+            judge(all(all_are(fit, "sub-exponential") for fit in found.values())
+                  and all(straight(r) for made in both.values() for r in done(made)),
                   any(all_are(fit, "exponential") for fit in found.values()))))
     return claims
 
@@ -145,15 +149,26 @@ def post_constant(rate, scale="S128"):
 
 
 def pre_training(rate, scale="S128"):
-    growth = {norm: [end_over_start(r) for r in done(of(norm, rate, scale))]
-              for norm in ("pre", "peri")}
+    """Both the growth and where it ends, as Pre-LN starts far lower."""
+    pre, peri = of("pre", rate, scale), of("peri", rate, scale)
+    growth = {norm: [end_over_start(r) for r in done(made)]
+              for norm, made in (("pre", pre), ("peri", peri))}
+    ends = [spread([last_variance(r) for r in done(made)], ".3g") for made in (pre, peri)]
     # Logarithms, as the ratios of a placement differ by factors from seed to seed.
-    found = verdict(pairs(of("pre", rate, scale), of("peri", rate, scale),
-                          lambda r: log10(end_over_start(r))))
+    found = [verdict(pairs(pre, peri, lambda r: log10(measure(r))))
+             for measure in (end_over_start, last_variance)]
     large = all_above(growth["pre"], 100) and all_below(growth["peri"], 10)
     return (f"variance at the last sub-layer, end over start: pre {spread(growth['pre'], '.3g')}, "
-            f"peri {spread(growth['peri'], '.3g')}",
-            OPEN if found == SHOWN and not large else found)
+            f"peri {spread(growth['peri'], '.3g')}; at the end itself: pre {ends[0]}, peri "
+            f"{ends[1]}",
+            judge(set(found) == {SHOWN} and large, set(found) == {CONTRADICTED}, found))
+
+
+def with_embedding_norm():
+    """In words: Pre-LN's growth where it starts from a normed embedding."""
+    made = runs("S64", ("pre",), around_R(), FIVE, embedding_norm="on")
+    told = spread([end_over_start(r) for r in done(made)], ".3g")
+    return f"; with the embedding norm (12 x 64, {R()}) pre {told}" if done(made) else ""
 
 
 def peri_linear(rate, scale="S128"):
@@ -161,7 +176,7 @@ def peri_linear(rate, scale="S128"):
     depths = [spread([last_over_first(r) for r in done(each)], ".3g") for each in (made, other)]
     found = fits(made, -1)
     return (f"{words_of_fits(made, -1)}; last over first variance {depths[0]}, of pre {depths[1]}",
-            judge(all_are(found, "linear"), all_are(found, "exponential")))
+            judge(all_are(found, "sub-exponential"), all_are(found, "exponential")))
 
 
 def both_rates(id, told):
@@ -180,13 +195,11 @@ def pre_exponential():
         return []
     words = []
     for rate in RATES:
-        rise = [r.value("growth_exponential_rate") for r in done(of("pre", rate))]
-        words.append(f"at {rate}, {words_of_fits(of('pre', rate), -1)}, exponent a sub-layer "
-                     f"{spread(rise, '.2f')}")
+        words.append(f"at {rate}, {words_of_fits(of('pre', rate), -1)}")
     return [Claim("growth-pre-exponential", f"Pre-LN, {RAN}, rates {' and '.join(RATES)}",
                   "; ".join(words),
                   judge(all(all_are(fit, "exponential") for fit in found.values()),
-                        all(all_are(fit, "linear") for fit in found.values())))]
+                        all(all_are(fit, "sub-exponential") for fit in found.values())))]
 
 
 def covariance_share(r, step=-1):
@@ -245,17 +258,51 @@ def early_share(r):
 
 
 def early_surge():
+    """Pre-LN's share of growth, and Peri-LN's as the control."""
     shares = {norm: {rate: [early_share(r) for r in done(of(norm, rate))] for rate in RATES}
               for norm in ("pre", "peri")}
     pre = shares["pre"].values()
     if not all(pre):
         return []
-    words = [f"{norm} at {rate} {spread(values, '.2f')}"
-             for norm, by_rate in shares.items() for rate, values in by_rate.items()]
-    return [Claim("growth-early-surge", f"{RAN}, rates {' and '.join(RATES)}",
-                  "share of the growth of log variance reached by step 100: " + ", ".join(words),
-                  judge(all(all_above(values, 1 / 2) for values in pre),
-                        all(all_below(values, 1 / 3) for values in pre)))]
+    words = ", ".join(f"{norm} at {rate} {spread(values, '.2f')}"
+                      for norm, by_rate in shares.items() for rate, values in by_rate.items())
+    ran = f"{RAN}, rates {' and '.join(RATES)}"
+    found = [Claim("growth-early-surge", ran, f"share of the growth of log variance reached by "
+                   f"step 100: {words}",
+                   judge(all(all_above(values, 1 / 2) for values in pre),
+                         all(all_below(values, 1 / 3) for values in pre)))]
+    more = [pairs(of("pre", rate), of("peri", rate), early_share) for rate in RATES]
+    if all(more):
+        found.append(Claim("growth-early-surge", ran, "control, more so than Peri-LN's: as above",
+                           joint(map(verdict, more))))
+    return found
+
+
+def by_step(r):
+    """[(step, variance behind the last sub-layer)]"""
+    return [(step, last_variance(r, step)) for step in r.steps]
+
+
+def over_steps():
+    """Whether the variance goes on growing over the steps (Section 4.3, second factor)."""
+    rates = ("1e-3", "2e-3", "4e-3", "8e-3")
+    made = {rate: done(of("pre", rate)) for rate in rates}
+    if not all(made.values()) or any(STEPS // 3 not in r.steps for r in sum(made.values(), [])):
+        return []
+    peak = lambda r: max(by_step(r), key=lambda at: at[1])
+    words = []
+    for norm in ("pre", "peri"):
+        found = [r for rate in rates for r in done(of(norm, rate))]
+        if found:
+            peaks = [float(peak(r)[0]) for r in found]
+            falls = [last_variance(r) / peak(r)[1] for r in found]
+            words.append(f"{norm} largest at step {min(peaks):.0f} to {max(peaks):.0f}, the end "
+                         f"over that {spread(falls, '.2f')}")
+    later = [verdict([log(last_variance(r) / last_variance(r, STEPS // 3)) for r in each])
+             for each in made.values()]
+    return [Claim("growth-over-steps", f"{RAN}, rates {', '.join(rates)}",
+                  f"variance at the last sub-layer, over the steps: {'; '.join(words)}",
+                  joint(later))]
 
 
 def claims():
@@ -263,9 +310,10 @@ def claims():
     if done(of("post", "2e-3")):
         words, one = post_constant("2e-3")
         found.append(Claim("growth-post-constant", f"{RAN}, rate 2e-3", words, one))
-    found += both_rates("growth-pre-training", pre_training)
+    found += both_rates("growth-pre-training", lambda rate: (
+        pre_training(rate)[0] + with_embedding_norm(), pre_training(rate)[1]))
     found += pre_exponential()
     found += both_rates("growth-peri-linear", peri_linear)
     for rate in RATES:
         found += eq4_terms(rate)
-    return found + every_size() + early_surge()
+    return found + every_size() + early_surge() + over_steps()

@@ -9,9 +9,9 @@ import matched
 from draw import Curve, Panel, figure
 from growth import RATES
 from lab import SEEDS, THREE, runs
-from measures import (all_above, all_below, between, by_sublayer, done, joint, judge,
-                      largest_over_smallest, over_layers, slope)
-from verdict import SHOWN, Claim, pairs, spread, verdict
+from measures import (all_above, all_below, between, by_sublayer, done, largest_over_smallest,
+                      learned, over_layers, slope)
+from verdict import SHOWN, Claim, joint, judge, pairs, spread, verdict
 
 SECTION = "Gradients"
 RAN = "12 x 128, 300 steps of 16 x 64 bytes, seeds 11 to 13"
@@ -56,11 +56,12 @@ def post_late_claim():
     words = [f"{name} {spread(values, '+.3f')}" for name, values in found.items()]
     return [Claim("layers-post-late", f"Post-LN, {RAN}, rate 2e-3",
                   "slope of the logarithm a sub-layer, at the end: " + "; ".join(words),
-                  judge(shown, all(all_below(values, 0) for values in found.values())))]
+                  judge(shown, all(all_below(values, 0) for values in found.values()),
+                        list(map(verdict, found.values()))))]
 
 
 def pre_early_claim():
-    words, shown, contradicted = [], True, True
+    words, says, contradicted = [], [], True
     for setting, of_setting in matched.settings():
         wanted = of_setting("pre")
         for quantity, name in NORMS.items():
@@ -69,13 +70,13 @@ def pre_early_claim():
             ratios = [profile[0] / profile[-1] for profile in profiles]
             words.append(f"{setting}, {name} {spread(values, '+.3f')}, first over last "
                          f"{spread(ratios, '.1f')}")
-            shown = shown and verdict([-value for value in values]) == SHOWN
+            says.append(verdict([-value for value in values]))
             contradicted = contradicted and all_above(values, 0)
     if not done(of("pre")):
         return []
     return [Claim("layers-pre-early", "Pre-LN, before training, seeds 11 to 13",
                   "slope of the logarithm a sub-layer: " + "; ".join(words),
-                  judge(shown, contradicted))]
+                  judge(set(says) == {SHOWN}, contradicted, says))]
 
 
 def unevenness(r, quantity, step):
@@ -92,7 +93,8 @@ def peri_even_claim(rate):
     if not done(of("peri", rate)) or not done(of("pre", rate)):
         return []
     words, verdicts = [], []
-    for step, when, others in ((0, "start", ("pre",)), (-1, "end", ("pre", "post"))):
+    at_end = ["pre"] + (["post"] if len(learned(of("post", rate))) == len(SEEDS) else [])
+    for step, when, others in ((0, "start", ["pre"]), (-1, "end", at_end)):
         for quantity, name in MEASURES.items():
             measure = lambda r: unevenness(r, quantity, step)
             values = [f"{norm} {between([measure(r) for r in done(of(norm, rate))])}"
@@ -103,7 +105,7 @@ def peri_even_claim(rate):
                 for step in (0, -1))
     return [Claim("layers-peri-even", f"{RAN}, rate {rate}",
                   f"at {rate}: largest over smallest over depth, {'; '.join(words)}",
-                  judge(joint(verdicts) == SHOWN, worse))]
+                  judge(joint(verdicts) == SHOWN, worse, verdicts))]
 
 
 def claims():

@@ -7,8 +7,9 @@ from statistics import mean
 
 from draw import Curve, Panel, figure
 from lab import FAST, RATES, SEEDS, TEN, runs
-from measures import done, joint, judge
-from verdict import CONTRADICTED, SHOWN, Claim, failed, loss, pairs, spread, verdict
+from measures import FIVE, done
+from verdict import (CONTRADICTED, SHOWN, Claim, failed, interval, joint, judge, loss, pairs,
+                     spread, verdict)
 
 SECTION = "Learning rate and loss"
 RAN = {"S64": "12 x 64, 300 steps of 16 x 64 bytes, seeds 11 to 13",
@@ -116,7 +117,34 @@ def figures():
              "that failed counts as 3.2.")]
 
 
+# ---- the embedding norm, which Peri-LN alone has unless told otherwise --------------------------
+
+def same_embedding(which="on"):
+    """Pre-LN's loss less Peri-LN's at R by seed, the embedding norm on (or off) in both."""
+    flags = {"pre": {"embedding_norm": "on"} if which == "on" else {},
+             "peri": {} if which == "on" else {"embedding_norm": "off"}}
+    pre, peri = (runs("S64", (norm,), around_R(), FIVE, **flags[norm]) for norm in flags)
+    return pairs(pre, peri)
+
+
+def caution():
+    """What stands beside every lead of Peri-LN over Pre-LN."""
+    lead = same_embedding()
+    return (f". The embedding norm is Peri-LN's alone here; with one in both, at {R()} and 12 x "
+            f"64, the lead is {interval(lead)}: {verdict(lead, len(FIVE))}" if lead else "")
+
+
 # ---- claims -------------------------------------------------------------------------------------
+
+def lead_same_embedding():
+    lead = same_embedding()
+    if not lead:
+        return []
+    off = same_embedding("off")
+    return [Claim("lead-same-embedding", "12 x 64, 300 steps of 16 x 64 bytes, seeds 11 to 15, "
+                  f"rate {R()}", f"loss of pre minus peri, the embedding norm on in both: "
+                  f"{interval(lead)}; off in both: {interval(off)}", verdict(lead, len(FIVE)))]
+
 
 def peri_below_pre(scale):
     words, found = [], []
@@ -133,8 +161,8 @@ def peri_below_pre(scale):
         return []
     against = found.count(CONTRADICTED) >= len(found) / 2
     return [Claim("rate-peri-below-pre", RAN[scale],
-                  f"12 x {scale[1:]}, loss of pre minus peri: " + "; ".join(words),
-                  judge(joint(found) == SHOWN, against))]
+                  f"12 x {scale[1:]}, loss of pre minus peri: " + "; ".join(words) + caution(),
+                  judge(joint(found) == SHOWN, against, found))]
 
 
 def best_alike_over_sizes():
@@ -165,5 +193,5 @@ def post_lower():
 
 
 def claims():
-    return (peri_below_pre("S64") + peri_below_pre("S128") + best_alike_over_sizes()
-            + post_lower())
+    return (peri_below_pre("S64") + peri_below_pre("S128") + lead_same_embedding()
+            + best_alike_over_sizes() + post_lower())

@@ -1,10 +1,11 @@
 """What several recipes compute from a run's measurements. Where a number is missing it is NaN."""
-from math import exp, log, nan, sqrt
-from statistics import correlation, linear_regression, mean
+from functools import lru_cache
+from math import exp, log, nan
+from statistics import correlation, fmean, linear_regression, mean
 
 from draw import band
 from lab import FAST, SEEDS, finished
-from verdict import CONTRADICTED, OPEN, SHOWN, number
+from verdict import failed, number, spread
 
 FIVE = SEEDS if FAST else (11, 12, 13, 14, 15)  # seeds of `parts`
 # Nats: the loss rises when a mean of 5 steps is so far above its lowest value so far. Hard batches
@@ -75,28 +76,74 @@ def slope(xs, ys):
     return linear_regression(xs, ys).slope if all(y == y for y in ys) else nan
 
 
-def linear_rms(variances):
-    """Root-mean-square errors, in linear units, of the fits of growth.h: (linear, exponential)."""
-    depth = list(range(1, len(variances) + 1))
-    v = [value / variances[0] for value in variances]
+def r_squared(values, fitted):
+    centre = fmean(values)
+    return 1 - (sum((v - f) ** 2 for v, f in zip(values, fitted))
+                / sum((v - centre) ** 2 for v in values))
+
+
+def log_fit(xs, values):
+    """(slope, R^2) of the least-squares line of log values over xs."""
+    ys = [log(value) for value in values]
+    line = linear_regression(xs, ys)
+    return line.slope, r_squared(ys, [line.intercept + line.slope * x for x in xs])
+
+
+def r_squared_in_units(shape, values):
+    """R^2 of the best A shape(k, s), by least squares in the values themselves: k by trial, A then
+    follows. 1 <= s <= S; shape(k, S) = 1."""
+    size = len(values)
+
+    def at(k):
+        curve = [shape(k, s / size) for s in range(1, size + 1)]
+        a = sum(c * v for c, v in zip(curve, values)) / sum(c * c for c in curve)
+        return r_squared(values, [a * c for c in curve])
+
+    best, step = 10, 4
+    while step > 0.002:  # from all over 0 to 20 to the third digit
+        best = max((best + step * i for i in (-2, -1, 0, 1, 2)), key=at)
+        step /= 2
+    return at(best)
+
+
+def shapes(result, step=-1):
+    """How the variance grows over the sub-layers s = 1 .. S: the exponent p of A s^p, and R^2 of
+    that power law, of an exponential A exp(k s) and of a line; "logs" and "units" say in what the
+    squares were least. None where a variance is not a number above 0, or all are the same."""
+    return shapes_of(tuple(by_sublayer(result, "hidden_variance", step)))
+
+
+@lru_cache(maxsize=None)
+def shapes_of(v):
+    if len(v) < 3 or not all(0 < value < float("inf") for value in v) or len(set(v)) == 1:
+        return None
+    depth = list(range(1, len(v) + 1))
+    exponent, power = log_fit([log(s) for s in depth], v)
     line = linear_regression(depth, v)
-    curve = linear_regression(depth, [log(value) for value in v])
-    rms = lambda fit: sqrt(mean((fit(s) - value) ** 2 for s, value in zip(depth, v)))
-    return (rms(lambda s: line.intercept + line.slope * s),
-            rms(lambda s: exp(curve.intercept + curve.slope * s)))
+    return {"exponent": exponent, "power, logs": power, "exponential, logs": log_fit(depth, v)[1],
+            "power, units": r_squared_in_units(lambda k, x: x ** k, v),
+            "exponential, units": r_squared_in_units(lambda k, x: exp(k * (x - 1)), v),
+            "line": r_squared(v, [line.intercept + line.slope * s for s in depth])}
 
 
 def better_fit(result, step=-1):
-    """"linear" or "exponential" if that fit over depth is better by both measures of claims.md, in
-    decades and in linear units; else None."""
-    decades = [result.value(f"growth_{fit}_error", step) for fit in ("linear", "exponential")]
-    variances = by_sublayer(result, "hidden_variance", step)
-    if not variances or not all(0 < value < float("inf") for value in variances):
+    """"sub-exponential" where a power law fits better than an exponential both in logarithms and in
+    linear units, "exponential" where both are the other way round, else None."""
+    found = shapes(result, step)
+    if found is None:
         return None
-    linear, exponential = zip(decades, linear_rms(variances))
-    if all(a < b for a, b in zip(linear, exponential)):
-        return "linear"
-    return "exponential" if all(b < a for a, b in zip(linear, exponential)) else None
+    below = [found[f"power, {how}"] > found[f"exponential, {how}"] for how in ("logs", "units")]
+    return "sub-exponential" if all(below) else None if any(below) else "exponential"
+
+
+def words_of_shapes(found):
+    """In words, of several runs."""
+    found = [one for one in found if one]
+    told = lambda key: spread([one[key] for one in found], ".2f")
+    return (f"exponent of a power law {told('exponent')}; R^2 in logarithms: power law "
+            f"{told('power, logs')}, exponential {told('exponential, logs')}; in linear units: "
+            f"power law {told('power, units')}, exponential {told('exponential, units')}, line "
+            f"{told('line')}")
 
 
 # ---- statistics ---------------------------------------------------------------------------------
@@ -149,6 +196,11 @@ def done(wanted):
     return [result for _, result in finished(wanted)]
 
 
+def learned(wanted):
+    """Those of the runs that were made and did not fail."""
+    return [run for run, result in finished(wanted) if not failed(result)]
+
+
 def over_layers(wanted, quantity, step=-1):
     """A quantity's curve over depth: mean and range over the seeds."""
     return band([sorted(r.profile(quantity, step).items()) for r in done(wanted)])
@@ -199,13 +251,3 @@ def all_below(values, bound, wanted=3):
 
 def all_above(values, bound, wanted=3):
     return enough(values, wanted) and min(values) > bound
-
-
-def judge(shown, contradicted):
-    return CONTRADICTED if contradicted else SHOWN if shown else OPEN
-
-
-def joint(verdicts):
-    """Of several settings together: what all of them say, else open."""
-    verdicts = set(verdicts)
-    return verdicts.pop() if len(verdicts) == 1 else OPEN

@@ -6,9 +6,9 @@ each is also run with what the other has.
 from draw import Curve, Panel, figure
 from lab import SEEDS, STEPS, runs
 from learning_rate import R, around_R, best_rate, curve
-from measures import FIVE, done, in_training, joint, spikes
+from measures import FIVE, done, in_training, spikes
 from seeds import at_best
-from verdict import Claim, alike, loss, pairs, spread, verdict
+from verdict import Claim, alike, interval, joint, loss, pairs, spread, verdict
 
 SECTION = "Other placements and optimizers"
 RAN = "12 layers, 300 steps of 16 x 64 bytes"
@@ -73,4 +73,20 @@ def claims():
     return [Claim("olmo2-alike", ran, f"Peri-LN ahead: {seen}",
                   joint(verdict(lead, n) for lead, n in leads.values())),
             Claim("olmo2-alike", ran, f"alike within {MARGIN}: as above",
-                  joint(alike(lead, MARGIN, n) for lead, n in leads.values()))]
+                  joint(alike(lead, MARGIN, n) for lead, n in leads.values()))] + same_parts()
+
+
+def same_parts():
+    """The same two claims where both have the embedding norm, which Peri-LN has of its own."""
+    cells = parts()
+    both = pairs(cells["olmo2 with embedding norm"], cells["peri with"])
+    with_qk = pairs(cells["olmo2 with embedding norm"],
+                    cells["peri with embedding norm and QK-norm"])
+    if not both:
+        return []
+    ran = "12 x 64, 300 steps of 16 x 64 bytes at R, seeds 11 to 15"
+    words = (f"with the embedding norm on in both, Peri-LN's lead {interval(both)}; with QK-norm "
+             f"in both as well {interval(with_qk)}")
+    return [Claim("olmo2-alike", ran, f"Peri-LN ahead: {words}", verdict(both, len(FIVE))),
+            Claim("olmo2-alike", ran, f"alike within {MARGIN}: as the row above",
+                  alike(both, MARGIN, len(FIVE)))]

@@ -9,8 +9,8 @@ from statistics import mean
 from draw import Curve, Panel, band, figure
 from lab import FAST, SEEDS, TEN, runs
 from learning_rate import QK, R, best_rate, of, times
-from measures import done, joint, judge, sliding_mean
-from verdict import CONTRADICTED, FAILED_ABOVE, SHOWN, Claim, pairs, spread, verdict
+from measures import done, sliding_mean
+from verdict import CONTRADICTED, FAILED_ABOVE, SHOWN, Claim, joint, judge, pairs, spread, verdict
 
 SECTION = "KEEL and SimpleNorm"
 TOP, STEPS = 5e-2, 30 if FAST else 500
@@ -130,7 +130,7 @@ def higher_rate():
     return [Claim("keel-higher-rate", "12 x 64, 300 steps of 16 x 64 bytes, seeds 11 to 13",
                   f"gain from {rates[0]} to {rates[1]} (negative: a loss): {', '.join(words)}; "
                   f"best rates: {', '.join(best)}",
-                  judge(says == SHOWN and not others, says == CONTRADICTED))]
+                  judge(says == SHOWN and not others, says == CONTRADICTED, [says]))]
 
 
 def claims():

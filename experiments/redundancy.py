@@ -10,8 +10,8 @@ import matched
 from draw import Curve, Panel, band, figure
 from growth import RATES
 from lab import SEEDS, THREE, runs
-from measures import all_above, all_below, between, done, joint, judge
-from verdict import SHOWN, Claim, alike, pairs, verdict
+from measures import all_above, all_below, between, done, learned
+from verdict import SHOWN, Claim, alike, joint, judge, pairs, verdict
 
 SECTION = "Gamma and hidden representations"
 RAN = "12 x 128, 300 steps of 16 x 64 bytes, seeds 11 to 13"
@@ -73,10 +73,11 @@ def init_claims(setting, wanted_of):
         to_peri = pairs(wanted_of("peri"), wanted_of("post"), measure)
         lead.append([min(both) for both in zip(to_pre, to_peri)])
         ratios.append(pairs(wanted_of("pre"), wanted_of("peri"), lambda r: log(measure(r))))
-    lowest = judge(all(verdict(values) == SHOWN for values in lead),
-                   all(all_below(values, 0) for values in lead))
-    similar = judge(all(alike(values, log(1.5)) == SHOWN for values in ratios),
-                    all(all_above(v, log(2)) or all_below(v, -log(2)) for v in ratios))
+    ahead = [verdict(values) for values in lead]
+    lowest = judge(set(ahead) == {SHOWN}, all(all_below(values, 0) for values in lead), ahead)
+    close = [alike(values, log(1.5)) for values in ratios]
+    similar = judge(set(close) == {SHOWN},
+                    all(all_above(v, log(2)) or all_below(v, -log(2)) for v in ratios), close)
     ran = f"{setting}, 12 layers, before training, seeds 11 to 13"
     times = "; ".join(f"{apart} apart {between([exp(d) for d in values])}"
                       for apart, values in zip(APART, ratios))
@@ -92,9 +93,8 @@ def trained_claims():
     if not words:
         return []
     for name, other in (("Peri-LN", "peri"), ("Post-LN", "post")):
-        verdicts = [verdict(pairs(of(other, rate), of("pre", rate),
-                                  lambda r: angle(r, apart, -1)))
-                    for rate in RATES for apart in APART]
+        verdicts = [verdict(pairs(made, of("pre", rate), lambda r: angle(r, apart, -1)))
+                    for rate in RATES if (made := learned(of(other, rate))) for apart in APART]
         found.append(Claim("angular-trained", f"{RAN}, rates {' and '.join(RATES)}",
                            f"against {name}: {'. '.join(words)}", joint(verdicts)))
     return found

@@ -11,8 +11,10 @@ import re
 import sys
 import time
 
+import corrections
+import verdict
 from lab import HERE, JOBS, RESULTS, perform, result, results
-from verdict import CONTRADICTED, OPEN, SHOWN
+from verdict import CONTRADICTED, OPEN, SHOWN, SPLIT, effect, holm, of_claim, p_of_claim
 
 # In this order: what needs the best rates comes after learning_rate.
 RECIPES = [importlib.import_module(name) for name in (
@@ -21,17 +23,22 @@ RECIPES = [importlib.import_module(name) for name in (
     "warmup", "layernorm", "embedding_norm", "table5", "qk_norm", "olmo2", "sgd", "ramp",
     "simple_norm", "depth", "gap")]
 README = RESULTS.parent / "README.md"
+VERDICTS = (SHOWN, CONTRADICTED, OPEN)
 
 INTRO = """# The paper's measurements, on a laptop
 
 Twelve layers of width 64 or 128 and a few hundred steps, where *Peri-LN: Revisiting Normalization
 Layer in the Transformer Architecture* trains 400M parameters and more on 30 billion tokens. Every
-claim was written down in [claims.md](claims.md) before its runs, with what would contradict it.
+claim was written down in [claims.md](claims.md) before its runs, with what would contradict it,
+but for those marked *afterwards* there.
 
 - **Reproduced** and **contradicted** are said of pairs of runs with the same seed, hence the same
-  batches: all on one side, and beyond the spread. Everything else is **not at this scale**. A claim
-  contradicted here may well hold at the paper's size.
-- *a (b to c, n = d)* is a mean, the smallest, the largest, and how many seeds.
+  batches: all on one side, beyond the spread, and with a 95 % t interval of the mean that leaves
+  out 0. Everything else is **not at this scale**. A claim read in several settings is **mixed** if
+  these disagree. A claim contradicted here may well hold at the paper's size.
+- *a (b to c, n = d)* is a mean, the smallest, the largest, and how many seeds; in the column
+  *effect* b and c are the ends of the 95 % interval. Holm's correction is over all claims that rest
+  on such tests; others rest on thresholds or counts, named in claims.md.
 - A run that failed counts as a loss of 3.2 nats a byte, what byte frequencies alone give.
 
 `make experiments` does the runs that are missing and can be stopped at any time; `make figures`
@@ -45,6 +52,8 @@ def claims_by_section():
     """[(section's title, [(id, claim, paper)])] as claims.md has them."""
     sections, field = [], None
     for line in (HERE / "claims.md").read_text().splitlines():
+        if line == "## Answers to a referee":
+            break
         if match := re.match(r"## \d+\. (.*)", line):
             sections.append((match[1], []))
         elif match := re.match(r"### `(.*)`", line):
@@ -74,17 +83,29 @@ def what_was_run():
             f"core, {when}; {', '.join(machines)}.")
 
 
+def after_holm(seen):
+    """{claim: whether its verdict holds after the correction}, of those that rest on tests. An open
+    or mixed one counts in the family with a p of 1."""
+    ps = {name: p_of_claim(rows) if of_claim(rows) in (SHOWN, CONTRADICTED) else 1.0
+          for name, rows in seen.items() if p_of_claim(rows) is not None}
+    return dict(zip(ps, holm(list(ps.values()))))
+
+
 def in_short(sections, seen):
     """A line a claim, without the numbers."""
-    lines = ["\n## In short\n", "| claim | verdict |", "|---|---|"]
+    lines = ["\n## In short\n", "| claim | verdict | after Holm |", "|---|---|---|"]
+    holds = after_holm(seen)
     for title, claims in sections:
         for claim in claims:
-            verdicts = [each.verdict for each in seen.get(claim["id"], [])]
-            counts = [(verdict, verdicts.count(verdict)) for verdict in (SHOWN, CONTRADICTED, OPEN)]
-            told = [verdict if n == len(verdicts) else f"{verdict} ({n} of {len(verdicts)})"
-                    for verdict, n in counts if n]
-            lines.append(f"| [{cell(claim['claim'])}](#{anchor(title)}) | "
-                         f"{', '.join(told) or 'not run'} |")
+            rows = seen.get(claim["id"], [])
+            found, corrected = of_claim(rows) if rows else "not run", ""
+            if found == SPLIT:
+                words = [str(row.verdict) for row in rows]
+                found += f" ({', '.join(f'{words.count(v)} {v}' for v in VERDICTS if v in words)})"
+            elif claim["id"] in holds and found != OPEN:
+                corrected = "holds" if holds[claim["id"]] else "does not hold"
+            lines.append(f"| [{cell(claim['claim'])}](#{anchor(title)}) | {found} | "
+                         f"{corrected} |")
     return lines
 
 
@@ -107,31 +128,57 @@ def section(title, claims, seen):
             lines += [*table, f"\n`python3 experiments/report.py run {recipe.__name__}`\n"]
     rows = [(claim, each) for claim in claims for each in seen.get(claim["id"], [])]
     if rows:
-        lines.append("| claim | the paper | run here | seen | verdict |\n|---|---|---|---|---|")
+        lines.append("| claim | the paper | run here | seen | effect | verdict |\n"
+                     "|---|---|---|---|---|---|")
     for claim, each in rows:
         words = f"`{claim['id']}` {claim['claim']}"
         told = each.verdict + (f"; next: {each.larger}" if each.verdict == OPEN else "")
         lines.append("| " + " | ".join(map(cell, (words, claim["paper"], each.ran, each.seen,
-                                                  told))) + " |")
+                                                  effect(each.tests), told))) + " |")
     if missing := [f"`{claim['id']}`" for claim in claims if claim["id"] not in seen]:
         lines.append("\nNot run: " + ", ".join(missing) + ".")
     return lines
 
 
-def write_readme():
+def look():
+    """{claim: what was seen of it}"""
     seen = {}
     for recipe in RECIPES:
         for claim in recipe.claims():
             seen.setdefault(claim.id, []).append(claim)
+    return seen
+
+
+def without_interval():
+    """The same by the rule as it was."""
+    verdict.by_interval = False
+    try:
+        return look()
+    finally:
+        verdict.by_interval = True
+
+
+def counted(seen):
+    """What corrections.py tells of the verdicts."""
+    rows = lambda of: [(each.id, str(each.verdict)) for name in sorted(of) for each in of[name]]
+    holds = after_holm(seen)
+    tested = [name for name in holds if of_claim(seen[name]) in (SHOWN, CONTRADICTED)]
+    return {"rows": len(rows(seen)), "family": len(holds), "tested": len(tested),
+            "holm": sum(holds[name] for name in tested),
+            "changed": sum(a != b for a, b in zip(rows(seen), rows(without_interval())))}
+
+
+def write_readme():
+    seen = look()
     sections = claims_by_section()
     known = {claim["id"] for _, claims in sections for claim in claims}
     for name in seen:
         assert name in known, f"{name} is not in claims.md"
-    counts = {v: sum(claim.verdict == v for list_ in seen.values() for claim in list_)
-              for v in (SHOWN, CONTRADICTED, OPEN)}
-    told = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
-    page = [INTRO, f"**{what_was_run()}** Of {len(known)} claims {len(seen)} were looked at; where "
-            f"one was read in several settings each has a verdict: {told}."]
+    words = [of_claim(rows) for rows in seen.values()]
+    told = ", ".join(f"{words.count(v)} {v}" for v in (*VERDICTS, SPLIT))
+    page = [INTRO, f"**{what_was_run()}** Of {len(known)} claims {len(seen)} were looked at: "
+            f"{told}."]
+    page += corrections.top(counted(seen))
     page += in_short(sections, seen)
     for title, claims in sections:
         page += section(title, claims, seen)

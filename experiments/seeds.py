@@ -5,11 +5,12 @@ Also Pre-LN and Peri-LN at R, R/2 and R/4, for the claims on seeds and on early 
 """
 from statistics import mean, stdev
 
+import matched
 from draw import Curve, Panel, band, figure
 from lab import LATER, SEEDS, STEPS, TEN, THREE, runs
-from learning_rate import QK, R, best_rate, times
-from measures import done, judge, smooth, spikes
-from verdict import Claim, failed, loss, pairs, spread, verdict
+from learning_rate import QK, R, best_rate, caution, times
+from measures import done, smooth, spikes
+from verdict import Claim, failed, judge, loss, pairs, spread, verdict
 
 SECTION = "Learning rate and loss"
 RAN = "12 x 64, 300 steps of 16 x 64 bytes, seeds 14 to 20"
@@ -86,7 +87,26 @@ def order(first, second, of, where):
               for norm in (first, second)]
     return [Claim("best-rate-order", RAN,
                   f"{first} below {second}, {where}: {', '.join(losses)}; lead "
-                  f"{spread(found, '+.3f')}", verdict(found))]
+                  f"{spread(found, '+.3f')}{caution() if first == 'peri' else ''}",
+                  verdict(found))]
+
+
+def elsewhere():
+    """Pre-LN below Post-LN at another width and other initial values, seeds 11 to 13."""
+    settings = [(f"12 x {scale[1:]}, {init}, at R", matched.of(scale, "pre"),
+                 matched.of(scale, "post")) for scale, init in matched.INIT.items()]
+    if best := best_rate("pre", "S128"):
+        wide = lambda norm, rate: runs("S128", (norm,), (rate,), SEEDS)
+        settings.insert(0, (f"12 x 128, pre at its best rate {best}, post at 2e-3 (of two tried)",
+                            wide("pre", best), wide("post", "2e-3")))
+    found = []
+    for where, pre, post in settings:
+        if lead := pairs(post, pre):
+            found.append(Claim("best-rate-order", "300 steps of 16 x 64 bytes, seeds 11 to 13",
+                               f"pre below post, {where}: pre {spread(list(map(loss, done(pre))))}"
+                               f", post {spread(list(map(loss, done(post))))}; lead "
+                               f"{spread(lead, '+.3f')}", verdict(lead)))
+    return found
 
 
 def after_warmup(r):
@@ -144,6 +164,6 @@ def seed_spread(where, of):
 
 def claims():
     return (order("peri", "pre", at_best, "own best rates") + order("peri", "pre", at_R, "at R")
-            + order("pre", "post", at_best, "own best rates")
+            + order("pre", "post", at_best, "own best rates") + elsewhere()
             + more_spikes("all steps", spikes) + more_spikes("without warmup", after_warmup)
             + seed_spread("at R", at_R) + seed_spread("own best rates", at_best))

@@ -1,9 +1,9 @@
 """Sequences four times longer (Figure 17). The paper shortens from 8192 to 2048."""
 from draw import Curve, Panel, figure
 from lab import SEEDS, runs
-from learning_rate import around_R, curve, grid
-from measures import done, in_training, joint
-from verdict import Claim, pairs, spread, verdict
+from learning_rate import around_R, caution, curve, grid
+from measures import done, in_training
+from verdict import Claim, joint, pairs, spread, verdict
 
 SECTION = "Data, schedule and kind of norm"
 RAN = "12 x 64, 300 steps, seeds 11 to 13"
@@ -41,4 +41,5 @@ def claims():
               for rate in grid("pre")]
     words = [f"at R, {length}: {spread(lead)}" for length, lead in leads.items()]
     return [Claim("sequence-length", RAN, f"Peri-LN's lead, nats, {'; '.join(words)}; 16 x 64 at "
-                  f"other rates: {', '.join(others)}", joint(map(verdict, leads.values())))]
+                  f"other rates: {', '.join(others)}{caution()}",
+                  joint(map(verdict, leads.values())))]

@@ -8,8 +8,8 @@ from statistics import mean
 from draw import Curve, Panel, figure
 from lab import FAST, SEEDS, runs
 from learning_rate import best_rate
-from measures import all_below, best_inside, done, in_training, judge, widened
-from verdict import SHOWN, Claim, pairs, spread, verdict
+from measures import all_below, best_inside, done, in_training, widened
+from verdict import SHOWN, Claim, judge, pairs, spread, verdict
 
 SECTION = "Other placements and optimizers"
 RAN = "12 x 64, 300 steps of 16 x 64 bytes, seeds 11 to 13"
@@ -80,7 +80,8 @@ def worse_claims():
                                            ("AdamW", best_rate(norm), adam(norm)))]
         found.append(Claim("sgd-worse", RAN, f"{title}: {', '.join(ends)}; behind by "
                            f"{spread(behind)}",
-                           judge(verdict(behind) == SHOWN, all_below(behind, 0))))
+                           judge(verdict(behind) == SHOWN, all_below(behind, 0),
+                                 [verdict(behind)])))
     return found
 
 

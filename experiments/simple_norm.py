@@ -6,11 +6,11 @@ initialisation.
 from draw import Panel, figure
 from lab import FAST, SEEDS, runs
 from learning_rate import QK, RAN, around_R, best_rate, curve, grid, mean_loss, of, workable
-from measures import all_above, all_below, done, enough, judge
+from measures import all_above, all_below, done, enough
 from ramp import limit, ramp
 from seeds import RAN as RAN_LATER
 from seeds import at_best
-from verdict import Claim, loss, pairs, spread, verdict
+from verdict import Claim, interval, judge, loss, pairs, spread, verdict
 
 SECTION = "KEEL and SimpleNorm"
 RAN_RAMP = "12 x 64, 500 steps of 16 x 64 bytes, rising to 5e-2, seeds 11 to 13"
@@ -99,7 +99,27 @@ def simple_loss():
         claims.append(Claim("simple-loss", RAN_LATER,
                             f"against {label}: simple {losses[0]}, {label} {losses[1]}, lead "
                             f"{spread(leads, '+.3f')}", verdict(leads)))
-    return claims
+    return claims + equal_initialisation()
+
+
+def equal_initialisation():
+    """SimpleNorm's own has an embedding of standard deviation 1. First all have N(0, 0.02^2), then
+    Peri-LN a larger one, SimpleNorm its own and its best rate."""
+    at_4R = lambda norm, **flags: runs("S64", (norm,), around_R(4), SEEDS, **flags)
+    large = runs("S64", ("peri",), around_R(), SEEDS, init="normal:0.08")
+    settings = [(f"all with N(0, 0.02^2) at 4R, against {label}", plain_init(),
+                 at_4R(norm, **flags)) for label, norm, flags in
+                (("pre --qk-norm full", "pre", QK), ("peri", "peri", {}))]
+    if best := best_rate("simple"):
+        settings.append((f"simple as it is at {best}, its best, against peri with N(0, 0.08^2) at "
+                         "R", of("simple", best), large))
+    found = []
+    for title, simple, usual in settings:
+        if leads := pairs(usual, simple):
+            losses = [spread(list(map(loss, done(made)))) for made in (simple, usual)]
+            found.append(Claim("simple-loss", RAN["S64"], f"{title}: {losses[0]} against "
+                               f"{losses[1]}, lead {interval(leads)}", verdict(leads)))
+    return found
 
 
 def claims():

@@ -5,9 +5,9 @@ from statistics import stdev
 from draw import Curve, Panel, figure
 from lab import SEEDS, runs
 from learning_rate import R, around_R, best_rate, curve, grid, workable
-from measures import FIVE, done, in_training, judge
+from measures import FIVE, done, in_training
 from seeds import at_best
-from verdict import SHOWN, Claim, failed, loss, pairs, spread, verdict
+from verdict import SHOWN, Claim, failed, judge, loss, pairs, spread, verdict
 
 SECTION = "Other placements and optimizers"
 RAN = "12 x 64, 300 steps of 16 x 64 bytes"
@@ -98,7 +98,7 @@ def rate_claim():
              for norm, each in zip(three, best)]
     shown = mine <= post and mine < peri and verdict(swings) == SHOWN
     return [Claim("table5-input-main-rate", f"{RAN}, all rates, seeds 11 to 13", "; ".join(words),
-                  judge(shown, mine >= peri))]
+                  judge(shown, mine >= peri, [verdict(swings)]))]
 
 
 def claims():

@@ -4,8 +4,8 @@ from statistics import mean
 from draw import Curve, Panel, figure
 from lab import FAST, SEEDS, runs
 from learning_rate import around_R
-from measures import best_inside, done, judge, widened
-from verdict import CONTRADICTED, OPEN, SHOWN, Claim, failed, loss
+from measures import best_inside, done, widened
+from verdict import CONTRADICTED, OPEN, SHOWN, Claim, failed, judge, loss
 
 SECTION = "Data, schedule and kind of norm"
 RAN = "12 x 64, 16 x 64 bytes a step, seeds 11 to 13"

@@ -3,9 +3,9 @@ from statistics import mean
 
 from draw import Curve, Panel, figure
 from lab import FAST, SEEDS, runs
-from learning_rate import around_R
-from measures import done, judge, spikes
-from verdict import CONTRADICTED, SHOWN, Claim, loss, pairs, spread, verdict
+from learning_rate import around_R, caution
+from measures import done, spikes
+from verdict import CONTRADICTED, SHOWN, Claim, interval, judge, loss, pairs, spread, verdict
 
 SECTION = "Data, schedule and kind of norm"
 RAN = "12 x 64, 300 steps of 16 x 64 bytes, seeds 11 to 13"
@@ -48,9 +48,27 @@ def loss_claim():
     found = [verdict(lead) for lead in leads("30 %").values()]
     words = [f"{share}: " + ", ".join(f"{rate} {spread(lead)}"
                                       for rate, lead in leads(share).items()) for share in SHARES]
-    return [Claim("warmup-loss", RAN, "Peri-LN's lead, nats, " + "; ".join(words),
+    return [Claim("warmup-loss", RAN, "Peri-LN's lead, nats, " + "; ".join(words) + caution(),
                   judge(all(v == SHOWN for v in found),
-                        found.count(CONTRADICTED) >= len(found) / 2))]
+                        found.count(CONTRADICTED) >= len(found) / 2, found))]
+
+
+def lead_claim():
+    """Whether the longer warmup takes from the lead, rate by rate."""
+    found = []
+    for rate, short in leads("10 %").items():
+        long = leads("30 %")[rate]
+        if len(short) != len(long) or not short:
+            continue
+        less = [a - b for a, b in zip(short, long)]
+        gains = [f"{norm} {interval(pairs(of(norm, rate, '10 %'), of(norm, rate, '30 %')))}"
+                 for norm in NORMS]
+        found.append(Claim("warmup-lead", f"{RAN}, rate {rate}",
+                           f"Peri-LN's lead at {rate}: {spread(short, '+.3f')} with 10 % (30 "
+                           f"steps), {spread(long, '+.3f')} with 30 % (90); the longer warmup "
+                           f"takes {interval(less)} from it and lowers the loss of "
+                           f"{', of '.join(gains)}", verdict(less)))
+    return found
 
 
 def spikes_claim():
@@ -70,4 +88,4 @@ def spikes_claim():
 def claims():
     if not any(done(of("pre", rate, "30 %")) for rate in rates()):
         return []
-    return loss_claim() + spikes_claim()
+    return loss_claim() + lead_claim() + spikes_claim()

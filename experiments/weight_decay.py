@@ -8,10 +8,9 @@ from dataclasses import replace
 from draw import Curve, Panel, figure
 from lab import FAST, SEEDS, result, runs
 from last_gradient import event
-from learning_rate import R, around_R, grid
-from measures import (between, done, in_training, judge, last_variance, log_variance,
-                      over_layers)
-from verdict import CONTRADICTED, SHOWN, Claim, failed, loss, pairs, spread, verdict
+from learning_rate import R, around_R, caution, grid
+from measures import between, done, in_training, last_variance, log_variance, over_layers
+from verdict import CONTRADICTED, SHOWN, Claim, failed, judge, loss, pairs, spread, verdict
 
 SECTION = "Weight decay and initialisation"
 RAN = "12 x 64, 300 steps of 16 x 64 bytes at R, seeds 11 to 13"
@@ -91,8 +90,9 @@ def loss_claim():
     leads = {c: pairs(of("pre", c), of("peri", c)) for c in coefficients()}
     found = [verdict(lead) for lead in leads.values()]
     words = [f"{c} {spread(lead)}" for c, lead in leads.items()]
-    return [Claim("decay-loss", RAN, "Peri-LN's lead, nats, decay by decay: " + "; ".join(words),
-                  judge(all(v == SHOWN for v in found), found.count(CONTRADICTED) >= 2))]
+    return [Claim("decay-loss", RAN, "Peri-LN's lead, nats, decay by decay: " + "; ".join(words)
+                  + caution(),
+                  judge(all(v == SHOWN for v in found), found.count(CONTRADICTED) >= 2, found))]
 
 
 def rescue_claim():

@@ -59,9 +59,10 @@ class Verdicts(unittest.TestCase):
         self.assertEqual(verdict.verdict([]), OPEN)
 
     def test_alike(self):
-        self.assertEqual(verdict.alike([0.01, -0.02, 0.0], 0.02), SHOWN)
-        self.assertEqual(verdict.alike([0.03, 0.04, 0.05], 0.02), CONTRADICTED)
-        self.assertEqual(verdict.alike([-0.03, -0.04, -0.05], 0.02), CONTRADICTED)
+        self.assertEqual(verdict.alike([0.01, -0.008, 0.0], 0.03), SHOWN)
+        self.assertEqual(verdict.alike([0.01, -0.02, 0.0], 0.02), OPEN)  # the interval is wider
+        self.assertEqual(verdict.alike([0.05, 0.06, 0.07], 0.02), CONTRADICTED)
+        self.assertEqual(verdict.alike([-0.05, -0.06, -0.07], 0.02), CONTRADICTED)
         self.assertEqual(verdict.alike([0.03, -0.04, 0.05], 0.02), OPEN)  # on both sides
         self.assertEqual(verdict.alike([0.03, 0.01, 0.05], 0.02), OPEN)
         self.assertEqual(verdict.alike([nan, 0.01, 0.0], 0.02), OPEN)
@@ -73,6 +74,75 @@ class Verdicts(unittest.TestCase):
             self.assertGreater(verdict.loss(failed), verdict.loss(learned))
         self.assertEqual(verdict.loss(made_up(loss=3.15)), verdict.loss(made_up(code=3)))  # a tie
         self.assertEqual(verdict.loss(learned), 3.0)
+
+
+class Statistics(unittest.TestCase):
+    def test_quantiles_are_those_of_the_tables(self):
+        for freedom, level, known in ((1, .95, 12.706), (2, .95, 4.303), (4, .95, 2.776),
+                                      (6, .95, 2.447), (9, .99, 3.250), (30, .95, 2.042)):
+            self.assertAlmostEqual(verdict.quantile(freedom, level), known, places=3)
+
+    def test_p_is_that_of_the_interval(self):
+        """p is 0.05 where the interval ends at 0."""
+        d = [1.0, 2.0, 4.0, 3.5, 0.5]
+        self.assertAlmostEqual(verdict.test(d, verdict.test(d).low).p, 0.05)
+        self.assertAlmostEqual(verdict.test(d, verdict.test(d).high).p, 0.05)
+
+    def test_a_known_test(self):
+        """Student's sleep data, 1908: t = 4.0621 with 9 degrees of freedom, p = 0.002833."""
+        sleep = [1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4]
+        found = verdict.test(sleep)
+        self.assertAlmostEqual(found.p, 0.002833, places=6)
+        self.assertAlmostEqual(found.low, 0.7001, places=4)
+        self.assertAlmostEqual(found.high, 2.4599, places=4)
+
+    def test_no_spread(self):
+        self.assertEqual(verdict.test([0.1, 0.1, 0.1]).p, 0)
+        self.assertEqual(verdict.test([0.0, 0.0, 0.0]).p, 1)
+
+    def test_holm(self):
+        # thresholds 0.0125, 0.0167, 0.025, 0.05: the third stops, and all after it
+        self.assertEqual(verdict.holm([0.01, 0.04, 0.03, 0.005]), [True, False, False, True])
+        self.assertEqual(verdict.holm([0.02, 0.02, 0.02]), [False] * 3)
+        self.assertEqual(verdict.holm([0.04]), [True])
+        self.assertEqual(verdict.holm([]), [])
+
+    def test_false_positives(self):
+        """By signs and spread: 10.7 % of three, 2.8 % of five; with the interval 2.5 % at most."""
+        for n, known in ((3, 0.107), (5, 0.028), (7, 0.007)):
+            old, new = verdict.false_positives(n, trials=20_000)
+            self.assertAlmostEqual(old, known, delta=0.006)
+            self.assertLess(new, 0.03)
+
+    def test_a_null_lead_is_open_and_a_real_one_is_reproduced(self):
+        """The lead with the embedding norm in both, and the one at R."""
+        null = [0.0056, -0.0035, 0.0528, 0.0288, -0.0423]
+        self.assertEqual(verdict.verdict(null), OPEN)
+        self.assertEqual(verdict.verdict([0.0863, 0.0927, 0.0949]), SHOWN)
+
+    def test_the_interval_is_needed(self):
+        weak = [0.0213, 0.06, 0.05]  # on one side and beyond the spread
+        self.assertEqual(verdict.verdict(weak), OPEN)
+        verdict.by_interval = False
+        try:
+            self.assertEqual(verdict.verdict(weak), SHOWN)
+        finally:
+            verdict.by_interval = True
+
+    def test_a_claim_is_what_all_its_rows_say(self):
+        row = lambda differences: verdict.Claim("id", "", "", verdict.verdict(differences))
+        sure, less, none = [0.1, 0.11, 0.12], [0.1, 0.15, 0.2], [0.1, -0.1, 0.0]
+        self.assertEqual(verdict.of_claim([row(sure), row(less)]), SHOWN)
+        self.assertEqual(verdict.of_claim([row(sure), row(none)]), verdict.SPLIT)
+        self.assertEqual(verdict.p_of_claim([row(sure), row(less)]), verdict.test(less).p)
+        self.assertIsNone(verdict.p_of_claim([verdict.Claim("id", "", "", SHOWN)]))
+
+    def test_tests_of_parts_are_kept(self):
+        parts = [verdict.verdict([0.1, 0.11, 0.12]), verdict.verdict([0.1, 0.15, 0.2])]
+        self.assertEqual(len(verdict.joint(parts).tests), 2)
+        self.assertEqual(verdict.joint(parts), SHOWN)
+        self.assertEqual(verdict.joint(parts + [OPEN]), OPEN)
+        self.assertEqual(len(verdict.judge(False, True, parts).tests), 2)
 
 
 class OfARun(unittest.TestCase):
@@ -104,28 +174,38 @@ class OfARun(unittest.TestCase):
         self.assertEqual(measures.last_over_first(result), 5)
         self.assertEqual(measures.last_over_first(result, 0), 2)
 
-    def fit(self, variances, decades):
-        result = made_up(variances={300: variances})
-        for fit, error in zip(("linear", "exponential"), decades):
-            result.probe[f"growth_{fit}_error"] = {300: {None: error}}
-        return measures.better_fit(result)
+    def shaped(self, variances):
+        """Of sub-layers 1, 2, ...; the state before them is left out."""
+        return made_up(variances={300: [1e6, *variances]})
+
+    def test_power_law(self):
+        for planted in (0.8, 1.0, 1.63):
+            found = measures.shapes(self.shaped([3 * s ** planted for s in range(1, 25)]))
+            self.assertAlmostEqual(found["exponent"], planted)
+            self.assertAlmostEqual(found["power, logs"], 1)
+            self.assertGreater(found["power, units"], 0.9999)
+            self.assertLess(found["exponential, units"], 0.99)
+
+    def test_exponential(self):
+        found = measures.shapes(self.shaped([3 * 1.3 ** s for s in range(1, 25)]))
+        self.assertAlmostEqual(found["exponential, logs"], 1)
+        self.assertGreater(found["exponential, units"], 0.9999)
+        self.assertLess(found["power, units"], 0.998)
+
+    def test_line(self):
+        self.assertAlmostEqual(measures.shapes(self.shaped([2 + 3 * s for s in range(9)]))["line"],
+                               1)
 
     def test_better_fit(self):
-        line, curve = [0.5 + s for s in range(9)], [1.5 ** s for s in range(9)]
-        self.assertEqual(self.fit(line, (0.0, 0.1)), "linear")
-        self.assertEqual(self.fit(curve, (0.4, 0.0)), "exponential")
-        self.assertIsNone(self.fit(line, (0.1, 0.0)))   # the two measures disagree
-        self.assertIsNone(self.fit(curve, (0.0, 0.4)))
-        self.assertIsNone(self.fit(line, (nan, nan)))
-        self.assertIsNone(self.fit([1.0, 2.0, inf], (0.0, 0.1)))
-
-    def test_linear_rms(self):
-        straight, curved = measures.linear_rms([2.0 + 3 * s for s in range(10)])
-        self.assertAlmostEqual(straight, 0)
-        self.assertGreater(curved, 0.1)
-        straight, curved = measures.linear_rms([3 * 1.3 ** s for s in range(10)])
-        self.assertAlmostEqual(curved, 0)
-        self.assertGreater(straight, 0.1)
+        fit = lambda variances: measures.better_fit(self.shaped(variances))
+        self.assertEqual(fit([0.5 + s for s in range(12)]), "sub-exponential")
+        self.assertEqual(fit([s ** 1.6 for s in range(1, 13)]), "sub-exponential")
+        self.assertEqual(fit([1.5 ** s for s in range(12)]), "exponential")
+        # A steep start, then an exponential: logarithms see the first, linear units the second.
+        self.assertIsNone(fit([0.001, 1] + [1.3 ** s for s in range(12)]))
+        self.assertIsNone(fit([1.0, 2.0, inf]))
+        self.assertIsNone(fit([1.0, 2.0, nan]))
+        self.assertIsNone(fit([1.0, 2.0, -1.0]))
 
     def test_rank_correlation(self):
         self.assertAlmostEqual(measures.rank_correlation([1, 2, 3, 4], [1, 10, 11, 1000]), 1)

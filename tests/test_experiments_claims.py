@@ -97,6 +97,30 @@ class Growth(Claims):
         self.profiles("pre", lambda step: self.line(2.718281828 ** level(step)))
         return self.verdicts(growth, "growth-early-surge")
 
+    def test_surge_beside_the_control(self):
+        level = lambda by_100: lambda step: self.line(2.718 ** (
+            by_100 * step / 100 if step <= 100 else by_100 + (6 - by_100) * (step - 100) / 200))
+        for peri, found in ((3, SHOWN), (5, CONTRADICTED)):
+            self.profiles("pre", level(4))
+            self.profiles("peri", level(peri))
+            self.expect(growth, "growth-early-surge", SHOWN, found)
+
+    def steps(self, end):
+        """Variance 100 at step 100, then to `end`."""
+        at = lambda step: 1 + step if step <= 100 else 100 + (end - 100) * (step - 100) / 200
+        self.profiles("pre", lambda step: self.line(at(step)),
+                      rates=("1e-3", "2e-3", "4e-3", "8e-3"))
+        return self.verdicts(growth, "growth-over-steps")
+
+    def test_over_steps(self):
+        self.assertEqual(self.steps(1000), [SHOWN])
+        self.assertEqual(self.steps(40), [CONTRADICTED])
+
+    def test_growth_from_a_low_start_is_not_a_high_end(self):
+        self.profiles("pre", lambda step: self.line(20 if step else 0.02))
+        self.profiles("peri", lambda step: self.line(80 if step else 20))
+        self.expect(growth, "growth-pre-training", OPEN, OPEN)
+
     def test_surge(self):
         self.assertEqual(self.surge(4), [SHOWN])
         self.assertEqual(self.surge(1.5), [CONTRADICTED])
@@ -169,6 +193,20 @@ class LearningRate(Claims):
         self.assertEqual(self.sizes("1.6e-2"), [CONTRADICTED])
 
 
+class SameEmbedding(Claims):
+    def lead(self, by_seed):
+        self.rates()
+        self.put(runs("S64", ("peri",), ("4e-3",), learning_rate.FIVE), 1.8)
+        self.put(runs("S64", ("pre",), ("4e-3",), learning_rate.FIVE, embedding_norm="on"),
+                 lambda run: 1.8 + by_seed[run.seed - 11])
+        return self.verdicts(learning_rate, "lead-same-embedding")
+
+    def test_lead(self):
+        self.assertEqual(self.lead((.0056, -.0035, .0528, .0288, -.0423)), [OPEN])
+        self.assertEqual(self.lead((.05, .06, .05, .07, .06)), [SHOWN])
+        self.assertIn("lead is +0.058", learning_rate.caution())
+
+
 class Seeds(Claims):
     def losses(self, **by_norm):
         self.rates()
@@ -219,8 +257,10 @@ class Early(Claims):
         self.assertEqual(self.events(2, 5), [CONTRADICTED])
         self.assertEqual(self.events(4, 2), [OPEN])
 
-    def lower(self, at_R, at_a_quarter):
+    def lower(self, at_R, at_a_quarter, peri=0):
         self.rates()
+        self.put(seeds.at_R("peri"), losses=[2.0] * 300,
+                 spikes=lambda run: (100,) if run.seed < 14 + peri else ())
         for factor, count in ((1, at_R), (1 / 2, 0), (1 / 4, at_a_quarter)):
             self.put(seeds.at_R("pre", factor), losses=[2.0] * 300,
                      spikes=lambda run: (100,) if run.seed < 14 + count else ())
@@ -230,6 +270,7 @@ class Early(Claims):
         self.assertEqual(self.lower(6, 5), [SHOWN])
         self.assertEqual(self.lower(6, 2), [CONTRADICTED])
         self.assertEqual(self.lower(2, 0), [OPEN])
+        self.assertEqual(self.lower(6, 5, peri=4), [OPEN])  # no instability of Pre-LN's own
 
     def lost(self, **fails_from):
         for norm, rate in fails_from.items():
@@ -325,15 +366,37 @@ class Depth(Claims):
             self.leads("pre", "keel", at)
             self.expect(depth, "keel-depth", found)
 
+    def gradients(self, ratio):
+        """ratio(layers): last over first, of Post-LN's runs."""
+        for layers in depth.DEPTHS:
+            for run in depth.of("post", layers):
+                last = ratio(layers) * (1 + 0.01 * (run.seed - 12))
+                lab.results()[run.name].probe["hidden_gradient_norm"] = {
+                    step: {0: 50.0, 1: 1.0, 2: last} for step in (0, 150)}
+
     def test_post(self):
-        for at, found in (((.0, .1, .5, 1.6), SHOWN), ((.2, .2, .1, .1), CONTRADICTED)):
+        for at, steep, found in (((.0, .1, .5, .9), 1, SHOWN),
+                                 ((.2, .2, .1, .1), -1, CONTRADICTED)):
             self.leads("post", "peri", at)
-            for layers in depth.DEPTHS:
-                for run in depth.of("post", layers):
-                    lab.results()[run.name].probe["hidden_gradient_norm"] = {
-                        step: {s: 1.01 ** (s * layers * (at[3] - at[0])) for s in range(3)}
-                        for step in (0, 150)}
+            self.gradients(lambda layers: (layers / 10) ** steep)
             self.expect(depth, "depth-post-gradient", found, found)
+
+    def test_gradients_of_runs_that_failed_are_told_apart(self):
+        """Dead runs vanish, those that learn do not."""
+        self.leads("post", "peri", (.1, .1, .1, 1.6))
+        self.gradients(lambda layers: 1e9 if layers == 96 else 1.2)
+        found = [claim for claim in depth.claims() if claim.id == "depth-post-gradient"]
+        self.assertEqual(found[0].verdict, OPEN)
+        self.assertIn("96 layers none, runs that failed 12 layers none", found[0].seen)
+        self.assertEqual(len(depth.learned(depth.of("post", 48))), len(SEEDS))
+        self.assertEqual(depth.learned(depth.of("post", 96)), [])
+
+    def test_first_over_last_leaves_the_embedding_out(self):
+        self.rates()
+        for layers in depth.DEPTHS:
+            self.put(depth.of("post", layers))
+        self.gradients(lambda layers: 4.0)
+        self.assertAlmostEqual(depth.first_over_last(lab.result(depth.of("post", 12)[1])), 0.25)
 
     def test_post_that_failed_already_cannot_fall_further_behind(self):
         self.leads("post", "peri", (1.6,) * 4)
@@ -348,19 +411,30 @@ class Depth(Claims):
             self.put(depth.of("post", layers, depth.posts_own), loss)
         self.assertEqual(self.verdicts(depth, "depth-post-gradient")[-1], SHOWN)
 
-    def growth(self, errors, ends):
+    def growth(self, shape, ends):
+        """shape(s, layers): Peri-LN's variance after training; ends: Pre-LN's, from 1."""
         self.rates()
         for layers, end in zip(depth.DEPTHS, ends):
-            values = Growth.line(1) if errors[0] < errors[1] else Growth.curve(1)
-            probe = {f"growth_{fit}_error": {150: {None: error}}
-                     for fit, error in zip(("linear", "exponential"), errors)}
-            self.put(depth.of("peri", layers), variances={0: values, 150: values}, probe=probe)
+            values = [1.0] + [shape(s, layers) for s in range(1, 2 * layers + 1)]
+            self.put(depth.of("peri", layers), variances={0: values, 150: values})
             self.put(depth.of("pre", layers), variances={0: [1, 1], 150: [1, end]})
-        return self.verdicts(depth, "depth-growth")
+        return self.verdicts(depth, "depth-growth") + self.verdicts(depth, "depth-exponent")
 
     def test_growth(self):
-        self.assertEqual(self.growth((0.1, 0.2), (10, 20, 40, 80)), [SHOWN, SHOWN])
-        self.assertEqual(self.growth((0.5, 0.1), (80, 40, 20, 10)), [CONTRADICTED, CONTRADICTED])
+        steeper = lambda s, layers: s ** (1 + log2(layers / 12) / 5)
+        flatter = lambda s, layers: s ** (2 - log2(layers / 12) / 5)
+        curve = lambda s, layers: 1.2 ** (s * 24 / layers)
+        self.assertEqual(self.growth(steeper, (10, 20, 40, 80)), [SHOWN] * 3)
+        self.assertEqual(self.growth(flatter, (10, 20, 40, 80)), [SHOWN, SHOWN, CONTRADICTED])
+        self.assertEqual(self.growth(curve, (80, 40, 20, 10))[:2], [CONTRADICTED, CONTRADICTED])
+
+    def test_highway(self):
+        for ratio, found in ((5.0, SHOWN), (0.2, CONTRADICTED)):
+            self.rates()
+            for layers in depth.DEPTHS:
+                self.put(depth.of("keel", layers), probe={"hidden_gradient_norm": {
+                    150: {0: 50.0, 1: ratio, 2: 1.0}}})
+            self.expect(depth, "keel-highway", found)
 
 
 class EmbeddingNorm(Claims):
@@ -374,6 +448,9 @@ class EmbeddingNorm(Claims):
 
     def test_peri(self):
         self.assertEqual(self.peri(0.05, 0.02), [SHOWN, SHOWN])
+        self.expect(embedding_norm, "embedding-norm-peri", SHOWN, SHOWN)  # slightly, too
+        self.peri(0.36, 0.34)
+        self.expect(embedding_norm, "embedding-norm-peri", SHOWN, CONTRADICTED)
         self.assertEqual(self.peri(-0.05, -0.02), [CONTRADICTED, CONTRADICTED])
         self.assertEqual(self.peri(-0.05, 0.02), [OPEN, CONTRADICTED])
 
@@ -388,13 +465,29 @@ class EmbeddingNorm(Claims):
 
 
 class Gap(Claims):
+    def along(self, steps, leads, seeds=SEEDS):
+        """leads: {step: lead} along the runs."""
+        for norm in ("pre", "peri"):
+            for run in gap.of(norm, steps, seeds):
+                self.put([run], 1.5)
+                lab.results()[run.name].validation = [
+                    (step, 1.5 + (lead + 1e-4 * (run.seed % 3)) * (norm == "pre"))
+                    for step, lead in leads.items()]
+
     def test_gap(self):
-        for leads, found in (((.3, .2, .1), SHOWN), ((.1, .2, .3), CONTRADICTED)):
+        for leads, found in (((.3, .2, .1), [SHOWN, SHOWN]), ((.1, .2, .3), [CONTRADICTED] * 2),
+                             ((.3, .1, .1), [SHOWN, OPEN])):
             self.rates()
-            for steps, lead in zip(gap.LENGTHS, leads):
-                self.put(gap.of("peri", steps), 1.5)
-                self.put(gap.of("pre", steps), 1.5 + lead)
-            self.expect(gap, "gap-shrinks", found)
+            self.along(600, dict(zip((50, 150, 600), leads)))
+            self.expect(gap, "gap-shrinks", *found)
+
+    def test_runs_of_different_lengths_decide_nothing(self):
+        """Their warmup differs."""
+        self.rates()
+        for steps, lead in zip(gap.LENGTHS, (.3, .2, .1)):
+            self.put(gap.of("peri", steps), 1.5)
+            self.put(gap.of("pre", steps), 1.5 + lead)
+        self.expect(gap, "gap-shrinks")
 
 
 if __name__ == "__main__":

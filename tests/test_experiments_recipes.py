@@ -129,6 +129,26 @@ class LastGradient(Fabricated):
                   probe={("last_layer_gradient", 0): gradient, ("last_layer_bound", 0): 2.0})
         return self.verdicts(last_gradient.claims, "proposition-peri-post")
 
+    def mechanism(self, with_norm, without):
+        """The gradient rises with |x| (+1) or falls (-1)."""
+        import last_gradient
+        self.rates()
+        for wanted, sign in ((runs("S128", ("pre",), ("2e-3", "8e-3"), SEEDS), with_norm),
+                             (last_gradient.without_final_norm(), without)):
+            for run in wanted:
+                probe = {}
+                for step in range(0, 301, 50):
+                    x = 1 + step / 100 + run.seed % 3 * (step % 100) / 1000
+                    probe["last_layer_gradient", step] = 5 + sign * step / 100
+                    probe["last_layer_bound", step] = 6.0 + step
+                    probe["largest_001", step] = [0.5, x]
+                self.made([run], probe=probe)
+        return self.verdicts(last_gradient.claims, "proposition-pre")
+
+    def test_mechanism(self):
+        self.assertEqual(self.mechanism(1, 1), [SHOWN] * 3)
+        self.assertEqual(self.again().mechanism(-1, 1), [SHOWN, CONTRADICTED, SHOWN])
+
     def test_bound(self):
         self.assertEqual(self.bound(1.9), [SHOWN])
         self.assertEqual(self.bound(2.01), [CONTRADICTED])
@@ -248,16 +268,16 @@ class Extremes(Fabricated):
             for n in range(self.written - 2 * len(SEEDS), self.written):
                 self.rows["probe"] += [[n + 1, step, where, f"largest_{rank}", level + n * 1e-3]
                                        for step in range(0, 301, 50) for rank in ("001", "100")]
-        return self.verdicts(extremes.ratio_claim, "extremes-ratio")
+        return self.verdicts(extremes.claims, "extremes-ratio")
 
     def test_ratio(self):
-        self.assertEqual(self.ratio(100, 10), [SHOWN])
+        self.assertEqual(self.ratio(100, 10), [SHOWN] * 2)
 
     def test_ratio_in_shallow_layers(self):
-        self.assertEqual(self.ratio(100, 10, where=2), [OPEN])
+        self.assertEqual(self.ratio(100, 10, where=2), [OPEN] * 2)
 
     def test_ratio_reversed(self):
-        self.assertEqual(self.ratio(10, 100), [CONTRADICTED])
+        self.assertEqual(self.ratio(10, 100), [CONTRADICTED] * 2)
 
 
 class Gamma(Fabricated):
@@ -294,10 +314,19 @@ class Gamma(Fabricated):
         return self.verdicts(gamma.claims, "gamma-positive")
 
     def test_positive(self):
-        self.assertEqual(self.positive(0.1), [SHOWN])
+        self.assertEqual(self.positive(0.1), [SHOWN, OPEN])  # nothing was run above R
 
     def test_not_positive(self):
-        self.assertEqual(self.positive(-0.1), [CONTRADICTED])
+        self.assertEqual(self.positive(-0.1), [CONTRADICTED, OPEN])
+
+    def test_not_positive_above_R(self):
+        for level, found in ((0.1, SHOWN), (-0.1, CONTRADICTED)):
+            import gamma
+            self.again().rates()
+            self.made(runs("S64", ("peri",), RATES, SEEDS), lambda run: 1.9 - 0.1 * (
+                run.lr == "2e-3"), probe={("output_gamma_min", 300): lambda run: [
+                    1.0, 0.5 if float(run.lr) <= 2e-3 else level]})
+            self.assertEqual(self.verdicts(gamma.claims, "gamma-positive"), [SHOWN, found])
 
     def depth(self, attention, mlp):
         import gamma
@@ -403,13 +432,13 @@ class Initialisation(Fabricated):
 
     def test_loss(self):
         steep, flat = lambda v: (1.8 + 5 * (v or 0), 1), lambda v: (1.7 + (v or 0) / 10, 1)
-        self.assertEqual(self.sweep(steep, flat, "init-loss"), [SHOWN])
+        self.assertEqual(self.sweep(steep, flat, "init-loss"), [SHOWN, SHOWN, CONTRADICTED])
+        fails = lambda v: (3.2 if (v or 0) > 0.1 else 1.8, 1)
+        self.assertEqual(self.again().sweep(fails, flat, "init-loss"), [SHOWN] * 3)
 
     def test_loss_behind(self):
         behind = lambda v: (1.9 if (v or 0) > 0.02 else 1.7, 1)
-        self.assertEqual(self.sweep(lambda v: (1.8, 1), behind, "init-loss"), [CONTRADICTED])
-        steep = lambda v: (1.85 if (v or 0) > 0.02 else 1.3 if v == 0.0004 else 1.8, 1)
-        self.assertEqual(self.again().sweep(steep, behind, "init-loss"), [CONTRADICTED])
+        self.assertEqual(self.sweep(lambda v: (1.8, 1), behind, "init-loss"), [CONTRADICTED] * 3)
 
     def test_xavier(self):
         better, worse = lambda v: (1.7 if v is None else 1.8, 1), lambda v: (1.8 + (v is None), 1)
@@ -493,6 +522,17 @@ class Data(Fabricated):
         self.assertEqual(self.verdicts(claims, "warmup-loss"), [CONTRADICTED])
         self.again().warmup(("1e-3",))
         self.assertEqual(self.verdicts(claims, "warmup-loss"), [OPEN])
+
+    def test_warmup_lead(self):
+        import warmup
+        for gain, found in ((0.08, SHOWN), (-0.08, CONTRADICTED), (0.0, OPEN)):
+            self.again().rates()
+            for share in warmup.SHARES:
+                for norm in warmup.NORMS:  # a longer warmup lowers Pre-LN's loss alone
+                    less = gain if (norm, share) == ("pre", "30 %") else 0
+                    self.made(warmup.of(norm, "2e-3", share),
+                              lambda run: 1.7 - less * (1 + 0.01 * (run.seed - 12)))
+            self.assertIn(found, self.verdicts(warmup.claims, "warmup-lead"))
 
     def test_warmup_spikes(self):
         for counts, expected in (((2, 4), SHOWN), ((4, 1), CONTRADICTED), ((4, 3), OPEN),
@@ -580,6 +620,19 @@ class Placements(Fabricated):
         self.assertEqual(self.olmo2(1.72, 1.7), [SHOWN, SHOWN])
         self.assertEqual(self.again().olmo2(1.8, 1.7), [SHOWN, CONTRADICTED])
         self.assertEqual(self.again().olmo2(1.6, 1.7), [CONTRADICTED, CONTRADICTED])
+
+    def test_olmo2_with_the_same_embedding(self):
+        import olmo2 as recipe
+        for lead, found in (((-.0019, -.0003, -.0268, -.005, -.0568), [OPEN, OPEN]),
+                            ((.1, .11, .12, .11, .1), [SHOWN, CONTRADICTED]),
+                            ((.01, .011, .012, .011, .01), [SHOWN, SHOWN])):
+            self.again().at_best(olmo2=1.7, peri=1.7)
+            cells = recipe.parts()
+            self.made(cells["peri with"], 1.7)
+            self.made(cells["olmo2 with embedding norm"],
+                      lambda run: 1.7 + dict(zip(measures.FIVE, lead))[run.seed])
+            self.publish()
+            self.assertEqual([claim.verdict for claim in recipe.same_parts()], found)
 
     def sgd(self, pre, peri):
         """Losses of SGD at its best rate, 0.3; AdamW's are 1.7."""

@@ -1,0 +1,267 @@
+"""Numbers in prose: each decimal number of the answers in claims.md and of README.md's results is
+that of the CSVs, by a second reading. The README's corrections are those that the report has."""
+import csv
+import re
+import sys
+import unittest
+from math import log
+from statistics import median
+
+from second_reading import (FIVE, LATER, ROOT, RUNS, THREE, along, correlation, decimals, deep,
+                            exponent, exponential, exponential_in_units, gradient_ratio, interval,
+                            last_variance, lead, loss, losses, mean, names, ok, profile, spikes,
+                            straightness)
+
+sys.path.insert(0, str(ROOT / "experiments"))
+
+import corrections  # noqa: E402
+import verdict  # noqa: E402
+
+PRE, PERI = "S64 pre 4e-3 %", "S64 peri 4e-3 %"
+BOTH_ON = (PRE + " embedding_norm=on", PERI)
+BOTH_OFF = (PRE, PERI + " embedding_norm=off")
+DEPTHS = (12, 24, 48, 96)
+
+
+def at_600(rate, step):
+    return mean(along(f"S64 pre {rate} % steps=600", f"S64 peri {rate} % steps=600", step))
+
+
+def warmup(rate, flags="", steps=""):
+    return mean(lead(f"S64 pre {rate} %{steps}{flags}", f"S64 peri {rate} %{steps}{flags}"))
+
+
+def post_runs():
+    return [deep("post", layers, seed, rate) for rate in ("2e-3", "4e-3") for layers in DEPTHS
+            for seed in THREE]
+
+
+def init_range(norm):
+    """Highest less lowest loss over the initial variances, by seed."""
+    inits = ["", *(f" init={i}" for i in ("d:10", "d:2", "d:1", "normal:0.08", "d:0.1"))]
+    at = [losses(f"S64 {norm} 4e-3 %{init}") for init in inits]
+    return [max(column) - min(column) for column in zip(*at)]
+
+
+def over_probes(name, other):
+    """Correlation of the last layer's gradient with another quantity."""
+    gradients = RUNS[name]["probe"]["last_layer_gradient"]
+    steps = sorted(set(gradients) & set(RUNS[name]["probe"][other]))
+    values = [max(profile(name, other, step)) for step in steps]
+    return correlation([gradients[step][0] for step in steps], values)
+
+
+def with_norm():
+    return [f"S128 pre {rate} {seed}" for rate in ("2e-3", "8e-3") for seed in THREE]
+
+
+def share(name):
+    """Of the growth of log variance, by step 100."""
+    start, then, end = (log(last_variance(name, step)) for step in (0, 100, -1))
+    return (then - start) / (end - start)
+
+
+def end_over_peak(norm):
+    found = []
+    for rate in ("1e-3", "2e-3", "4e-3", "8e-3"):
+        for name in names(f"S128 {norm} {rate} %", THREE):
+            values = [last_variance(name, step) for step in range(0, 301, 50)]
+            found.append(values[-1] / max(values))
+    return found
+
+
+def lowest_gamma(name):
+    return min(min(values) for values in RUNS[name]["probe"]["output_gamma_min"].values())
+
+
+def covariance_share(name):
+    v = profile(name, "hidden_variance")
+    covariance = RUNS[name]["probe"]["residual_covariance"]
+    return sum(covariance[max(covariance)][-24:]) / (v[-1] - v[0])
+
+
+def bytes_a_parameter(name):
+    flag = lambda word: int(re.search(rf"--{word} (\d+)", RUNS[name]["command"])[1])
+    per_layer = 4 * flag("width") ** 2 + 3 * flag("width") * flag("ffn")
+    return flag("steps") * flag("batch") * flag("seq") / (flag("layers") * per_layer)
+
+
+def both(values):
+    return [min(values), max(values)]
+
+
+def mean_of(function, norm, rate, seeds=THREE, scale="S128"):
+    return mean(function(name) for name in names(f"{scale} {norm} {rate} %", seeds))
+
+
+def left_at(norm):
+    """The rate at which the loss leaves in a ramp of 48 layers, by seed."""
+    found = []
+    for name in names(f"S64 {norm} 5e-2 % layers=48 steps=500 warmup=1", THREE):
+        lowest, stayed, values = 1e9, 0, RUNS[name]["loss"]
+        for end in range(20, len(values) + 1):
+            average = mean(values[end - 20:end])
+            lowest = min(lowest, average)
+            stayed = end if average <= lowest + 0.2 else stayed
+        found.append(0.05 * stayed / 500)
+    return found
+
+
+EN = "embedding_norm=on"
+MATCHED = {"S64": "init=normal:0.08", "S128": "init=normal:0.0566"}
+
+
+def matched(scale, behind, ahead):
+    return lead(f"{scale} {behind} 4e-3 % {MATCHED[scale]}", f"{scale} {ahead} 4e-3 % "
+                f"{MATCHED[scale]}")
+
+
+def answers():
+    """What each answer's decimal numbers are to be, in order."""
+    peri_08 = "S64 peri 4e-3 % init=normal:0.08"
+    simple_02, simple = "S64 simple 1.6e-2 % init=normal:0.02", "S64 simple 2e-3 %"
+    olmo2 = lead(PERI, f"S64 olmo2 4e-3 % {EN}", FIVE)
+    alive = [name for name in post_runs() if ok(name)]
+    init = names("S128 pre 2e-3 %", THREE)
+    no_norm = names(PRE + " final_norm=off", FIVE)
+    at_depth = lambda function: [mean(function(deep("peri", layers, seed)) for seed in THREE)
+                                 for layers in DEPTHS]
+    highest = lambda norm: [max(profile(name, "largest_001")[-24:]) for name in
+                            names(f"S128 {norm} 2e-3 %", THREE)]
+    growth = lambda name: last_variance(name) / last_variance(name, 0)
+    return {
+        1: [at_600("4e-3", 150), at_600("4e-3", 600), warmup("4e-3"),
+            warmup("4e-3", " warmup=0.3"), warmup("8e-3"), warmup("8e-3", " warmup=0.3"),
+            warmup("1.6e-2"), warmup("1.6e-2", " warmup=0.3"), at_600("4e-3", 50),
+            *[at_600(rate, step) for rate in ("2e-3", "8e-3", "1.6e-2")
+              for step in (150, 300, 600)],
+            warmup("1.6e-2", steps=" steps=150"), warmup("1.6e-2", " warmup=0.4", " steps=150")],
+        2: [*interval(lead(*BOTH_ON, FIVE)), 0.036, mean(lead(*BOTH_OFF, FIVE)),
+            mean(matched("S64", "pre", "peri")), mean(matched("S128", "pre", "peri"))],
+        3: [mean(lead("S128 post 2e-3 %", "S128 pre 1e-3 %")), mean(matched("S64", "post", "pre")),
+            mean(matched("S128", "post", "pre"))],
+        4: [mean(losses(simple_02)), mean(losses("S64 peri 1.6e-2 %")), mean(losses(peri_08)),
+            mean(losses(simple)), mean(lead(simple, peri_08)), interval(lead(simple, peri_08))[1],
+            mean(lead(simple_02, "S64 pre 1.6e-2 % qk_norm=full"))],
+        5: [*interval(olmo2), mean(lead(PERI + " qk_norm=full", f"S64 olmo2 4e-3 % {EN}", FIVE))],
+        6: [*both([loss(name) for name in alive]), *both([gradient_ratio(n, 0) for n in alive]),
+            *both([gradient_ratio(n) for n in alive]),
+            *both([gradient_ratio(n, 1, 0) for n in post_runs()])],
+        7: [*both(init_range("peri")), *both(init_range("pre")), 0.40],
+        8: [*both([over_probes(name, "largest_001") for name in with_norm()]),
+            *both([over_probes(name, "last_layer_bound") for name in with_norm()]),
+            *both([over_probes(name, "largest_001") for name in no_norm])],
+        9: [mean_of(last_variance, "peri", "2e-3"), mean_of(last_variance, "pre", "2e-3"),
+            mean(highest("peri")), mean(highest("pre")),
+            *both([growth(name) for name in names(BOTH_ON[0], FIVE)])],
+        10: [mean_of(share, norm, rate) for norm in ("peri", "pre") for rate in ("2e-3", "8e-3")],
+        11: [mean(lead(BOTH_OFF[1], PERI, FIVE)),
+             mean(lead("S128 peri 4e-3 % embedding_norm=off", "S128 peri 4e-3 %")),
+             mean_of(lowest_gamma, "peri", "3.2e-2", scale="S64"),
+             mean_of(lowest_gamma, "peri", "6.4e-2", scale="S64")],
+        12: [*both([straightness(name, 0) for name in init]), 0.56, 0.66,
+             *both([exponential_in_units(name, 0) for name in init])],
+        13: [mean_of(lambda n: exponent(n)[0], "peri", rate) for rate in ("2e-3", "8e-3")],
+        14: [*at_depth(lambda n: exponent(n)[0]), *at_depth(lambda n: exponent(n)[1]),
+             *at_depth(exponential), *at_depth(lambda n: exponent(n, 0)[0])],
+        15: [*both(end_over_peak("pre")), *both(end_over_peak("peri"))],
+        16: [], 18: [], 19: [5.2, 2.6], 20: [], 22: [], 24: [], 23: [],
+        17: both([gradient_ratio(deep("keel", layers, seed)) for layers in DEPTHS
+                  for seed in THREE]),
+        21: [bytes_a_parameter(name) for name in
+             ("S64 pre 4e-3 11", "S128 pre 2e-3 11", "S64 pre 4e-3 11 steps=600",
+              deep("pre", 96, 11), "S64 pre 4e-3 11 seq=256")],
+    }
+
+
+class Prose(unittest.TestCase):
+    def compare(self, text, wanted):
+        found = decimals(text)
+        self.assertEqual(len(found), len(wanted), f"{found} for {wanted}")
+        for said, value in zip(found, wanted):
+            places = len(said.split(".")[1])
+            self.assertTrue(abs(float(said) - value) <= 0.501 * 10 ** -places,
+                            f"{said} is {value} in: {text}")
+
+    def answers(self):
+        page = (ROOT / "experiments/claims.md").read_text().split("## Answers to a referee")[1]
+        parts = re.split(r"\n(\d+)\. ", page)[1:]
+        return {int(number): text.split("\n\n")[0] for number, text in zip(parts[::2], parts[1::2])}
+
+    def test_answers(self):
+        wanted, found = answers(), self.answers()
+        self.assertEqual(sorted(found), sorted(wanted))
+        for number, text in found.items():
+            with self.subTest(number):
+                self.compare(text, wanted[number])
+
+    def test_counts_in_answers(self):
+        alive = [name for name in post_runs() if ok(name)]
+        signs = sum(d > 0 for d in lead(*BOTH_ON, FIVE))
+        ahead = lambda d: f"{sum(x < 0 for x in d)} of {len(d)}"
+        events = lambda norm: ", ".join(str(sum(spikes(name, 150) > 0 for name in names(
+            f"S64 {norm} {rate} %", LATER))) for rate in ("4e-3", "2e-3", "1e-3"))
+        growth = mean(last_variance(n) / last_variance(n, 0) for n in names(PRE, FIVE))
+        gammas = [lowest_gamma(n) for rate in ("3.2e-2", "6.4e-2")
+                  for n in names(f"S64 peri {rate} %", THREE)]
+        lost = sum(not ok(name) for name in names("S64 pre 4e-3 % init=d:10", THREE))
+        said = {2: f"signs {signs} to {5 - signs}",
+                3: f"it is -0.031, {ahead(matched('S128', 'post', 'pre'))}, open",
+                6: f"{len(alive)} of {len(post_runs())} runs learned",
+                7: f"{lost} of 3 Pre-LN runs",
+                9: f"End over start is {growth:.0f} for Pre-LN",
+                10: f"Pre-LN has {events('pre')} at R, R/2, R/4 and Peri-LN {events('peri')}",
+                11: f"below 0 in {sum(g < 0 for g in gammas)} of {len(gammas)} runs",
+                23: f"{sum(r['exit'] == '3' for r in RUNS.values())} of {len(RUNS)} runs"}
+        found = {number: " ".join(text.split()) for number, text in self.answers().items()}
+        for number, words in said.items():
+            self.assertIn(words, found[number])
+        self.assertTrue(all(spikes(name) == 0 for norm in ("pre", "peri")
+                            for name in names(f"S64 {norm} 4e-3 % init=normal:0.08", THREE)))
+
+    def test_the_rule(self):
+        """How often chance is called reproduced."""
+        page = (ROOT / "experiments/claims.md").read_text()
+        text = page.split("- *An interval.*")[1].split("- *Holm")[0]
+        rates = [verdict.false_positives(n) for n in (3, 5, 7)]
+        self.compare(text, [100 * rate[which] for which in (0, 1) for rate in rates])
+
+    def results(self):
+        page = (ROOT / "README.md").read_text()
+        return page.split("## The paper's claims, one by one")[1].split("\n## ")[0]
+
+    def test_readme_has_the_corrections(self):
+        """If this fails: corrections.readme() has what is to stand there."""
+        for leads in corrections.post_leads(), {"simple": corrections.simple_leads()[1]}:
+            signs = {where: interval(lead) for where, lead in leads.items()}
+            for where, (_, low, high) in signs.items():  # what the words beside the numbers say
+                self.assertTrue(low > 0 if where in ("usual", "simple") else high < 0, where)
+        block = re.search(r"<!-- corrections:.*?-->\n(.*?)<!-- end -->", self.results(), re.S)[1]
+        plain = lambda text: " ".join(text.split())
+        self.assertEqual(plain(block), plain(" ".join(f"- {s}" for s in corrections.readme())))
+
+    def test_readme_has_other_numbers(self):
+        rest = re.sub(r"<!-- corrections:.*?<!-- end -->", "", self.results(), flags=re.S)
+        frozen = PERI + " embedding_norm=off freeze_output_gamma=True"
+        self.compare(rest.split("[`experiments/`]")[0].split("-->")[-1].split(")**", 1)[-1], [
+            mean_of(covariance_share, "peri", "2e-3"), mean_of(covariance_share, "peri", "8e-3"),
+            *both(end_over_peak("pre")), mean(losses(frozen, FIVE)), mean(losses(PRE, FIVE)),
+            0.05, *both(left_at("keel")), *both(left_at("pre")), mean(left_at("mix"))])
+        self.assertEqual(left_at("peri"), [0.05] * 3)
+
+    def test_readme_and_its_table(self):
+        """The bullets below the table of ten placements, from placements.csv."""
+        with open(ROOT / "experiments/placements.csv", newline="") as file:
+            rows = {(r["placement"], r["lr"], r["seed"]): r for r in csv.DictReader(file)}
+        column = lambda norm, rate, name: [float(rows[norm, rate, seed][name]) for seed in "123"]
+        leads = {rate: [a - b for a, b in zip(*(column(norm, rate, "val_loss")
+                                                for norm in ("pre", "peri")))]
+                 for rate in ("2e-3", "8e-3")}
+        bullets = (ROOT / "README.md").read_text().split("<!-- end -->")[1].split("\n- ")
+        self.compare(bullets[1], both(leads["2e-3"]) + both(leads["8e-3"]))
+        ends = [median(column(norm, "2e-3", "last_end")) for norm in ("peri", "pre")]
+        self.assertIn(f"({ends[0]:.0f} against {ends[1]:.0f})", bullets[2])
+
+
+if __name__ == "__main__":
+    unittest.main()
