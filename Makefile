@@ -222,7 +222,7 @@ sim-race: $(BUILD)/race $(TSAN)/conformance
 	OMP_NUM_THREADS=1 $(TSAN)/conformance --backend cuda --quiet $(TSAN_CASES)
 	tests/sim/planted_races.sh "$(CXX) $(TSAN_FLAGS)" " $(TSAN_OBJECTS) $(LIBS)" $(TSAN)
 
-test: $(BUILD)/tests/all $(BUILD)/tests/prescott_shim.so train test-conformance test-experiments test-prepare
+test: $(BUILD)/tests/all $(BUILD)/tests/prescott_shim.so train test-conformance test-experiments test-prepare test-docs
 	TRAIN=./train $(BUILD)/tests/all
 
 test-conformance: $(BUILD)/tests/conformance_cpu
@@ -238,8 +238,13 @@ figures:
 
 # the rules that turn measurements into verdicts, on planted results
 test-experiments:
-	@if command -v python3 > /dev/null; then python3 -m unittest discover -q -s tests -p 'test_experiments*.py'; \
+	@if command -v python3 > /dev/null; then python3 -m unittest discover -q -s tests -p 'test_experiments*.py' && python3 -m unittest discover -q -s tests -p 'test_report*.py'; \
 	else echo "skipped: test-experiments (no python3 here)"; fi
+
+# links, tables and quick commands of the README and of docs/
+test-docs: train
+	@if command -v python3 git > /dev/null; then TRAIN=./train python3 -m unittest discover -q -s tests -p 'test_docs.py'; \
+	else echo "skipped: test-docs (no python3 and git here)"; fi
 
 # data/prepare.py and data/fetch.sh; PYTHON=... names a Python that has tiktoken
 test-prepare: train
@@ -361,5 +366,5 @@ deps:
 	@dpkg -s $(PACKAGES) > /dev/null 2>&1 || \
 	    { $(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends $(PACKAGES); }
 
-.PHONY: test test-experiments test-prepare experiments figures test-asan fuzz test-grid test-conformance test-port test-sim \
+.PHONY: test test-experiments test-docs test-prepare experiments figures test-asan fuzz test-grid test-conformance test-port test-sim \
     check-sim check-resume check-safetensors check-hf sim-race bench bench-compare format clean deps

@@ -1,5 +1,5 @@
 """What the first report (of commit 86edf2a) got wrong, with today's numbers: the top of the report,
-and the results' part of the main README. tests/test_experiments_prose.py holds the latter to it.
+and a part of docs/results.md. tests/test_experiments_prose.py holds the latter to it.
 """
 import re
 from statistics import mean
@@ -224,6 +224,6 @@ def limits():
 
 
 def readme():
-    """The bullets of the main README's results."""
+    """The bullets of docs/results.md."""
     return [embedding_sentence(), warmup_sentence(), initialisation_sentence(),
             growth_sentence()]

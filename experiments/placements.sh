@@ -4,7 +4,7 @@
 #
 # Every finished run is a row of experiments/placements.csv and is not repeated: the script can be
 # stopped and started again (to run all of it anew, remove that file first). At its end it writes the
-# table, experiments/placements.md, and puts it into the README.
+# table, experiments/placements.md, and puts it into docs/results.md.
 #
 # Time: 60 runs of 300 steps; one to two hours on two cores. Needs dict-gcide (make deps).
 set -eu
@@ -60,5 +60,5 @@ done | xargs -P "$jobs" -L 1 bash -c 'one_run "$0" "$1" "$2"'
 
 awk -f experiments/placements.awk $csv > experiments/placements.md
 sed -i -e '/<!-- placements -->/,/<!-- end -->/{//!d}' \
-    -e '/<!-- placements -->/r experiments/placements.md' README.md  # its table
+    -e '/<!-- placements -->/r experiments/placements.md' docs/results.md  # its table
 cat experiments/placements.md

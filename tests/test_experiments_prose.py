@@ -1,5 +1,5 @@
-"""Numbers in prose: each decimal number of the answers in claims.md and of README.md's results is
-that of the CSVs, by a second reading. The README's corrections are those that the report has."""
+"""Numbers in prose: each decimal number of the answers in claims.md and of docs/results.md is
+that of the CSVs, by a second reading. The corrections there are those that the report has."""
 import csv
 import re
 import sys
@@ -227,7 +227,7 @@ class Prose(unittest.TestCase):
         self.compare(text, [100 * rate[which] for which in (0, 1) for rate in rates])
 
     def results(self):
-        page = (ROOT / "README.md").read_text()
+        page = (ROOT / "docs/results.md").read_text()
         return page.split("## The paper's claims, one by one")[1].split("\n## ")[0]
 
     def test_readme_has_the_corrections(self):
@@ -257,7 +257,7 @@ class Prose(unittest.TestCase):
         leads = {rate: [a - b for a, b in zip(*(column(norm, rate, "val_loss")
                                                 for norm in ("pre", "peri")))]
                  for rate in ("2e-3", "8e-3")}
-        bullets = (ROOT / "README.md").read_text().split("<!-- end -->")[1].split("\n- ")
+        bullets = (ROOT / "docs/results.md").read_text().split("<!-- end -->")[1].split("\n- ")
         self.compare(bullets[1], both(leads["2e-3"]) + both(leads["8e-3"]))
         ends = [median(column(norm, "2e-3", "last_end")) for norm in ("peri", "pre")]
         self.assertIn(f"({ends[0]:.0f} against {ends[1]:.0f})", bullets[2])

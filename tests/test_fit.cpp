@@ -86,9 +86,9 @@ TEST_CASE("the paper's settings, and what the README says fits", "[fit]") {
     };
     const auto root = std::filesystem::path(DATA_DIRECTORY).parent_path();
     for (const auto& [file, millions, on_80, on_141] :
-         {Paper{"experiments/paper-400m.json", 400, {4, 8, 32}, {8, 16, 64}},
-          Paper{"experiments/paper-1.5b.json", 1500, {2, 2, 16}, {4, 4, 32}},
-          Paper{"experiments/paper-3.2b.json", 3200, {0, 0, 2}, {2, 2, 16}}}) {
+         {Paper{"configs/paper-400m.json", 400, {4, 8, 32}, {8, 16, 64}},
+          Paper{"configs/paper-1.5b.json", 1500, {2, 2, 16}, {4, 4, 32}},
+          Paper{"configs/paper-3.2b.json", 3200, {0, 0, 2}, {2, 2, 16}}}) {
         CAPTURE(file);
         const RunConfig run = parse("--config " + (root / file).string());
         CHECK(run.sequences() == 256);

@@ -1,0 +1,88 @@
+"""README and docs: every link leads somewhere, the door stays a door, its commands run."""
+import os
+import re
+import shlex
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TRAIN = Path(os.environ.get("TRAIN", ROOT / "train")).resolve()
+PAGES = [ROOT / name for name in subprocess.run(["git", "-C", ROOT, "ls-files", "*.md"], text=True,
+                                                capture_output=True).stdout.split()]
+
+
+def anchors(page):
+    """Of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.M)
+    plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return {heading.replace(" ", "-") for heading in plain}
+
+
+def commands(page):
+    """The lines of its sh blocks, continued ones joined, comments taken off."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", page.read_text(), re.M | re.S)
+    return [shlex.split(line, comments=True) for block in blocks
+            for line in block.replace("\\\n", " ").splitlines() if line.strip()]
+
+
+class Docs(unittest.TestCase):
+    def test_links(self):
+        self.assertGreater(len(PAGES), 8, "is this a git clone?")
+        wrong = []
+        for page in PAGES:
+            text = re.sub(r"```.*?```", "", page.read_text(), flags=re.S)
+            for target in re.findall(r"\]\(([^)\s]+)\)", text):
+                if re.match(r"\w+:", target):
+                    continue
+                path, _, anchor = target.partition("#")
+                to = (page.parent / path).resolve() if path else page
+                if not to.exists() or (anchor and anchor not in anchors(to)):
+                    wrong.append(f"{page.relative_to(ROOT)}: {target}")
+        self.assertEqual(wrong, [])
+
+    def test_pages_are_reached_from_the_readme(self):
+        readme = (ROOT / "README.md").read_text()
+        for page in (ROOT / "docs").glob("*.md"):
+            self.assertIn(f"](docs/{page.name})", readme)
+
+    def test_the_readme_is_a_door(self):
+        lines = (ROOT / "README.md").read_text().splitlines()
+        self.assertLessEqual(len(lines), 170)
+        first = "\n".join(lines[:12])
+        self.assertIn("make deps && make && ./train --norm peri", first)
+        self.assertIn("make deps && make test", first)
+
+    def help(self):
+        return subprocess.run([TRAIN, "--help"], text=True, capture_output=True, check=True).stdout
+
+    def test_the_table_of_placements_is_the_programs(self):
+        table = re.findall(r"^\| `([\w-]+)` \| [x ]*\|", (ROOT / "README.md").read_text(), re.M)
+        told = re.search(r"placement: (.*?), or a list", " ".join(self.help().split()))[1]
+        self.assertEqual(sorted(table), sorted(told.split(", ")))
+
+    def test_flags_exist(self):
+        known = set(re.findall(r"--[\w-]+", self.help()))
+        for page in PAGES:
+            for words in commands(page):
+                if words and words[0] == "./train":
+                    flags = {word.split("=")[0] for word in words if word.startswith("--")}
+                    self.assertLessEqual(flags, known, f"{page}: {words}")
+
+    def test_quick_commands_run(self):
+        run = 0
+        with tempfile.TemporaryDirectory() as place:
+            for page in PAGES:
+                for words in commands(page):
+                    if words[:1] != ["./train"] or not {"--dry-run", "--help"} & set(words):
+                        continue
+                    words = [str(ROOT / w) if w.startswith("configs/") else w for w in words[1:]]
+                    r = subprocess.run([TRAIN, *words], cwd=place, text=True, capture_output=True)
+                    self.assertEqual(r.returncode, 0, f"{page}: {words}: {r.stderr}")
+                    run += 1
+        self.assertGreater(run, 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
