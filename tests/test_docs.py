@@ -54,6 +54,15 @@ class Docs(unittest.TestCase):
         self.assertIn("make deps && make && ./train --norm peri", first)
         self.assertIn("make deps && make test", first)
 
+    def test_the_readmes_findings_stand_in_the_results(self):
+        """There test_experiments_prose.py holds them to the CSVs."""
+        found = (ROOT / "README.md").read_text().split("## What was found")[1].split("\n## ")[0]
+        results = (ROOT / "docs/results.md").read_text()
+        numbers = re.findall(r"\d+\.\d+", re.sub(r"\(.*?\.(svg|md)\)", "", found))
+        self.assertGreater(len(numbers), 4)
+        for number in numbers:
+            self.assertIn(number, results)
+
     def help(self):
         return subprocess.run([TRAIN, "--help"], text=True, capture_output=True, check=True).stdout
 
