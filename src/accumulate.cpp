@@ -6,13 +6,11 @@ namespace peri {
 
 namespace {
 
-template <class T, class Use>
-void for_each_micro_batch(Model<T>& model, const Batch& batch, int micro, Use&& use) {
-    for (int first = 0; first < batch.B; first += micro) {
-        model.load(slice(batch, first, std::min(micro, batch.B - first)));
-        model.forward();
-        use();
-    }
+std::vector<Batch> micro_batches(const Batch& batch, int micro) {
+    std::vector<Batch> parts;
+    for (int first = 0; first < batch.B; first += micro)
+        parts.push_back(slice(batch, first, std::min(micro, batch.B - first)));
+    return parts;
 }
 
 }  // namespace
@@ -20,12 +18,20 @@ void for_each_micro_batch(Model<T>& model, const Batch& batch, int micro, Use&& 
 template <class T>
 void forward_backward(Model<T>& model, const Batch& batch, int micro) {
     const double labels = std::max<double>(1, label_count(batch));
-    for_each_micro_batch(model, batch, micro, [&] { model.backward(labels); });
+    for (const Batch& part : micro_batches(batch, micro)) {
+        model.load(part);
+        model.forward();
+        model.backward(labels);
+    }
 }
 
 template <class T>
 void forward_evaluate(Model<T>& model, const Batch& batch, int micro) {
-    for_each_micro_batch(model, batch, micro, [&] { model.evaluate(1); });
+    for (const Batch& part : micro_batches(batch, micro)) {
+        model.load(part);
+        model.forward();
+        model.evaluate(1);
+    }
 }
 
 #define INSTANTIATE(T)                                            \

@@ -11,7 +11,7 @@ Optimizer<T>::Optimizer(Model<T>& model, const OptimizerSettings& settings)
       m_(model.table().gradient_numbers() * sizeof(Accum<T>)),
       v_(settings.sgd ? 0 : m_.bytes()),
       masters_(has_masters<T> ? m_.bytes() : 0),
-      scalars_(3 * sizeof(double)) {
+      scalars_(sizeof(Scalars)) {
     if (!has_masters<T>) return;
     for (int id = 0; id < static_cast<int>(model.table().rows.size()); id++)
         if (master(id)) set_weights(id, model.values(id));
@@ -20,11 +20,10 @@ Optimizer<T>::Optimizer(Model<T>& model, const OptimizerSettings& settings)
 template <class T>
 void Optimizer<T>::step(double lr) {
     steps_++;
-    double* const sum = scalars_.template at<double>();
-    double* const norm = sum + 1;
-    Accum<T>* const scale = reinterpret_cast<Accum<T>*>(sum + 2);
-    sum_of_squares<T>(sum, model_.all_gradients(), model_.table().gradient_numbers());
-    clip_scale<T>(norm, scale, sum, settings_.clip);
+    Scalars* const scalars = scalars_.template at<Scalars>();
+    Accum<T>* const scale = &scalars->scale;
+    sum_of_squares<T>(&scalars->sum, model_.all_gradients(), model_.table().gradient_numbers());
+    clip_scale<T>(&scalars->norm, scale, &scalars->sum, settings_.clip);
 
     for (int id = 0; id < static_cast<int>(model_.table().rows.size()); id++) {
         const Tensor& tensor = model_.table().rows[id];
@@ -52,7 +51,7 @@ void Optimizer<T>::step(double lr) {
 template <class T>
 double Optimizer<T>::gradient_norm() const {
     double norm;
-    device_download<T>(&norm, scalars_.template at<double>() + 1, sizeof norm);
+    device_download<T>(&norm, &scalars_.template at<Scalars>()->norm, sizeof norm);
     return norm;
 }
 

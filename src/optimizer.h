@@ -44,12 +44,16 @@ class Optimizer {
     void set_weights(int id, const std::vector<double>& values);
 
   private:
+    struct Scalars {       // on the device
+        double sum, norm;  // of the gradient's squares; its root
+        Accum<T> scale;    // what gradients are multiplied by, so that their norm is at most clip
+    };
     Accum<T>* master(int id) const;  // null where the model's own weights are as wide
 
     Model<T>& model_;
     OptimizerSettings settings_;
     Arena<T> m_, v_, masters_;  // lie as the gradients do
-    Arena<T> scalars_;          // sum, norm, scale
+    Arena<T> scalars_;
     int steps_ = 0;
 };
 
