@@ -29,8 +29,7 @@
 #include <cstdlib>
 #include <deque>
 #include <fstream>
-#include <initializer_list>
-#include <iterator>
+#include <map>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -75,7 +74,7 @@ struct Random {
 
 enum class QkNorm { none, head, full };  // of queries and keys: each head's, or all heads' at once
 enum class Alpha { one, sublayers, depth };  // 1, 2L, (2L)^(1/4)
-enum class Start { usual, deep, simple };    // how matrices begin, see Model::Model
+enum class Start { usual, deep, simple };    // how matrices begin, see make_sublayer
 
 struct Placement {
     const char* name;
@@ -139,10 +138,10 @@ struct Config {
 struct Tensor {
     std::string name;
     int rows, cols;         // a norm's vectors have rows = 0
+    double mean, std, cut;  // first values: mean + std N(0,1), without draws beyond cut (0: none)
     bool trained;           // else it keeps its first values
-    Array value, gradient;  // (rows,cols)
-    Array m = {}, v = {};   // AdamW's means of the gradient and of its square
-    bool is_matrix() const { return rows > 0; }
+    Array value, gradient;
+    Array m = {}, v = {};  // AdamW's means of the gradient and of its square
 };
 
 struct Norm {
@@ -290,14 +289,14 @@ void linear_backward(Array& dx, const Array& dy, const Array& x, Tensor& w, int 
 
 // Turns the pair (x_i, x_{i+D/2}) of every head by the angle t base^(-2i/D) of its position t:
 //     x_i' = x_i cos - x_{i+D/2} sin,    x_{i+D/2}' = x_{i+D/2} cos + x_i sin
-// A rotation's transpose turns back, so backward is the same with sign = -1.
-//   x (B,T,heads,D)   angles (T,D/2)
-void rope(Array& x, const std::vector<double>& angles, int T, int heads, int D, double sign) {
+// A rotation's transpose turns back, so backward is the same with sign = -1.    x (B,T,heads,D)
+void rope(Array& x, double base, int T, int heads, int D, double sign) {
     const int half = D / 2, R = int(x.size()) / (heads * D);
 #pragma omp parallel for
-    for (int r = 0; r < R; r++)
-        for (int i = 0; i < half; i++) {
-            const double angle = angles[size_t(r % T) * half + i];
+    for (int i = 0; i < half; i++) {
+        const double frequency = std::pow(base, -2.0 * i / D);
+        for (int r = 0; r < R; r++) {
+            const double angle = r % T * frequency;
             const Real cosine = Real(std::cos(angle)), sine = Real(sign * std::sin(angle));
             for (int h = 0; h < heads; h++) {
                 Real* const pair = &x[(size_t(r) * heads + h) * D + i];
@@ -306,6 +305,7 @@ void rope(Array& x, const std::vector<double>& angles, int T, int heads, int D, 
                 pair[half] = second * cosine + first * sine;
             }
         }
+    }
 }
 
 // ---- causal attention ---------------------------------------------------------------------------
@@ -450,16 +450,11 @@ double cross_entropy(Array& logits, const std::vector<int>& labels, int V, doubl
     return total / double(divisor);
 }
 
-// ---- the model ----------------------------------------------------------------------------------
-
-struct Batch {
-    int B, T;
-    std::vector<int> tokens, labels;  // (B,T); label -1: not asked for
-};
+// ---- the sub-layer ------------------------------------------------------------------------------
 
 struct SubLayer {
     bool attention;  // else MLP
-    Real alpha;
+    Real alpha = 1;
     Norm input_norm = {}, output_norm = {}, main_norm = {};  // A, B, C
     Norm q_norm = {}, k_norm = {}, v_norm = {}, gate_norm = {}, up_norm = {};
     Tensor *q_weight = nullptr, *k_weight = nullptr, *v_weight = nullptr, *o_weight = nullptr;
@@ -469,104 +464,16 @@ struct SubLayer {
     Array x_tilde = {}, a = {}, a_tilde = {}, o = {}, y = {};
     Array q_in = {}, k_in = {}, v_in = {}, q = {}, k = {}, v = {}, p = {}, context = {};
     Array gate_in = {}, up_in = {}, gate = {}, up = {}, h = {};
+
+    const Array& out() const { return main_norm ? y : o; }
 };
 
-class Model {
-  public:
-    explicit Model(const Config& config);
-    Model(const Model&) = delete;
-    Model& operator=(const Model&) = delete;
-
-    void initialise(uint64_t seed);
-    double forward(const Batch& batch);  // the loss, nats a token
-    void backward();                     // after forward; adds to the gradients
-    void zero_gradients();
-    void adamw(double lr, double weight_decay, double clip, int step);
-    std::vector<double> next_token_logits(const std::vector<int>& tokens);
-
-    double gradient_norm = 0;    // of the latest update, before clipping
-    std::deque<Tensor> tensors;  // all that is learned; a deque, as pointers to its elements stay
-
-  private:
-    struct First {  // values of a new tensor: mean + std N(0,1), without draws beyond cut (0: none)
-        double mean, std, cut;
-    };
-    Tensor* add(const std::string& name, int rows, int cols, First first, bool trained = true);
-    Norm add_norm(bool present, const std::string& name, int width, bool trained = true);
-    void add_sublayer(int layer, bool attention);
-
-    const Array& sublayer_forward(SubLayer& s, const Array& x);
-    void sublayer_backward(Array& dx, const Array& dy, const Array& x, SubLayer& s);
-    void attention_forward(Array& a, const Array& x_tilde, SubLayer& s);
-    void attention_backward(Array& dx_tilde, const Array& da, const Array& x_tilde, SubLayer& s);
-    void mlp_forward(Array& a, const Array& x_tilde, SubLayer& s);
-    void mlp_backward(Array& dx_tilde, const Array& da, const Array& x_tilde, SubLayer& s);
-    void hidden_forward(const Batch& batch);
-    AttentionShape shape() const {
-        return {batch_.B, batch_.T, config_.heads, config_.kv_heads, config_.width / config_.heads};
-    }
-
-    Config config_;
-    std::vector<First> first_;
-    Tensor *embedding_, *head_;
-    Norm embedding_norm_, final_norm_;
-    std::vector<SubLayer> sublayers_;
-
-    Batch batch_ = {};
-    std::vector<double> angles_;  // of RoPE
-    std::vector<int> document_;   // position at which each token's document begins
-    Array embedded_, x0_, last_, logits_;
+// What the sub-layers of a batch share.
+struct Sequences {
+    AttentionShape shape;
+    double rope_base;
+    std::vector<int> document;  // (B,T) position at which a token's document begins
 };
-
-// The five lines.
-const Array& Model::sublayer_forward(SubLayer& s, const Array& x) {
-    // x~ = A ? Norm(x) : x
-    if (s.input_norm) norm_forward(s.x_tilde, x, s.input_norm);
-    const Array& x_tilde = s.input_norm ? s.x_tilde : x;
-
-    // a = Module(x~)
-    if (s.attention)
-        attention_forward(s.a, x_tilde, s);
-    else
-        mlp_forward(s.a, x_tilde, s);
-
-    // a~ = B ? Norm(a) : a
-    if (s.output_norm) norm_forward(s.a_tilde, s.a, s.output_norm);
-    const Array& a_tilde = s.output_norm ? s.a_tilde : s.a;
-
-    // o = alpha x + a~
-    s.o = a_tilde;
-    add_scaled(s.o.data(), s.alpha, x.data(), int(x.size()));
-
-    // y = C ? Norm(o) : o
-    if (s.main_norm) norm_forward(s.y, s.o, s.main_norm);
-    return s.main_norm ? s.y : s.o;
-}
-
-// The five lines, read upwards. (The gradient of o has a dash, as `do` is a word of C++.)
-void Model::sublayer_backward(Array& dx, const Array& dy, const Array& x, SubLayer& s) {
-    // y = C ? Norm(o) : o
-    Array do_ = dy;
-    if (s.main_norm) norm_backward(do_, dy, s.o, s.main_norm);
-
-    // o = alpha x + a~: da~ = do, and x gets alpha do (last line)
-    // a~ = B ? Norm(a) : a
-    Array da = do_;
-    if (s.output_norm) norm_backward(da, do_, s.a, s.output_norm);
-
-    // a = Module(x~)
-    const Array& x_tilde = s.input_norm ? s.x_tilde : x;
-    Array dx_tilde(x.size(), 0);
-    if (s.attention)
-        attention_backward(dx_tilde, da, x_tilde, s);
-    else
-        mlp_backward(dx_tilde, da, x_tilde, s);
-
-    // x~ = A ? Norm(x) : x, the other of the two ways back to x: both gradients add
-    dx = dx_tilde;
-    if (s.input_norm) norm_backward(dx, dx_tilde, x, s.input_norm);
-    add_scaled(dx.data(), s.alpha, do_.data(), int(dx.size()));
-}
 
 // w x~, and the norm of that where there is one
 void project(Array& y, Array& before_norm, const Array& x, const Tensor& w, const Norm& norm) {
@@ -582,198 +489,253 @@ void project_backward(Array& dx, Array& dy, const Array& before_norm, const Arra
 }
 
 // q, k, v -> [Norm] -> RoPE of q and k -> attention -> o
-void Model::attention_forward(Array& a, const Array& x_tilde, SubLayer& s) {
-    const AttentionShape is = shape();
+void attention_module_forward(SubLayer& s, const Array& x_tilde, const Sequences& in) {
+    const AttentionShape is = in.shape;
     project(s.q, s.q_in, x_tilde, *s.q_weight, s.q_norm);
     project(s.k, s.k_in, x_tilde, *s.k_weight, s.k_norm);
     project(s.v, s.v_in, x_tilde, *s.v_weight, s.v_norm);
-    rope(s.q, angles_, is.T, is.H, is.D, 1);
-    rope(s.k, angles_, is.T, is.KV, is.D, 1);
-    reference::attention_forward(s.context, s.p, s.q, s.k, s.v, document_, is);
-    linear_forward(a, s.context, *s.o_weight, config_.width);
+    rope(s.q, in.rope_base, is.T, is.H, is.D, 1);
+    rope(s.k, in.rope_base, is.T, is.KV, is.D, 1);
+    attention_forward(s.context, s.p, s.q, s.k, s.v, in.document, is);
+    linear_forward(s.a, s.context, *s.o_weight, s.o_weight->rows);
 }
 
-void Model::attention_backward(Array& dx_tilde, const Array& da, const Array& x_tilde,
-                               SubLayer& s) {
-    const AttentionShape is = shape();
+void attention_module_backward(Array& dx_tilde, const Array& da, const Array& x_tilde, SubLayer& s,
+                               const Sequences& in) {
+    const AttentionShape is = in.shape;
     Array dcontext, dq, dk, dv;
-    linear_backward(dcontext, da, s.context, *s.o_weight, config_.width);
-    reference::attention_backward(dq, dk, dv, dcontext, s.p, s.q, s.k, s.v, document_, is);
-    rope(dq, angles_, is.T, is.H, is.D, -1);
-    rope(dk, angles_, is.T, is.KV, is.D, -1);
+    linear_backward(dcontext, da, s.context, *s.o_weight, s.o_weight->rows);
+    attention_backward(dq, dk, dv, dcontext, s.p, s.q, s.k, s.v, in.document, is);
+    rope(dq, in.rope_base, is.T, is.H, is.D, -1);
+    rope(dk, in.rope_base, is.T, is.KV, is.D, -1);
     project_backward(dx_tilde, dq, s.q_in, x_tilde, *s.q_weight, s.q_norm);
     project_backward(dx_tilde, dk, s.k_in, x_tilde, *s.k_weight, s.k_norm);
     project_backward(dx_tilde, dv, s.v_in, x_tilde, *s.v_weight, s.v_norm);
 }
 
 // gate, up -> [Norm] -> SwiGLU -> down
-void Model::mlp_forward(Array& a, const Array& x_tilde, SubLayer& s) {
+void mlp_module_forward(SubLayer& s, const Array& x_tilde) {
     project(s.gate, s.gate_in, x_tilde, *s.gate_weight, s.gate_norm);
     project(s.up, s.up_in, x_tilde, *s.up_weight, s.up_norm);
     swiglu_forward(s.h, s.gate, s.up);
-    linear_forward(a, s.h, *s.down_weight, config_.width);
+    linear_forward(s.a, s.h, *s.down_weight, s.down_weight->rows);
 }
 
-void Model::mlp_backward(Array& dx_tilde, const Array& da, const Array& x_tilde, SubLayer& s) {
+void mlp_module_backward(Array& dx_tilde, const Array& da, const Array& x_tilde, SubLayer& s) {
     Array dh, dgate, dup;
-    linear_backward(dh, da, s.h, *s.down_weight, config_.width);
+    linear_backward(dh, da, s.h, *s.down_weight, s.down_weight->rows);
     swiglu_backward(dgate, dup, dh, s.gate, s.up);
     project_backward(dx_tilde, dgate, s.gate_in, x_tilde, *s.gate_weight, s.gate_norm);
     project_backward(dx_tilde, dup, s.up_in, x_tilde, *s.up_weight, s.up_norm);
 }
 
-// embedding -> [Norm] -> 2L sub-layers -> [Norm]
-void Model::hidden_forward(const Batch& batch) {
-    batch_ = batch;
-    const AttentionShape is = shape();
-    angles_.clear();
-    for (int t = 0; t < is.T; t++)
-        for (int i = 0; i < is.D / 2; i++)
-            angles_.push_back(t * std::pow(config_.rope_base, -2.0 * i / is.D));
-    document_.assign(batch.tokens.size(), 0);
-    for (int r = 0; config_.document_mask && r < is.B * is.T; r++) {
-        const bool begins = r % is.T == 0 || batch.tokens[r] == config_.separator;
-        document_[r] = begins ? r % is.T : document_[r - 1];
+// The five lines.
+const Array& sublayer_forward(SubLayer& s, const Array& x, const Sequences& in) {
+    // x~ = A ? Norm(x) : x
+    if (s.input_norm) norm_forward(s.x_tilde, x, s.input_norm);
+    const Array& x_tilde = s.input_norm ? s.x_tilde : x;
+
+    // a = Module(x~)
+    if (s.attention) attention_module_forward(s, x_tilde, in);
+    if (!s.attention) mlp_module_forward(s, x_tilde);
+
+    // a~ = B ? Norm(a) : a
+    if (s.output_norm) norm_forward(s.a_tilde, s.a, s.output_norm);
+    const Array& a_tilde = s.output_norm ? s.a_tilde : s.a;
+
+    // o = alpha x + a~
+    s.o = a_tilde;
+    add_scaled(s.o.data(), s.alpha, x.data(), int(x.size()));
+
+    // y = C ? Norm(o) : o
+    if (s.main_norm) norm_forward(s.y, s.o, s.main_norm);
+    return s.out();
+}
+
+// The five lines, read upwards. (The gradient of o has a dash, as `do` is a word of C++.)
+void sublayer_backward(Array& dx, const Array& dy, const Array& x, SubLayer& s,
+                       const Sequences& in) {
+    // y = C ? Norm(o) : o
+    Array do_ = dy;
+    if (s.main_norm) norm_backward(do_, dy, s.o, s.main_norm);
+
+    // a~ = B ? Norm(a) : a.  Through o = alpha x + a~, da~ is do.
+    Array da = do_;
+    if (s.output_norm) norm_backward(da, do_, s.a, s.output_norm);
+
+    // a = Module(x~)
+    const Array& x_tilde = s.input_norm ? s.x_tilde : x;
+    Array dx_tilde(x.size(), 0);
+    if (s.attention) attention_module_backward(dx_tilde, da, x_tilde, s, in);
+    if (!s.attention) mlp_module_backward(dx_tilde, da, x_tilde, s);
+
+    // x is read twice: dx = alpha do + what came back through x~ = A ? Norm(x) : x
+    dx = dx_tilde;
+    if (s.input_norm) norm_backward(dx, dx_tilde, x, s.input_norm);
+    add_scaled(dx.data(), s.alpha, do_.data(), int(dx.size()));
+}
+
+// ---- the model ----------------------------------------------------------------------------------
+
+struct Batch {
+    int B, T;
+    std::vector<int> tokens, labels;  // (B,T); label -1: not asked for
+};
+
+// embedding -> [Norm] -> 2L sub-layers -> [Norm] -> head
+struct Model {
+    Config config;
+    std::deque<Tensor> tensors;  // all that is learned; a deque, as pointers to its elements stay
+    Tensor *embedding, *head;
+    Norm embedding_norm, final_norm;
+    std::vector<SubLayer> sublayers;
+
+    std::vector<int> tokens;  // of the latest batch, and what forward keeps of it
+    Sequences sequences = {};
+    Array embedded, x0, last, logits;
+
+    const Array& hidden(size_t s) const { return s == 0 ? x0 : sublayers[s - 1].out(); }
+
+    void forward_without_head(const Batch& batch) {
+        const int D = config.width / config.heads, T = batch.T;
+        tokens = batch.tokens;
+        sequences = {{batch.B, T, config.heads, config.kv_heads, D}, config.rope_base, {}};
+        for (int r = 0; r < batch.B * T; r++) {
+            const bool begins =
+                r % T == 0 || (config.document_mask && tokens[r] == config.separator);
+            sequences.document.push_back(begins ? r % T : sequences.document[r - 1]);
+        }
+        embedding_forward(embedded, *embedding, tokens);
+        x0 = embedded;
+        if (embedding_norm) norm_forward(x0, embedded, embedding_norm);
+        for (size_t s = 0; s < sublayers.size(); s++)
+            sublayer_forward(sublayers[s], hidden(s), sequences);
+        last = hidden(sublayers.size());
+        if (final_norm) norm_forward(last, hidden(sublayers.size()), final_norm);
     }
 
-    embedding_forward(embedded_, *embedding_, batch.tokens);
-    x0_ = embedded_;
-    if (embedding_norm_) norm_forward(x0_, embedded_, embedding_norm_);
-    const Array* x = &x0_;
-    for (SubLayer& s : sublayers_) x = &sublayer_forward(s, *x);
-    last_ = *x;
-    if (final_norm_) norm_forward(last_, *x, final_norm_);
-}
-
-double Model::forward(const Batch& batch) {
-    hidden_forward(batch);
-    linear_forward(logits_, last_, *head_, config_.vocab);
-    return cross_entropy(logits_, batch.labels, config_.vocab, config_.z_loss);
-}
-
-void Model::backward() {
-    const auto hidden = [&](size_t s) -> const Array& {  // before sub-layer s
-        if (s == 0) return x0_;
-        return sublayers_[s - 1].main_norm ? sublayers_[s - 1].y : sublayers_[s - 1].o;
-    };
-    Array dy, dx;
-    linear_backward(dy, logits_, last_, *head_, config_.vocab);  // logits_ now holds dlogits
-    if (final_norm_) norm_backward(dy, dy, hidden(sublayers_.size()), final_norm_);
-    for (size_t s = sublayers_.size(); s-- > 0;) {
-        sublayer_backward(dx, dy, hidden(s), sublayers_[s]);
-        dy.swap(dx);
+    // Returns the loss, nats a token.
+    double forward(const Batch& batch) {
+        forward_without_head(batch);
+        linear_forward(logits, last, *head, config.vocab);
+        return cross_entropy(logits, batch.labels, config.vocab, config.z_loss);
     }
-    if (embedding_norm_) norm_backward(dy, dy, embedded_, embedding_norm_);
-    embedding_backward(dy, *embedding_, batch_.tokens);
-}
 
-// ---- how it begins ------------------------------------------------------------------------------
-
-Tensor* Model::add(const std::string& name, int rows, int cols, First first, bool trained) {
-    const size_t n = size_t(rows ? rows : 1) * cols;
-    tensors.push_back({name, rows, cols, trained, Array(n, 0), Array(n, 0)});
-    first_.push_back(first);
-    return &tensors.back();
-}
-
-Norm Model::add_norm(bool present, const std::string& name, int width, bool trained) {
-    if (!present) return {};
-    Norm norm = {add(name + ".weight", 0, width, {1, 0, 0}, trained), nullptr,
-                 Real(config_.norm_eps)};
-    if (config_.layernorm) norm.beta = add(name + ".bias", 0, width, {0, 0, 0}, trained);
-    return norm;
-}
-
-// Matrices begin as N(0, 0.02^2) (Table 2). DeepNorm scales v, o and the MLP's by (8L)^(-1/4);
-// SimpleNorm has N(0, 1) for the embedding, 0.02 / sqrt(2 l) for o, up and down of layer l = 1, 2,
-// ..., and 1 / sqrt(width), cut at three standard deviations, for the head.
-void Model::add_sublayer(int layer, bool attention) {
-    const Config& c = config_;
-    const Placement p = c.placement(layer);
-    const int D = c.width / c.heads, kv_width = c.kv_heads * D;
-    const bool simple = p.start == Start::simple, full = p.qk == QkNorm::full;
-    const double deep = p.start == Start::deep ? 0.02 * std::pow(8.0 * c.layers, -0.25) : 0.02;
-    const First usual = {0, 0.02, 0}, value = {0, deep, 0},
-                writes = {0, simple ? 0.02 / std::sqrt(2.0 * (layer + 1)) : deep, 0};
-    const std::string name =
-        "layers." + std::to_string(layer) + (attention ? ".attention." : ".mlp.");
-
-    SubLayer s = {attention, 1};
-    if (p.alpha == Alpha::sublayers) s.alpha = Real(2 * c.layers);
-    if (p.alpha == Alpha::depth) s.alpha = Real(std::pow(2.0 * c.layers, 0.25));
-    // KEEL's first layer has alpha 1, and no norm of the main path after its attention
-    const bool first_keel = p.alpha == Alpha::sublayers && layer == 0;
-    if (first_keel) s.alpha = 1;
-
-    s.input_norm = add_norm(p.input, name + "input_norm", c.width);
-    if (attention) {
-        const bool qk = p.qk != QkNorm::none;
-        s.q_weight = add(name + "q.weight", c.width, c.width, usual);
-        s.k_weight = add(name + "k.weight", kv_width, c.width, usual);
-        s.v_weight = add(name + "v.weight", kv_width, c.width, value);
-        s.q_norm = add_norm(qk, name + "q_norm", full ? c.width : D);
-        s.k_norm = add_norm(qk, name + "k_norm", full ? kv_width : D);
-        s.v_norm = add_norm(p.inner, name + "v_norm", kv_width);
-        s.o_weight = add(name + "o.weight", c.width, c.width, writes);
-    } else {
-        s.gate_weight = add(name + "gate.weight", c.ffn, c.width, value);
-        s.up_weight = add(name + "up.weight", c.ffn, c.width, writes);
-        s.gate_norm = add_norm(p.inner, name + "gate_norm", c.ffn);
-        s.up_norm = add_norm(p.inner, name + "up_norm", c.ffn);
-        s.down_weight = add(name + "down.weight", c.width, c.ffn, writes);
+    // After forward, which left dlogits in logits. Adds to every gradient.
+    void backward() {
+        Array dy, dx;
+        linear_backward(dy, logits, last, *head, config.vocab);
+        if (final_norm) norm_backward(dy, dy, hidden(sublayers.size()), final_norm);
+        for (size_t s = sublayers.size(); s-- > 0; dy.swap(dx))
+            sublayer_backward(dx, dy, hidden(s), sublayers[s], sequences);
+        if (embedding_norm) norm_backward(dy, dy, embedded, embedding_norm);
+        embedding_backward(dy, *embedding, tokens);
     }
-    s.output_norm = add_norm(p.output, name + "output_norm", c.width, !c.freeze_output_gamma);
-    s.main_norm = add_norm(p.main && !(first_keel && attention), name + "main_norm", c.width);
-    sublayers_.push_back(std::move(s));
-}
 
-Model::Model(const Config& config) : config_(config) {
-    const Config& c = config_;
-    const Placement before = c.placement(0), after = c.placement(c.layers - 1);
-    const auto decide = [](const std::string& choice, bool table) {
-        return choice == "auto" ? table : choice == "on";
-    };
-    const int rows = (c.vocab + 63) / 64 * 64;  // padded; the padding is never read
-    const bool simple = after.start == Start::simple;
-    embedding_ = add("embedding.weight", rows, c.width, {0, simple ? 1 : 0.02, 0});
-    embedding_norm_ =
-        add_norm(decide(c.embedding_norm, before.embedding_norm), "embedding_norm", c.width);
-    for (int s = 0; s < 2 * c.layers; s++) add_sublayer(s / 2, s % 2 == 0);
-    final_norm_ = add_norm(decide(c.final_norm, after.final_norm), "final_norm", c.width);
-    head_ = add("head.weight", rows, c.width,
-                simple ? First{0, 1 / std::sqrt(double(c.width)), 3} : First{0, 0.02, 0});
-}
+    // ---- how it begins
 
-void Model::initialise(uint64_t seed) {
-    for (size_t i = 0; i < tensors.size(); i++) {
-        const First& first = first_[i];
-        Random random(seed, {i});
-        for (Real& value : tensors[i].value) {
-            double z = first.std > 0 ? random.normal() : 0;
-            while (first.cut > 0 && std::abs(z) > first.cut) z = random.normal();
-            value = Real(first.mean + first.std * z);
+    Tensor* add(const std::string& name, int rows, double std, int cols, double cut = 0) {
+        const size_t n = size_t(rows) * cols;
+        tensors.push_back({name, rows, cols, 0, std, cut, true, Array(n), Array(n)});
+        return &tensors.back();
+    }
+
+    Norm add_norm(bool present, const std::string& name, int width, bool trained = true) {
+        if (!present) return {};
+        const Array zeros(width);
+        Norm norm = {nullptr, nullptr, Real(config.norm_eps)};
+        tensors.push_back({name + ".weight", 0, width, 1, 0, 0, trained, zeros, zeros});
+        norm.gamma = &tensors.back();
+        if (!config.layernorm) return norm;
+        tensors.push_back({name + ".bias", 0, width, 0, 0, 0, trained, zeros, zeros});
+        norm.beta = &tensors.back();
+        return norm;
+    }
+
+    // Matrices begin as N(0, 0.02^2) (Table 2). DeepNorm scales v, o and the MLP's by (8L)^(-1/4);
+    // SimpleNorm has N(0, 1) for the embedding, 0.02 / sqrt(2 l) for o, up and down of layer l = 1,
+    // 2, ..., and 1 / sqrt(width), cut at three standard deviations, for the head.
+    SubLayer make_sublayer(int layer, bool attention) {
+        const Config& c = config;
+        const Placement p = c.placement(layer);
+        const int D = c.width / c.heads, kv_width = c.kv_heads * D;
+        const bool full = p.qk == QkNorm::full, qk = p.qk != QkNorm::none;
+        const double deep = p.start == Start::deep ? 0.02 * std::pow(8.0 * c.layers, -0.25) : 0.02;
+        const double writes = p.start == Start::simple ? 0.02 / std::sqrt(2.0 * (layer + 1)) : deep;
+        const std::string name =
+            "layers." + std::to_string(layer) + (attention ? ".attention." : ".mlp.");
+        SubLayer s = {attention};
+        if (p.alpha == Alpha::sublayers) s.alpha = Real(2 * c.layers);
+        if (p.alpha == Alpha::depth) s.alpha = Real(std::pow(2.0 * c.layers, 0.25));
+        // KEEL's first layer has alpha 1, and no norm of the main path after its attention
+        const bool first_keel = p.alpha == Alpha::sublayers && layer == 0;
+        if (first_keel) s.alpha = 1;
+
+        s.input_norm = add_norm(p.input, name + "input_norm", c.width);
+        if (attention) {
+            s.q_weight = add(name + "q.weight", c.width, 0.02, c.width);
+            s.k_weight = add(name + "k.weight", kv_width, 0.02, c.width);
+            s.v_weight = add(name + "v.weight", kv_width, deep, c.width);
+            s.q_norm = add_norm(qk, name + "q_norm", full ? c.width : D);
+            s.k_norm = add_norm(qk, name + "k_norm", full ? kv_width : D);
+            s.v_norm = add_norm(p.inner, name + "v_norm", kv_width);
+            s.o_weight = add(name + "o.weight", c.width, writes, c.width);
+        } else {
+            s.gate_weight = add(name + "gate.weight", c.ffn, deep, c.width);
+            s.up_weight = add(name + "up.weight", c.ffn, writes, c.width);
+            s.gate_norm = add_norm(p.inner, name + "gate_norm", c.ffn);
+            s.up_norm = add_norm(p.inner, name + "up_norm", c.ffn);
+            s.down_weight = add(name + "down.weight", c.width, writes, c.ffn);
+        }
+        s.output_norm = add_norm(p.output, name + "output_norm", c.width, !c.freeze_output_gamma);
+        s.main_norm = add_norm(p.main && !(first_keel && attention), name + "main_norm", c.width);
+        return s;
+    }
+
+    explicit Model(const Config& c) : config(c) {
+        const Placement before = c.placement(0), after = c.placement(c.layers - 1);
+        const auto decide = [](const std::string& choice, bool table) {
+            return choice == "auto" ? table : choice == "on";
+        };
+        const int rows = (c.vocab + 63) / 64 * 64;  // padded; the padding is never read
+        const bool simple = after.start == Start::simple;
+        const double head_std = simple ? 1 / std::sqrt(double(c.width)) : 0.02;
+        embedding = add("embedding.weight", rows, simple ? 1 : 0.02, c.width);
+        embedding_norm =
+            add_norm(decide(c.embedding_norm, before.embedding_norm), "embedding_norm", c.width);
+        for (int s = 0; s < 2 * c.layers; s++)
+            sublayers.push_back(make_sublayer(s / 2, s % 2 == 0));
+        final_norm = add_norm(decide(c.final_norm, after.final_norm), "final_norm", c.width);
+        head = add("head.weight", rows, head_std, c.width, simple ? 3 : 0);
+    }
+    Model(const Model&) = delete;
+
+    void initialise(uint64_t seed) {
+        for (size_t i = 0; i < tensors.size(); i++) {
+            const Tensor& w = tensors[i];
+            Random random(seed, {i});
+            for (Real& value : tensors[i].value) {
+                double z = w.std > 0 ? random.normal() : 0;
+                while (w.cut > 0 && std::abs(z) > w.cut) z = random.normal();
+                value = Real(w.mean + w.std * z);
+            }
         }
     }
-}
+};
 
 // ---- AdamW --------------------------------------------------------------------------------------
-
-void Model::zero_gradients() {
-    for (Tensor& w : tensors) std::fill(w.gradient.begin(), w.gradient.end(), Real(0));
-}
 
 // The gradient g, all tensors together, is first shortened to the norm `clip` where it is longer.
 // Then, with beta = (0.9, 0.95), eps = 1e-8 and steps counted from 1:
 //     m = beta1 m + (1 - beta1) g,    v = beta2 v + (1 - beta2) g^2
 //     w -= lr (m / (1 - beta1^step) / (sqrt(v / (1 - beta2^step)) + eps) + weight_decay w)
-// Weight decay is for matrices alone.
-void Model::adamw(double lr, double weight_decay, double clip, int step) {
+// Weight decay is for matrices alone. Returns the norm of g, and leaves the gradients 0.
+double adamw(std::deque<Tensor>& tensors, double lr, double weight_decay, double clip, int step) {
     double sum = 0;
     for (const Tensor& w : tensors)
-        for (size_t i = 0; w.trained && i < w.gradient.size(); i++)
-            sum += double(w.gradient[i]) * double(w.gradient[i]);
-    gradient_norm = std::sqrt(sum);
-    const Real scale = gradient_norm <= clip || clip == 0 ? 1 : Real(clip / gradient_norm);
+        for (const Real g : w.gradient) sum += double(g) * double(g);  // 0 if not trained
+    const double norm = std::sqrt(sum);
+    const Real scale = norm <= clip || clip == 0 ? 1 : Real(clip / norm);
     const Real beta1 = Real(0.9), beta2 = Real(0.95), eps = Real(1e-8), rate = Real(lr);
     const Real unbias1 = Real(1 / (1 - std::pow(0.9, step)));
     const Real unbias2 = Real(1 / (1 - std::pow(0.95, step)));
@@ -783,17 +745,18 @@ void Model::adamw(double lr, double weight_decay, double clip, int step) {
         w.m.resize(n, 0);
         w.v.resize(n, 0);
         Real *const value = w.value.data(), *const m = w.m.data(), *const v = w.v.data();
-        const Real* const gradient = w.gradient.data();
-        const Real decay = w.is_matrix() ? Real(weight_decay) : 0;
+        const Real decay = w.rows > 0 ? Real(weight_decay) : 0;
 #pragma omp parallel for simd
         for (size_t i = 0; i < n; i++) {
-            const Real g = scale * gradient[i];
+            const Real g = scale * w.gradient[i];
             m[i] = beta1 * m[i] + (1 - beta1) * g;
             v[i] = beta2 * v[i] + (1 - beta2) * g * g;
-            value[i] -=
-                rate * (m[i] * unbias1 / (std::sqrt(v[i] * unbias2) + eps) + decay * value[i]);
+            const Real update = m[i] * unbias1 / (std::sqrt(v[i] * unbias2) + eps);
+            value[i] -= rate * (update + decay * value[i]);
         }
+        std::fill(w.gradient.begin(), w.gradient.end(), Real(0));
     }
+    return norm;
 }
 
 // From 0 up to lr over the first tenth of the steps, then down to 0 along half a cosine.
@@ -823,26 +786,22 @@ Batch training_batch(const std::string& text, uint64_t seed, int step, int B, in
 
 // ---- sampling -----------------------------------------------------------------------------------
 
-std::vector<double> Model::next_token_logits(const std::vector<int>& tokens) {
-    hidden_forward({1, int(tokens.size()), tokens, std::vector<int>(tokens.size(), -1)});
-    last_.erase(last_.begin(), last_.end() - config_.width);
-    linear_forward(logits_, last_, *head_, config_.vocab);
-    return {logits_.begin(), logits_.end()};
-}
-
 // Goes on from `text` by n bytes, each drawn from softmax(logits / temperature). The model sees the
 // latest `context` bytes, and computes them all anew for each that it writes.
 std::string sample(Model& model, std::string text, int n, int context, double temperature,
                    Random random) {
     for (int i = 0; i < n; i++) {
-        const size_t seen = std::min(text.size(), size_t(context));
-        std::vector<int> tokens;
-        for (const char c : text.substr(text.size() - seen))
-            tokens.push_back(static_cast<unsigned char>(c));
-        std::vector<double> p = model.next_token_logits(tokens);
-        const double most = *std::max_element(p.begin(), p.end());
+        const size_t T = std::min(text.size(), size_t(context));
+        const std::string seen = text.substr(text.size() - T);
+        Batch batch = {1, int(T), {}, {}};
+        for (const char c : seen) batch.tokens.push_back(static_cast<unsigned char>(c));
+        model.forward_without_head(batch);
+        const Array last(model.last.end() - model.config.width, model.last.end());
+        Array p;
+        linear_forward(p, last, *model.head, model.config.vocab);
+        const Real most = *std::max_element(p.begin(), p.end());
         double sum = 0;
-        for (double& p_v : p) sum += p_v = std::exp((p_v - most) / temperature);
+        for (Real& p_v : p) sum += p_v = Real(std::exp(double(p_v - most) / temperature));
         double left = random.uniform() * sum;
         size_t token = 0;
         while (token + 1 < p.size() && (left -= p[token]) >= 0) token++;
@@ -860,54 +819,45 @@ struct Run {
     double lr = 4e-3, weight_decay = 0.033, clip = 1;
 };
 
-double number(const std::string& flag, const std::string& text, double least, double most,
-              bool whole) {
+double number(const std::string& flag, const std::string& text, double least, double most) {
     char* end = nullptr;
     const double value = std::strtod(text.c_str(), &end);
+    const bool whole = flag != "--lr";
     const bool read = !text.empty() && *end == 0 && (!whole || value == std::floor(value));
     if (read && value >= least && value <= most) return value;
-    char range[80];
-    std::snprintf(range, sizeof range, " from %g to %g", least, most);
-    throw std::runtime_error(flag + " " + text + ": give a " + (whole ? "whole " : "") + "number" +
-                             range);
+    throw std::runtime_error(flag + " " + text + ": give a " + (whole ? "whole " : "") +
+                             "number from " + std::to_string(int(least)) + " to " +
+                             std::to_string(int(most)));
 }
 
 Run parse(const std::vector<std::string>& words) {
     Run run;
     Config& m = run.model;
-    bool kv_given = false;
+    m.kv_heads = 0;
+    const std::map<std::string, int*> whole = {
+        {"--steps", &run.steps},     {"--batch", &run.batch}, {"--seq", &run.seq},
+        {"--layers", &m.layers},     {"--width", &m.width},   {"--heads", &m.heads},
+        {"--kv-heads", &m.kv_heads}, {"--ffn", &m.ffn},       {"--seed", &run.seed}};
     for (size_t i = 0; i < words.size(); i++) {
         const std::string& flag = words[i];
         if (flag.rfind("--", 0) != 0) {
-            if (!run.file.empty()) throw std::runtime_error("'" + flag + "': give one file");
+            if (!run.file.empty()) throw std::runtime_error("'" + flag + "': give one file alone");
             run.file = flag;
             continue;
         }
+        const bool known = flag == "--norm" || flag == "--lr" || whole.count(flag);
+        if (!known)
+            throw std::runtime_error(flag +
+                                     " is no flag; there are --norm --lr --steps --batch "
+                                     "--seq --seed --layers --width --heads --kv-heads --ffn");
         if (i + 1 == words.size()) throw std::runtime_error(flag + " needs a value after it");
         const std::string& text = words[++i];
-        int* const whole = flag == "--steps"      ? &run.steps
-                           : flag == "--batch"    ? &run.batch
-                           : flag == "--seq"      ? &run.seq
-                           : flag == "--seed"     ? &run.seed
-                           : flag == "--layers"   ? &m.layers
-                           : flag == "--width"    ? &m.width
-                           : flag == "--heads"    ? &m.heads
-                           : flag == "--kv-heads" ? &m.kv_heads
-                           : flag == "--ffn"      ? &m.ffn
-                                                  : nullptr;
-        kv_given |= flag == "--kv-heads";
-        if (whole)
-            *whole = int(number(flag, text, flag == "--seed" ? 0 : 1, 1e6, true));
-        else if (flag == "--lr")
-            run.lr = number(flag, text, 0, 100, false);
-        else if (flag == "--norm")
-            m.norm = find_placement(text).name;
-        else
-            throw std::runtime_error(flag +
-                                     " is no flag; there are --norm --lr --steps --batch --seq "
-                                     "--seed --layers --width --heads --kv-heads --ffn");
+        if (flag == "--norm") m.norm = find_placement(text).name;
+        if (flag == "--lr") run.lr = number(flag, text, 0, 100);
+        if (whole.count(flag))
+            *whole.at(flag) = int(number(flag, text, flag == "--seed" ? 0 : 1, 1e6));
     }
-    if (!kv_given) m.kv_heads = m.heads;
+    if (m.kv_heads == 0) m.kv_heads = m.heads;
     if (m.width % (2 * m.heads) != 0)
         throw std::runtime_error("--width " + std::to_string(m.width) + ": choose a multiple of " +
                                  std::to_string(2 * m.heads) + ", twice --heads");
@@ -936,13 +886,12 @@ void train(const Run& run, const std::string& text) {
     for (int step = 1; step <= run.steps; step++) {
         const auto start = std::chrono::steady_clock::now();
         const double lr = learning_rate(run.lr, step, run.steps);
-        model.zero_gradients();
         const double loss = model.forward(training_batch(text, run.seed, step, run.batch, run.seq));
         model.backward();
-        model.adamw(lr, run.weight_decay, run.clip, step);
+        const double norm = adamw(model.tensors, lr, run.weight_decay, run.clip, step);
         const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
         std::printf("step %d/%d  loss %.4f  grad norm %.2g  lr %.1e  %.0f ms\n", step, run.steps,
-                    loss, model.gradient_norm, lr, 1e3 * seconds.count());
+                    loss, norm, lr, 1e3 * seconds.count());
         std::fflush(stdout);
     }
     const std::string prompt(1, text[text.size() - text.size() / 20]);  // the first byte held out
