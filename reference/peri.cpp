@@ -44,7 +44,6 @@ using Real = REAL;  // or double
 using Array = std::vector<Real>;
 
 // ---- random numbers -----------------------------------------------------------------------------
-
 // SplitMix64: a counter behind a mixing function. A stream of its own for every list of coordinates
 // (seed, step, row, ...), so that each number depends on what it is for and on nothing else.
 struct Random {
@@ -71,7 +70,6 @@ struct Random {
 };
 
 // ---- the ten placements -------------------------------------------------------------------------
-
 enum class QkNorm { none, head, full };  // of queries and keys: each head's, or all heads' at once
 enum class Alpha { one, sublayers, depth };  // 1, 2L, (2L)^(1/4)
 enum class Start { usual, deep, simple };    // how matrices begin, see make_sublayer
@@ -126,15 +124,13 @@ struct Config {
     Placement placement(int layer) const {
         const bool mix_post = norm == "mix" && layer < (layers + 3) / 4;
         Placement p = find_placement(norm != "mix" ? norm : mix_post ? "post" : "pre");
-        if (qk_norm == "none") p.qk = QkNorm::none;
-        if (qk_norm == "head") p.qk = QkNorm::head;
-        if (qk_norm == "full") p.qk = QkNorm::full;
+        const bool head = qk_norm == "head", full = qk_norm == "full";
+        if (qk_norm != "auto") p.qk = head ? QkNorm::head : full ? QkNorm::full : QkNorm::none;
         return p;
     }
 };
 
 // ---- what is learned ----------------------------------------------------------------------------
-
 struct Tensor {
     std::string name;
     int rows, cols;         // a norm's vectors have rows = 0
@@ -151,7 +147,6 @@ struct Norm {
 };
 
 // ---- embedding ----------------------------------------------------------------------------------
-
 // y[r] = w[tokens[r]]
 void embedding_forward(Array& y, const Tensor& w, const std::vector<int>& tokens) {
     const size_t C = w.cols;
@@ -167,7 +162,6 @@ void embedding_backward(const Array& dy, Tensor& w, const std::vector<int>& toke
 }
 
 // ---- norms --------------------------------------------------------------------------------------
-
 // The mean of a row (0 for RMSNorm, which does not ask for it) and s = 1 / (root of its mean square
 // about that mean). Backward computes them again, so nothing is kept but x.
 struct Moments {
@@ -238,7 +232,6 @@ void norm_backward(Array& dx, const Array& dy, const Array& x, const Norm& norm)
 }
 
 // ---- linear layers ------------------------------------------------------------------------------
-
 // y (n,cols) += a b,   a (n,inner) with a_ik = a[i * a_i + k * a_k],   b (inner,cols). A tile of 32
 // rows of y meets 32 rows of b while these are in the cache; the order of a sum is that of k.
 void add_product(Real* y, const Real* a, size_t a_i, size_t a_k, const Real* b, int n, int inner,
@@ -286,7 +279,6 @@ void linear_backward(Array& dx, const Array& dy, const Array& x, Tensor& w, int 
 }
 
 // ---- rotary positions (RoPE) --------------------------------------------------------------------
-
 // Turns the pair (x_i, x_{i+D/2}) of every head by the angle t base^(-2i/D) of its position t:
 //     x_i' = x_i cos - x_{i+D/2} sin,    x_{i+D/2}' = x_{i+D/2} cos + x_i sin
 // A rotation's transpose turns back, so backward is the same with sign = -1.    x (B,T,heads,D)
@@ -309,7 +301,6 @@ void rope(Array& x, double base, int T, int heads, int D, double sign) {
 }
 
 // ---- causal attention ---------------------------------------------------------------------------
-
 // Query t sees the keys j from its document's first token on to itself. Heads share keys and values
 // in groups: head h reads those of h / (H / KV).
 struct AttentionShape {
@@ -396,7 +387,6 @@ void attention_backward(Array& dq, Array& dk, Array& dv, const Array& dout, cons
 }
 
 // ---- SwiGLU -------------------------------------------------------------------------------------
-
 // h = silu(gate) up,    silu(g) = g sigma(g),    sigma(g) = 1 / (1 + exp(-g))
 void swiglu_forward(Array& h, const Array& gate, const Array& up) {
     h.resize(gate.size());
@@ -419,7 +409,6 @@ void swiglu_backward(Array& dgate, Array& dup, const Array& dh, const Array& gat
 }
 
 // ---- softmax and cross-entropy ------------------------------------------------------------------
-
 // Z = sum_v exp(logits_v),    p = exp(logits) / Z,    loss = mean of log Z - logits_label
 // over the rows that have a label, which is what is returned. What backward differentiates is that
 // and z_loss (log Z)^2. With d log Z / dlogits = p:
@@ -451,7 +440,6 @@ double cross_entropy(Array& logits, const std::vector<int>& labels, int V, doubl
 }
 
 // ---- the sub-layer ------------------------------------------------------------------------------
-
 struct SubLayer {
     bool attention;  // else MLP
     Real alpha = 1;
@@ -534,19 +522,15 @@ const Array& sublayer_forward(SubLayer& s, const Array& x, const Sequences& in) 
     // x~ = A ? Norm(x) : x
     if (s.input_norm) norm_forward(s.x_tilde, x, s.input_norm);
     const Array& x_tilde = s.input_norm ? s.x_tilde : x;
-
     // a = Module(x~)
     if (s.attention) attention_module_forward(s, x_tilde, in);
     if (!s.attention) mlp_module_forward(s, x_tilde);
-
     // a~ = B ? Norm(a) : a
     if (s.output_norm) norm_forward(s.a_tilde, s.a, s.output_norm);
     const Array& a_tilde = s.output_norm ? s.a_tilde : s.a;
-
     // o = alpha x + a~
     s.o = a_tilde;
     add_scaled(s.o.data(), s.alpha, x.data(), int(x.size()));
-
     // y = C ? Norm(o) : o
     if (s.main_norm) norm_forward(s.y, s.o, s.main_norm);
     return s.out();
@@ -558,17 +542,14 @@ void sublayer_backward(Array& dx, const Array& dy, const Array& x, SubLayer& s,
     // y = C ? Norm(o) : o
     Array do_ = dy;
     if (s.main_norm) norm_backward(do_, dy, s.o, s.main_norm);
-
     // a~ = B ? Norm(a) : a.  Through o = alpha x + a~, da~ is do.
     Array da = do_;
     if (s.output_norm) norm_backward(da, do_, s.a, s.output_norm);
-
     // a = Module(x~)
     const Array& x_tilde = s.input_norm ? s.x_tilde : x;
     Array dx_tilde(x.size(), 0);
     if (s.attention) attention_module_backward(dx_tilde, da, x_tilde, s, in);
     if (!s.attention) mlp_module_backward(dx_tilde, da, x_tilde, s);
-
     // x is read twice: dx = alpha do + what came back through x~ = A ? Norm(x) : x
     dx = dx_tilde;
     if (s.input_norm) norm_backward(dx, dx_tilde, x, s.input_norm);
@@ -576,7 +557,6 @@ void sublayer_backward(Array& dx, const Array& dy, const Array& x, SubLayer& s,
 }
 
 // ---- the model ----------------------------------------------------------------------------------
-
 struct Batch {
     int B, T;
     std::vector<int> tokens, labels;  // (B,T); label -1: not asked for
@@ -724,7 +704,6 @@ struct Model {
 };
 
 // ---- AdamW --------------------------------------------------------------------------------------
-
 // The gradient g, all tensors together, is first shortened to the norm `clip` where it is longer.
 // Then, with beta = (0.9, 0.95), eps = 1e-8 and steps counted from 1:
 //     m = beta1 m + (1 - beta1) g,    v = beta2 v + (1 - beta2) g^2
@@ -768,7 +747,6 @@ double learning_rate(double lr, int step, int steps) {
 }
 
 // ---- data: the bytes of a text ------------------------------------------------------------------
-
 // Row r of the batch of a step: T + 1 adjacent bytes from anywhere in the first 95 % of the text.
 Batch training_batch(const std::string& text, uint64_t seed, int step, int B, int T) {
     const size_t places = text.size() - text.size() / 20 - T;
@@ -785,7 +763,6 @@ Batch training_batch(const std::string& text, uint64_t seed, int step, int B, in
 }
 
 // ---- sampling -----------------------------------------------------------------------------------
-
 // Goes on from `text` by n bytes, each drawn from softmax(logits / temperature). The model sees the
 // latest `context` bytes, and computes them all anew for each that it writes.
 std::string sample(Model& model, std::string text, int n, int context, double temperature,
@@ -811,91 +788,85 @@ std::string sample(Model& model, std::string text, int n, int context, double te
 }
 
 // ---- the program --------------------------------------------------------------------------------
+using Flags = std::map<std::string, std::string>;
 
-struct Run {
-    Config model;
-    std::string file;
-    int steps = 200, batch = 16, seq = 128, seed = 1;
-    double lr = 4e-3, weight_decay = 0.033, clip = 1;
-};
+[[noreturn]] void refuse(const std::string& why) { throw std::runtime_error(why); }
 
-double number(const std::string& flag, const std::string& text, double least, double most) {
+Flags parse(const std::vector<std::string>& words) {
+    Flags flags = {{"--norm", "peri"}, {"--lr", "4e-3"},   {"--steps", "200"}, {"--batch", "16"},
+                   {"--seq", "128"},   {"--seed", "1"},    {"--layers", "12"}, {"--width", "128"},
+                   {"--heads", "4"},   {"--kv-heads", ""}, {"--ffn", "384"}};
+    std::string names, file;
+    for (const auto& [name, value] : flags) names += " " + name;
+    for (size_t i = 0; i < words.size(); i++) {
+        const std::string& word = words[i];
+        const bool flag = word.rfind("--", 0) == 0;
+        if (flag && !flags.count(word)) refuse(word + " is no flag; there are" + names);
+        if (flag && i + 1 == words.size()) refuse(word + " needs a value after it");
+        if (!flag && !file.empty()) refuse("'" + word + "': give one file alone");
+        if (flag) flags[word] = words[++i];
+        if (!flag) file = word;
+    }
+    if (file.empty()) refuse("name a text file: ./single book.txt");
+    if (flags["--kv-heads"].empty()) flags["--kv-heads"] = flags["--heads"];
+    flags["file"] = file;
+    return flags;
+}
+
+double number(const Flags& flags, const std::string& name) {
+    const std::string& text = flags.at(name);
+    const bool whole = name != "--lr", zero = name == "--lr" || name == "--seed";
     char* end = nullptr;
     const double value = std::strtod(text.c_str(), &end);
-    const bool whole = flag != "--lr";
-    const bool read = !text.empty() && *end == 0 && (!whole || value == std::floor(value));
-    if (read && value >= least && value <= most) return value;
-    throw std::runtime_error(flag + " " + text + ": give a " + (whole ? "whole " : "") +
-                             "number from " + std::to_string(int(least)) + " to " +
-                             std::to_string(int(most)));
+    const bool good = !text.empty() && *end == 0 && (!whole || value == std::floor(value));
+    if (good && value >= !zero && value <= 1e6) return value;
+    refuse(name + " " + text + ": give a " + (whole ? "whole " : "") + "number from " +
+           (zero ? "0" : "1") + " to 1000000");
 }
 
-Run parse(const std::vector<std::string>& words) {
-    Run run;
-    Config& m = run.model;
-    m.kv_heads = 0;
-    const std::map<std::string, int*> whole = {
-        {"--steps", &run.steps},     {"--batch", &run.batch}, {"--seq", &run.seq},
-        {"--layers", &m.layers},     {"--width", &m.width},   {"--heads", &m.heads},
-        {"--kv-heads", &m.kv_heads}, {"--ffn", &m.ffn},       {"--seed", &run.seed}};
-    for (size_t i = 0; i < words.size(); i++) {
-        const std::string& flag = words[i];
-        if (flag.rfind("--", 0) != 0) {
-            if (!run.file.empty()) throw std::runtime_error("'" + flag + "': give one file alone");
-            run.file = flag;
-            continue;
-        }
-        const bool known = flag == "--norm" || flag == "--lr" || whole.count(flag);
-        if (!known)
-            throw std::runtime_error(flag +
-                                     " is no flag; there are --norm --lr --steps --batch "
-                                     "--seq --seed --layers --width --heads --kv-heads --ffn");
-        if (i + 1 == words.size()) throw std::runtime_error(flag + " needs a value after it");
-        const std::string& text = words[++i];
-        if (flag == "--norm") m.norm = find_placement(text).name;
-        if (flag == "--lr") run.lr = number(flag, text, 0, 100);
-        if (whole.count(flag))
-            *whole.at(flag) = int(number(flag, text, flag == "--seed" ? 0 : 1, 1e6));
-    }
-    if (m.kv_heads == 0) m.kv_heads = m.heads;
-    if (m.width % (2 * m.heads) != 0)
-        throw std::runtime_error("--width " + std::to_string(m.width) + ": choose a multiple of " +
-                                 std::to_string(2 * m.heads) + ", twice --heads");
-    if (m.heads % m.kv_heads != 0)
-        throw std::runtime_error("--kv-heads " + std::to_string(m.kv_heads) +
-                                 ": choose a divisor of --heads " + std::to_string(m.heads));
-    return run;
+Config read_config(const Flags& flags) {
+    Config c;
+    c.norm = find_placement(flags.at("--norm")).name;
+    c.layers = int(number(flags, "--layers"));
+    c.width = int(number(flags, "--width"));
+    c.heads = int(number(flags, "--heads"));
+    c.kv_heads = int(number(flags, "--kv-heads"));
+    c.ffn = int(number(flags, "--ffn"));
+    const std::string twice = std::to_string(2 * c.heads);
+    if (c.width % (2 * c.heads))
+        refuse("--width " + flags.at("--width") + ": choose a multiple of " + twice);
+    if (c.heads % c.kv_heads)
+        refuse("--kv-heads " + flags.at("--kv-heads") + ": choose a divisor of --heads");
+    return c;
 }
 
-std::string read_text(const Run& run) {
-    if (run.file.empty()) throw std::runtime_error("name a text file: ./single book.txt");
-    std::ifstream file(run.file, std::ios::binary);
+void train(const Flags& flags) {
+    const Config config = read_config(flags);
+    const int steps = int(number(flags, "--steps")), B = int(number(flags, "--batch"));
+    const int T = int(number(flags, "--seq")), seed = int(number(flags, "--seed"));
+    const double max_lr = number(flags, "--lr");
+    std::ifstream file(flags.at("file"), std::ios::binary);
     const std::string text{std::istreambuf_iterator<char>(file), {}};
-    if (text.empty())
-        throw std::runtime_error(run.file + " cannot be read or is empty; name a text file");
-    if (text.size() / 20 <= size_t(run.seq))
-        throw std::runtime_error(run.file + " has " + std::to_string(text.size()) +
-                                 " bytes; give 20 times --seq " + std::to_string(run.seq) +
-                                 " and more, or a smaller --seq");
-    return text;
-}
-
-void train(const Run& run, const std::string& text) {
-    Model model(run.model);
-    model.initialise(run.seed);
-    for (int step = 1; step <= run.steps; step++) {
+    const size_t held_out = text.size() / 20;
+    if (held_out <= size_t(T))
+        refuse(flags.at("file") + " gives " + std::to_string(text.size()) +
+               " bytes, fewer than 20 "
+               "times --seq + 1: name a longer text that can be read, or choose a smaller --seq");
+    Model model(config);
+    model.initialise(seed);
+    for (int step = 1; step <= steps; step++) {
         const auto start = std::chrono::steady_clock::now();
-        const double lr = learning_rate(run.lr, step, run.steps);
-        const double loss = model.forward(training_batch(text, run.seed, step, run.batch, run.seq));
+        const double lr = learning_rate(max_lr, step, steps);
+        const double loss = model.forward(training_batch(text, seed, step, B, T));
         model.backward();
-        const double norm = adamw(model.tensors, lr, run.weight_decay, run.clip, step);
+        const double norm = adamw(model.tensors, lr, 0.033, 1, step);
         const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-        std::printf("step %d/%d  loss %.4f  grad norm %.2g  lr %.1e  %.0f ms\n", step, run.steps,
-                    loss, norm, lr, 1e3 * seconds.count());
+        std::printf("step %d/%d  loss %.4f  grad norm %.2g  lr %.1e  %.0f ms\n", step, steps, loss,
+                    norm, lr, 1e3 * seconds.count());
         std::fflush(stdout);
     }
-    const std::string prompt(1, text[text.size() - text.size() / 20]);  // the first byte held out
-    std::printf("\n%s\n", sample(model, prompt, 256, run.seq, 0.8, Random(run.seed)).c_str());
+    const std::string prompt(1, text[text.size() - held_out]);
+    std::printf("\n%s\n", sample(model, prompt, 256, T, 0.8, Random(seed)).c_str());
 }
 
 }  // namespace reference
@@ -903,8 +874,7 @@ void train(const Run& run, const std::string& text) {
 #ifndef REFERENCE_AS_LIBRARY
 int main(int argc, char** argv) {
     try {
-        const reference::Run run = reference::parse({argv + 1, argv + argc});
-        reference::train(run, reference::read_text(run));
+        reference::train(reference::parse({argv + 1, argv + argc}));
     } catch (const std::exception& e) {
         std::fprintf(stderr, "single: %s\n", e.what());
         return 2;
