@@ -724,10 +724,11 @@ double adamw(std::deque<Tensor>& tensors, double lr, double weight_decay, double
         w.m.resize(n, 0);
         w.v.resize(n, 0);
         Real *const value = w.value.data(), *const m = w.m.data(), *const v = w.v.data();
+        const Real* const gradient = w.gradient.data();
         const Real decay = w.rows > 0 ? Real(weight_decay) : 0;
 #pragma omp parallel for simd
         for (size_t i = 0; i < n; i++) {
-            const Real g = scale * w.gradient[i];
+            const Real g = scale * gradient[i];
             m[i] = beta1 * m[i] + (1 - beta1) * g;
             v[i] = beta2 * v[i] + (1 - beta2) * g * g;
             const Real update = m[i] * unbias1 / (std::sqrt(v[i] * unbias2) + eps);
