@@ -1,5 +1,5 @@
 # make deps    installs what Debian and Ubuntu need for all of the below
-# make         builds ./train
+# make         builds ./train; make single  the one-file trainer, reference/peri.cpp
 # make test    builds and runs all tests; make test-grid the slow ones; make test-conformance the
 #              kernels' suite alone; make test-sim the same suite on a simulated GPU
 # make train_cuda  the same program for an NVIDIA GPU; make train_sim for a simulated one
@@ -57,6 +57,12 @@ $(BUILD)/tests/%.o: FLAGS += -Itests
 train: $(BUILD)/train.o $(LIBRARY)
 	@echo "$(CXX) -o $@"
 	@$(CXX) $(FLAGS) $^ $(LIBS) -o $@
+
+# the whole trainer in one file
+single: reference/peri.cpp $(BUILD)/flags
+	@echo "$(CXX) $< -o $@"
+	@$(CXX) $(FLAGS) $< -o $@
+$(BUILD)/tests/test_reference.o: reference/peri.cpp
 
 $(BUILD)/tests/all: $(TESTS) $(LIBRARY)
 	@echo "$(CXX) -o $@"
@@ -222,7 +228,7 @@ sim-race: $(BUILD)/race $(TSAN)/conformance
 	OMP_NUM_THREADS=1 $(TSAN)/conformance --backend cuda --quiet $(TSAN_CASES)
 	tests/sim/planted_races.sh "$(CXX) $(TSAN_FLAGS)" " $(TSAN_OBJECTS) $(LIBS)" $(TSAN)
 
-test: $(BUILD)/tests/all $(BUILD)/tests/prescott_shim.so train test-conformance test-experiments test-prepare test-docs
+test: $(BUILD)/tests/all $(BUILD)/tests/prescott_shim.so train single test-conformance test-experiments test-prepare test-docs
 	TRAIN=./train $(BUILD)/tests/all
 
 test-conformance: $(BUILD)/tests/conformance_cpu
