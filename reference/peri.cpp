@@ -786,7 +786,7 @@ double number(const std::string& flag, const std::string& text) {
 void run(const std::vector<std::string>& words) {
     std::map<std::string, double> flags = {
         {"--lr", 4e-3},   {"--steps", 200}, {"--batch", 16}, {"--seq", 128},    {"--seed", 1},
-        {"--layers", 12}, {"--width", 128}, {"--heads", 4},  {"--kv-heads", 4}, {"--ffn", 384}};
+        {"--layers", 12}, {"--width", 128}, {"--heads", 4},  {"--kv-heads", 0}, {"--ffn", 384}};
     std::string norm = "peri", name, names = "--norm";
     for (const auto& [flag, value] : flags) names += " " + flag;
     for (size_t i = 0; i < words.size(); i++) {
@@ -800,6 +800,7 @@ void run(const std::vector<std::string>& words) {
         else
             name = word;
     }
+    if (flags["--kv-heads"] == 0) flags["--kv-heads"] = flags["--heads"];
     const auto flag = [&](const char* which) { return int(flags[which]); };
     const int steps = flag("--steps"), B = flag("--batch"), T = flag("--seq"),
               seed = flag("--seed");
