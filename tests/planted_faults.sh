@@ -13,7 +13,10 @@ missed=0
 first_failure() {
     local program=$1 selection=$2 log=$1.log
     if [[ $program = *unit ]]; then
-        "$program" -a -r xml "$selection" > "$log" 2> /dev/null && return
+        if "$program" -a -r xml "$selection" > "$log" 2> /dev/null; then
+            grep -q '<TestCase' "$log" || echo "no test is called $selection"
+            return
+        fi
         sed -n 's/.*<TestCase name="\([^"]*\)".*/\1/p' "$log" | tail -1 | grep . || echo "it crashed"
     else
         "$program" --quiet $selection > "$log" 2>&1 && return
@@ -67,13 +70,13 @@ plant 'causal mask: one key too many' cpu/attention.cpp \
     's/s.first + t.q0 + i + 1 - k0, block/s.first + t.q0 + i + 2 - k0, block/' unit '[attention]'
 plant 'sub-layer backward: alpha forgotten' model.cpp \
     '/::sublayer_backward/,/^}/{s/Accum<T>(p.alpha)/Accum<T>(1)/;s/d_x_tilde, p.alpha/d_x_tilde, 1/}' \
-    unit 'gradient of the whole model, all ten placements'
+    unit 'gradient of the whole model\, all ten placements'
 plant "an output norm's gradient added twice" model.cpp \
     '/::sublayer_backward/,/^}/s/if (p.B) \(norm_backward(.*)\);/if (p.B) \1, \1;/' \
-    unit 'gradient of the whole model, all ten placements'
+    unit 'gradient of the whole model\, all ten placements'
 plant 'keys: Dx::overwrite for Dx::add' model.cpp \
     's/act_.d_k, x_tilde, ids.k, Dx::add/act_.d_k, x_tilde, ids.k, Dx::overwrite/' \
-    unit 'gradient of the whole model, all ten placements'
+    unit 'gradient of the whole model\, all ten placements'
 plant 'AdamW: bias correction of the step before' cpu/optimizer.cpp \
     's/std::pow(settings.beta\([12]\), settings.step)/std::pow(settings.beta\1, settings.step - 1)/' \
     unit '[optimizer]'
