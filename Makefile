@@ -1,7 +1,8 @@
 # make deps    installs what Debian and Ubuntu need for all of the below
 # make         builds ./train; make single  the one-file trainer, reference/peri.cpp
 # make test    builds and runs all tests; make test-grid the slow ones; make test-conformance the
-#              kernels' suite alone; make test-sim the same suite on a simulated GPU
+#              kernels' suite alone; make test-sim the same suite on a simulated GPU; make test-halved
+#              all tolerances halved; make test-faults what the tests find of planted faults
 # make train_cuda  the same program for an NVIDIA GPU; make train_sim for a simulated one
 # make train_port PORT=DIR  the same with your kernels in DIR; make test-port PORT=DIR tests them
 # make test-asan   the readers of files under AddressSanitizer and UBSan
@@ -234,6 +235,16 @@ test: $(BUILD)/tests/all $(BUILD)/tests/prescott_shim.so train single test-confo
 test-conformance: $(BUILD)/tests/conformance_cpu
 	$(BUILD)/tests/conformance_cpu --backend cpu --seeds 3 --quiet
 
+# What of the tests compares numbers, with every tolerance halved: none lives on the edge of what it
+# allows.
+test-halved: $(BUILD)/tests/all $(BUILD)/tests/conformance_cpu
+	TOLERANCE=0.5 $(BUILD)/tests/all "~[program]"
+	TOLERANCE=0.5 $(BUILD)/tests/conformance_cpu --backend cpu --seeds 3 --quiet
+
+# Faults planted in the sources one at a time: the tests find each of them.
+test-faults: $(BUILD)/tests/all $(BUILD)/tests/conformance_cpu
+	tests/planted_faults.sh "$(CXX) $(FLAGS)" "$(LIBRARY)" "$(TESTS)" "$(CONFORMANCE)" "$(LIBS) $(CATCH)" $(BUILD)/faults
+
 # ---- the paper's measurements (experiments/) -------------------------------------------------------
 
 # RECIPES chooses some of them
@@ -372,5 +383,5 @@ deps:
 	@dpkg -s $(PACKAGES) > /dev/null 2>&1 || \
 	    { $(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends $(PACKAGES); }
 
-.PHONY: test test-experiments test-docs test-prepare experiments figures test-asan fuzz test-grid test-conformance test-port test-sim \
+.PHONY: test test-halved test-faults test-experiments test-docs test-prepare experiments figures test-asan fuzz test-grid test-conformance test-port test-sim \
     check-sim check-resume check-safetensors check-hf sim-race bench bench-compare format clean deps

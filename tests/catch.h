@@ -10,7 +10,6 @@
 #if __has_include(<catch2/catch_all.hpp>)
 #include <catch2/catch_all.hpp>
 inline auto contains(const std::string& part) { return Catch::Matchers::ContainsSubstring(part); }
-using Catch::Approx;
 #else
 #include <catch2/catch.hpp>
 inline auto contains(const std::string& part) { return Catch::Matchers::Contains(part); }

@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "tolerance.h"
+
 namespace peri {
 
 // largest |value|; NaN if there is one
@@ -30,7 +32,8 @@ inline std::string describe(size_t index, double got, double expected, double to
     return line;
 }
 
-// |got - expected| <= tolerance in every entry; reports the first failure and how many there are
+// |got - expected| <= tolerance in every entry, tolerances times the factor of tolerance.h; reports
+// the first failure and how many there are
 inline std::string difference(const std::vector<double>& got, const std::vector<double>& expected,
                               const std::vector<double>& tolerance) {
     if (got.size() != expected.size())
@@ -40,8 +43,8 @@ inline std::string difference(const std::vector<double>& got, const std::vector<
     size_t failures = 0;
     for (size_t i = 0; i < got.size(); i++) {
         const double error = std::abs(got[i] - expected[i]);
-        if (!(error <= tolerance[i]) && failures++ == 0)
-            first = describe(i, got[i], expected[i], tolerance[i]);
+        if (!(error <= allowed(tolerance[i])) && failures++ == 0)
+            first = describe(i, got[i], expected[i], allowed(tolerance[i]));
     }
     if (failures == 0) return "";
     return first + " (" + std::to_string(failures) + " of " + std::to_string(got.size()) + " fail)";

@@ -8,9 +8,12 @@
 
 int main(int argc, char** argv) {
     // On stderr, because tools read Catch2's list of tests from stdout.
+    using peri::tolerance_factor;
     std::fprintf(stderr, "%s; seeds", peri::backend_description().c_str());
     for (const uint64_t seed : peri::seeds)
         std::fprintf(stderr, " %llu", static_cast<unsigned long long>(seed));
+    if (tolerance_factor() != 1)
+        std::fprintf(stderr, "; all tolerances times %g", tolerance_factor());
     std::fprintf(stderr, "\n");
     peri::reserve_workspace<double>(size_t(64) << 20);
     peri::reserve_workspace<float>(size_t(64) << 20);

@@ -25,6 +25,7 @@
 #include "helpers.h"
 #include "kernels.h"
 #include "random.h"
+#include "tolerance.h"
 
 namespace proposition {
 

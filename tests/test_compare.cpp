@@ -87,7 +87,7 @@ std::string toy_bf16_errors(Fault fault, const Roundings& roundings = {}) {
 TEST_CASE("difference accepts what is within the tolerance", "[compare]") {
     CHECK(difference({}, {}, 0) == "");
     CHECK(difference({1, -2, 0}, {1, -2, -0.0}, 0) == "");
-    CHECK(difference({1, -2.5}, {1, -2}, 0.5) == "");
+    CHECK(difference({1, -2.5}, {1, -2}, of_format(0.5)) == "");
 }
 
 TEST_CASE("difference fails on a wrong sign, a dropped term, a NaN, a wrong length", "[compare]") {

@@ -5,6 +5,7 @@
 #include "crosscheck.h"
 #include "helpers.h"
 #include "random.h"
+#include "tolerance.h"
 
 using namespace peri;
 
@@ -37,7 +38,7 @@ Batch random_batch(const RunConfig& run, int step) {
 // "stage tensor" of the first that differs, "" if none does
 std::string first_difference(const std::vector<Comparison>& list) {
     for (const Comparison& c : list)
-        if (c.differs()) return std::string(c.stage) + " " + c.tensor;
+        if (!(c.error == near(0, c.tolerance))) return std::string(c.stage) + " " + c.tensor;
     return "";
 }
 

@@ -17,6 +17,7 @@
 #include "data.h"
 #include "helpers.h"
 #include "stories.h"
+#include "tolerance.h"
 
 using namespace peri;
 
@@ -151,7 +152,8 @@ TEST_CASE("stories: the floor is the mean cost of the validation labels, recount
             }
         }
     }
-    CHECK(std::abs(data->floor(batches, B, T) - nats / (batches * B * T)) < 1e-12);
+    CHECK(data->floor(batches, B, T) ==
+          about(nats / (batches * B * T), roundings(batches * B * T)));
     CHECK(data->floor(2, B, T) != data->floor(1, B, T));
     CHECK(data->floor(50, 16, 128) > 0.2);
     CHECK(data->floor(50, 16, 128) < 0.45);
@@ -237,7 +239,7 @@ TEST_CASE("text: a glob takes several files, and a file's own name comes first",
         of_second += tokens[0] == 'y';
     }
     // in proportion to their windows: 940 and 2840 of 3780
-    CHECK(std::abs(of_second - 1000 * 2840.0 / 3780) < 5 * std::sqrt(1000 * 0.25 * 0.75));
+    CHECK(of_second == near(1000 * 2840.0 / 3780, 5 * std::sqrt(1000 * 0.25 * 0.75)));
 
     const std::string star = directory.write("[a]*.txt", std::string(1000, 's'));
     CHECK(open_data(star, "", 10)->training(1, 0, 1, 10).tokens[0] == 's');
@@ -278,7 +280,7 @@ TEMPLATE_TEST_CASE("shards: read back token for token", "[data]", uint16_t, uint
             of_second += first >= 2000;
         }
     }
-    CHECK(std::abs(of_second - 2000 * 2841.0 / 3782) < 5 * std::sqrt(2000 * 0.25 * 0.75));
+    CHECK(of_second == near(2000 * 2841.0 / 3782, 5 * std::sqrt(2000 * 0.25 * 0.75)));
 
     std::set<int> firsts;
     for (int i = 0; i < 21; ++i) {  // 5 + 16 windows

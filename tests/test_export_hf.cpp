@@ -295,7 +295,8 @@ TEST_CASE("the embedding norm goes into the table", "[export]") {
             expected.push_back(gamma[c] * table[row * 12 + c] / std::sqrt(sum / 12 + 0.25));
     }
     const Numbers folded = exported.theirs("model.embed_tokens.weight");
-    CHECK(difference(folded, expected, 2 * 0x1p-24) == "");  // rounded to float, values below 4
+    CHECK(difference(folded, expected, 4 * roundings<float>(2)) ==
+          "");  // rounded to float, values below 4
     const Exported<float> without(config_of("peri", {.embedding_norm = Choice::off}));
     without.write();
     Numbers rows = without.ours("embedding.weight");

@@ -5,6 +5,7 @@
 
 #include "catch.h"
 #include "fit.h"
+#include "tolerance.h"
 
 using namespace peri;
 
@@ -101,7 +102,7 @@ TEST_CASE("the paper's settings, and what the README says fits", "[fit]") {
         CHECK(run.precision == Precision::bf16);
         const TensorTable table = tensor_table(run.model);
         const double parameters = table.parameters() - table.embedding_parameters();
-        CHECK(std::abs(1e-6 * parameters - millions) < 0.05 * millions);
+        CHECK(1e-6 * parameters == near(millions, of_format(0.05 * millions)));  // as names round
         CHECK(run.batch == on_80[static_cast<int>(run.model.recompute)]);
         for (const int r : {0, 1, 2}) {
             RunConfig other = run;

@@ -58,7 +58,7 @@ std::string reference_errors(HeadCase s, const std::vector<int>& labels, double 
     p.set("x", x);
     p.run();
     const Reference r = reference(s, labels, divisor, x, p.values("w"));
-    const double tolerance = 1e-13 * magnitude;
+    const double tolerance = roundings(16 * (s.C + std::sqrt(s.V + s.R))) * magnitude;
     return p.errors() + difference(p.values("loss"), {r.loss}, tolerance * std::max(1.0, r.loss)) +
            difference(p.values("loss again"), {r.loss}, tolerance * std::max(1.0, r.loss)) +
            difference(p.values("dx"), r.dx, tolerance * std::max(1.0, largest(r.dx))) +
@@ -87,7 +87,7 @@ TEST_CASE("head_loss: gradients", "[loss]") {
         for (const HeadCase& s : shapes) {
             auto p = head<double>(s, seed);
             p.run();
-            CHECK(difference(p.values("loss again"), p.values("loss"), 1e-14) == "");
+            CHECK(difference(p.values("loss again"), p.values("loss"), roundings(64)) == "");
             CHECK(gradient_errors(std::move(p), 32) == "");
         }
 }
@@ -120,10 +120,10 @@ TEST_CASE("head_loss: z-loss by hand", "[loss]") {
     p.set("w", {std::log(3), 0, NAN, NAN, NAN});
     p.run();
     const double dz_0 = (1 + std::log(4)) * 0.75 / 2, dz_1 = ((1 + std::log(4)) * 0.25 - 1) / 2;
-    CHECK(difference(p.values("loss"), {std::log(4) / 2}, 1e-15) == "");
-    CHECK(difference(p.values("loss again"), {std::log(4) / 2}, 1e-15) == "");
-    CHECK(difference(p.values("dx"), {dz_0 * std::log(3)}, 1e-15) == "");
-    CHECK(difference(p.values("dw"), {dz_0, dz_1}, 1e-15) == "");
+    CHECK(difference(p.values("loss"), {std::log(4) / 2}, roundings(16)) == "");
+    CHECK(difference(p.values("loss again"), {std::log(4) / 2}, roundings(16)) == "");
+    CHECK(difference(p.values("dx"), {dz_0 * std::log(3)}, roundings(16)) == "");
+    CHECK(difference(p.values("dw"), {dz_0, dz_1}, roundings(16)) == "");
 }
 
 TEST_CASE("head_loss: more logits than are held at once", "[loss]") {
@@ -148,14 +148,14 @@ TEST_CASE("head_loss: rows without a label count for nothing", "[loss]") {
 
 TEST_CASE("head_loss: one token in the vocabulary costs nothing", "[loss]") {
     auto p = head<double>({3, 4, 1}, {0, 0, 0}, 1, 1);
-    CHECK(difference(p.run().values("loss"), {0}, 1e-15) == "");
-    CHECK(difference(p.values("dx"), std::vector<double>(12, 0.0), 1e-15) == "");
+    CHECK(difference(p.run().values("loss"), {0}, roundings(16)) == "");
+    CHECK(difference(p.values("dx"), std::vector<double>(12, 0.0), roundings(16)) == "");
 }
 
 TEST_CASE("head_loss: equal logits cost ln V", "[loss]") {
     auto p = head<double>({4, 2, 100}, {0, 99, 50, 7}, 4, 1);
     p.set("x", std::vector<double>(8, 0.0));
-    CHECK(difference(p.run().values("loss"), {std::log(100)}, 1e-14) == "");
+    CHECK(difference(p.run().values("loss"), {std::log(100)}, roundings(32)) == "");
 }
 
 TEST_CASE("head_loss: the same bits twice", "[loss]") {

@@ -15,7 +15,9 @@ namespace {
 
 // d loss / dt of tensor id at weights + t direction, t = 0: central differences of steps h, h/2,
 // h/4, extrapolated twice (Richardson), so that the error is of order h^6. Rounding of the loss
-// over h is 1e-12: far below 1e-7 of gradients of order 0.01 to 1.
+// over h is 1e-12: far below `accuracy` of gradients of order 0.01 to 1.
+constexpr double accuracy = 1e-7;
+
 double derivative_along(Model<double>& model, int id, const std::vector<double>& direction) {
     constexpr double h = 2e-3;
     const std::vector<double> start = model.values(id);
@@ -50,7 +52,7 @@ std::vector<std::vector<double>> directions(size_t n, Rng& rng) {
     return list;
 }
 
-// "" when every trained tensor's gradient is right to 1e-7 of its largest entry.
+// "" when every trained tensor's gradient is right to `accuracy` of its largest entry.
 std::string gradient_errors(const Case& test, uint64_t seed) {
     Model<double> model(test.config(), B, T);
     randomise(model, seed);
@@ -69,8 +71,8 @@ std::string gradient_errors(const Case& test, uint64_t seed) {
         for (const auto& direction : directions(tensor.size(), rng)) {
             const double analytic = dot(gradients[id], direction);
             const double numeric = derivative_along(model, id, direction);
-            if (!(std::abs(analytic - numeric) <= 1e-7 * most))
-                errors += tensor.name + ": " + describe(0, analytic, numeric, 1e-7 * most) + "\n";
+            const std::string wrong = difference({analytic}, {numeric}, accuracy * most);
+            if (wrong != "") errors += tensor.name + ": " + wrong + "\n";
         }
     }
     return errors;
@@ -175,10 +177,11 @@ TEST_CASE("the model's gradient check fails on a wrong gradient", "[model][gradi
     entry[5] = 1;
     const double numeric = derivative_along(model, id, entry), most = largest(gradients[id]);
     const double right = gradients[id][5];
-    CHECK(std::abs(right - numeric) <= 1e-7 * most);
-    CHECK_FALSE(std::abs(-right - numeric) <= 1e-7 * most);
-    CHECK_FALSE(std::abs(NAN - numeric) <= 1e-7 * most);
-    CHECK_FALSE(std::abs(right * (1 + 1e-3) - numeric) <= 1e-7 * most);
+    const Near expected = near(numeric, accuracy * most);
+    CHECK(right == expected);
+    CHECK_FALSE(-right == expected);
+    CHECK_FALSE(NAN == expected);
+    CHECK_FALSE(right * (1 + 1e-3) == expected);
 }
 
 // A norm does not see its input's length, so the gradient of a matrix that a norm directly follows
@@ -210,7 +213,7 @@ TEST_CASE("<W, dL/dW> = 0 for every matrix directly followed by a norm", "[model
                     const double cosine = dot(w, g) / std::sqrt(dot(w, w) * dot(g, g));
                     CAPTURE(test.name(), table.rows[id].name, cosine);
                     if (normed.contains(id))
-                        CHECK(std::abs(cosine) <= 1e-12);
+                        CHECK(cosine == near(0, roundings(9000)));
                     else if (id != table.embedding)  // whose length Post-LN with QK-norm cannot see
                         CHECK(std::abs(cosine) > 1e-9);
                 }

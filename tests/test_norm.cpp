@@ -83,7 +83,7 @@ void check_jacobian(Norm norm, Jacobian jacobian) {
                 const Matrix J = jacobian(x, gamma, eps);
                 CHECK(difference(numeric_jacobian(norm({1, D, eps}, seed)), J, 1e-9) == "");
                 CHECK(difference(backward_jacobian(norm({D, D, eps}, seed), x, gamma), J,
-                                 1e-13 * std::max(1.0, largest(J))) == "");
+                                 roundings(32 * (D + 4)) * std::max(1.0, largest(J))) == "");
             }
 }
 
@@ -129,9 +129,10 @@ TEST_CASE("norms: the values kept for backward are those of the contract", "[nor
         layer_rstd[r] = 1 / std::sqrt(square - mean[r] * mean[r] + 0.1);
         rms_rstd[r] = 1 / std::sqrt(square + 0.1);
     }
-    CHECK(difference(p.values("mean"), mean, 1e-14) == "");
-    CHECK(difference(p.values("rstd"), layer_rstd, 1e-13) == "");
-    CHECK(difference(q.values("rstd"), rms_rstd, 1e-14) == "");
+    CHECK(difference(p.values("mean"), mean, roundings(32)) == "");
+    // mean x^2 - (mean x)^2 cancels: a rounding grows by rstd^3 / 2, at most 0.1^(-3/2) / 2 = 16
+    CHECK(difference(p.values("rstd"), layer_rstd, roundings(16 * 32)) == "");
+    CHECK(difference(q.values("rstd"), rms_rstd, roundings(32)) == "");
 }
 
 TEST_CASE("norms: dx may be dy, parameter gradients may be null", "[norm]") {
@@ -169,10 +170,11 @@ TEST_CASE("norms with a term to add are the norms and an addition", "[norm]") {
                         for (size_t i = 0; i < values.size(); i++) values[i] += alpha * stream[i];
                         return values;
                     };
-                    CHECK(difference(joined.values("y"), sum("y", "stream"), 2e-15) == "");
-                    const double dx = 1e-14 * largest(alone.values("dx"));
+                    CHECK(difference(joined.values("y"), sum("y", "stream"), roundings(32)) == "");
+                    const double dx = roundings(64) * largest(alone.values("dx"));
                     CHECK(difference(joined.values("dx"), sum("dx", "stream_gradient"), dx) == "");
-                    CHECK(difference(joined.values("dgamma"), alone.values("dgamma"), 1e-13) == "");
+                    CHECK(difference(joined.values("dgamma"), alone.values("dgamma"),
+                                     roundings(64)) == "");
                     CHECK(joined.errors() == "");
                 }
     };

@@ -21,9 +21,9 @@ TEST_CASE("adamw: five steps against the formula", "[optimizer]") {
                     const double v_hat = v[i] / (1 - std::pow(a.beta2, step));
                     w[i] -= a.lr * (m_hat / (std::sqrt(v_hat) + a.eps) + a.weight_decay * w[i]);
                 }
-            CHECK(difference(p.device_values("w"), w, 1e-14) == "");
-            CHECK(difference(p.values("m"), m, 1e-15) == "");
-            CHECK(difference(p.values("v"), v, 1e-15) == "");
+            CHECK(difference(p.device_values("w"), w, roundings(steps * 16)) == "");
+            CHECK(difference(p.values("m"), m, roundings(steps * 4)) == "");
+            CHECK(difference(p.values("v"), v, roundings(steps * 4)) == "");
             CHECK(p.errors() == "");
         }
 }
@@ -43,14 +43,17 @@ TEST_CASE("adamw: the first step goes lr against the sign, decay needs no gradie
     };
     p.run(Stage::forward);
     std::vector<double> step(7);
-    for (int i = 0; i < 7; i++) step[i] = -first.lr * (g[i] > 0 ? 1 : -1);
-    CHECK(difference(p.values("w"), step, 1e-7 * first.lr) == "");
+    for (int i = 0; i < 7; i++) {  // all but the sign: eps
+        const double gradient = scale_of_clip * g[i];
+        step[i] = -first.lr * gradient / (std::abs(gradient) + first.eps);
+    }
+    CHECK(difference(p.values("w"), step, roundings(16)) == "");
     auto still = adamw<double>(7, usual, 1);
     still.set("g", std::vector<double>(7, 0.0));
     still.run();
     std::vector<double> w = still.before("w");
     for (double& value : w) value *= std::pow(1 - usual.lr * usual.weight_decay, steps);
-    CHECK(difference(still.device_values("w"), w, 1e-14) == "");
+    CHECK(difference(still.device_values("w"), w, roundings(steps * 8)) == "");
 }
 
 TEST_CASE("sgd: five steps against the formula", "[optimizer]") {
@@ -66,8 +69,8 @@ TEST_CASE("sgd: five steps against the formula", "[optimizer]") {
                     m[i] = s.momentum * m[i] + scale_of_clip * g[i] + s.weight_decay * w[i];
                     w[i] -= s.lr * m[i];
                 }
-            CHECK(difference(p.device_values("w"), w, 1e-14) == "");
-            CHECK(difference(p.values("m"), m, 1e-14) == "");
+            CHECK(difference(p.device_values("w"), w, roundings(steps * 16)) == "");
+            CHECK(difference(p.values("m"), m, roundings(steps * 16)) == "");
             CHECK(p.errors() == "");
         }
 }
@@ -79,7 +82,8 @@ TEST_CASE("sum_of_squares: against the formula", "[optimizer]") {
         long double sum = 0;
         for (const double g : p.values("g")) sum += (long double)(g)*g;
         const double expected = static_cast<double>(sum);
-        CHECK(difference(p.run().values("sum"), {expected}, 1e-13 * expected) == "");
+        // n squares and n - 1 sums of positive numbers, in any order
+        CHECK(difference(p.run().values("sum"), {expected}, roundings(n) * expected) == "");
         CHECK(p.errors() == "");
     }
 }
@@ -89,7 +93,7 @@ TEST_CASE("clip_scale: the larger norms are scaled to max_norm, no others", "[op
         return clip<double>(sum, max_norm).run().values("scale")[0];
     };
     CHECK(clip<double>(9, 0.5).run().values("norm")[0] == 3);
-    CHECK(difference({scale(9, 0.5)}, {0.5 / 3}, 1e-16) == "");
+    CHECK(difference({scale(9, 0.5)}, {0.5 / 3}, roundings(1)) == "");
     CHECK(scale(9, 3) == 1);
     CHECK(scale(9, 4) == 1);
     CHECK(scale(0, 1) == 1);

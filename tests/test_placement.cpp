@@ -3,6 +3,7 @@
 #include "config.h"
 #include "placement.h"
 #include "schedule.h"
+#include "tolerance.h"
 
 using namespace peri;
 
@@ -103,22 +104,22 @@ TEST_CASE("lists of placements", "[placement]") {
 
 TEST_CASE("the learning rate's schedule", "[schedule]") {
     Schedule s{.peak = 2, .steps = 100, .warmup = 0.1};
-    CHECK(learning_rate(s, 1) == Approx(0.2));
+    CHECK(learning_rate(s, 1) == about(0.2));
     CHECK(learning_rate(s, 10) == 2);
-    CHECK(learning_rate(s, 55) == Approx(1));  // half way down the cosine
-    CHECK(learning_rate(s, 100) == Approx(0).margin(1e-12));
+    CHECK(learning_rate(s, 55) == about(1));  // half way down the cosine
+    CHECK(learning_rate(s, 100) == near(0, roundings(8)));
     s.lowest = 0.1;
-    CHECK(learning_rate(s, 100) == Approx(0.2));
+    CHECK(learning_rate(s, 100) == about(0.2));
     s.lowest = 0;
     s.decay = Decay::linear;
-    CHECK(learning_rate(s, 55) == Approx(1));
-    CHECK(learning_rate(s, 100) == Approx(0).margin(1e-12));
+    CHECK(learning_rate(s, 55) == about(1));
+    CHECK(learning_rate(s, 100) == near(0, roundings(8)));
     s.decay = Decay::constant;
     CHECK(learning_rate(s, 100) == 2);
     s.decay = Decay::wsd;
     CHECK(learning_rate(s, 80) == 2);
-    CHECK(learning_rate(s, 90) == Approx(1));
-    CHECK(learning_rate(s, 100) == Approx(0).margin(1e-12));
+    CHECK(learning_rate(s, 90) == about(1));
+    CHECK(learning_rate(s, 100) == near(0, roundings(8)));
     s.warmup = 0;
     CHECK(learning_rate(s, 1) == 2);
 }

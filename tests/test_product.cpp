@@ -69,10 +69,11 @@ std::string product_errors(const Shape& s, int most) {
         got.push_back(c[i]);
         expected.push_back(sum);
     }
-    // 4 roundings of sums of K terms of order 1, and that of the result to bf16
-    const double of_sums = 4 * 1.2e-7 * std::sqrt(K) * largest(expected);
+    // 8 roundings of sums of K terms of order 1, and that of the result to bf16
+    const double of_sums = roundings<float>(8) * std::sqrt(K) * largest(expected);
     for (const double sum : expected)
-        tolerance.push_back(of_sums + (std::is_same_v<C, bf16> ? bf16_rounding(sum) : 0));
+        tolerance.push_back(of_sums +
+                            (std::is_same_v<C, bf16> ? of_format(bf16_rounding(sum)) : 0));
     return difference(got, expected, tolerance);
 }
 

@@ -2,6 +2,7 @@
 #include "checkpoint.h"
 #include "generate.h"
 #include "program.h"
+#include "tolerance.h"
 
 using namespace peri;
 
@@ -95,12 +96,12 @@ TEST_CASE("--evaluate prints loss, perplexity and bits over the whole file", "[p
     CHECK(number_after(r.out, "\ntokens ") == double(text.size() - 1));
     const double loss = number_after(r.out, "\nloss ");
     CHECK((loss > 5.2 && loss < 5.9));  // weights at random: about ln 256 = 5.55
-    CHECK(number_after(r.out, "\nperplexity ") == Approx(std::exp(loss)).epsilon(1e-4));
-    CHECK(number_after(r.out, "\nbits ") == Approx(loss / std::log(2)).epsilon(1e-5));
+    CHECK(number_after(r.out, "\nperplexity ") == about(std::exp(loss), 1e-4));
+    CHECK(number_after(r.out, "\nbits ") == about(loss / std::log(2), 1e-5));
     CHECK_THAT(r.out, contains(" a byte\n"));
     // how much is computed at once changes nothing but rounding
     const Result other = train(folder, weights + " --evaluate --batch 3 --data " + book);
-    CHECK(number_after(other.out, "\nloss ") == Approx(loss).epsilon(1e-6));
+    CHECK(number_after(other.out, "\nloss ") == about(loss, 1e-6));
 
     const std::string tokens = folder.write("a.bin", shard(std::vector<uint16_t>(100, 255)));
     const Result shards = train(folder, weights + " --evaluate --data " + tokens);
@@ -140,8 +141,8 @@ TEST_CASE("--evaluate on the stories is the validation of training", "[program]"
         train(folder, weights + size + " --config " + folder / "step-00000000/config.json" +
                           " --lr 0 --steps 1 --out " + folder / "run");
     REQUIRE(trained.code == 0);
-    // printed to 1e-4
-    CHECK(std::abs(final_loss(trained) - number_after(r.out, "\nloss ")) < 1e-4);
+    CHECK(final_loss(trained) ==
+          near(number_after(r.out, "\nloss "), of_format(0.5e-4) + 1e-5));  // printed to 1e-4
 }
 
 TEST_CASE("--init-from a run's directory reads its newest checkpoint", "[program]") {

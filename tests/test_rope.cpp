@@ -25,7 +25,8 @@ TEST_CASE("rope: the table is cos and sin of t base^(-2i/D)", "[rope]") {
             expected[t * D + i] = std::cos(t * std::pow(rope_base, -2.0 * i / D));
             expected[t * D + D / 2 + i] = std::sin(t * std::pow(rope_base, -2.0 * i / D));
         }
-    CHECK(difference(p.run().values("table"), expected, 1e-14) == "");
+    CHECK(difference(p.run().values("table"), expected, roundings(64)) ==
+          "");  // an angle of up to 8
 }
 
 TEST_CASE("rope: each pair (i, i + D/2) turns by its position's angle", "[rope]") {
@@ -41,7 +42,7 @@ TEST_CASE("rope: each pair (i, i + D/2) turns by its position's angle", "[rope]"
             expected[a] = x[a] * std::cos(angle) - x[b] * std::sin(angle);
             expected[b] = x[a] * std::sin(angle) + x[b] * std::cos(angle);
         }
-    CHECK(difference(p.run().values("y"), expected, 1e-14) == "");
+    CHECK(difference(p.run().values("y"), expected, roundings(64)) == "");
 }
 
 TEST_CASE("rope: gradients", "[rope]") {
@@ -67,13 +68,13 @@ TEST_CASE("rope: a rotation keeps norms, and scores depend on distance alone", "
     for (int m = 0; m < T; m++) {
         CAPTURE(m);
         const double norm = dot(&x[0], &x[0], D);
-        CHECK(difference({dot(&q[m * D], &q[m * D], D)}, {norm}, 1e-13) == "");
+        CHECK(difference({dot(&q[m * D], &q[m * D], D)}, {norm}, roundings(8 * D) * norm) == "");
         for (int n = 0; n <= m; n++)
             CHECK(difference({dot(&q[m * D], &k[n * D], D)}, {dot(&q[(m - n) * D], &k[0], D)},
-                             1e-13) == "");
+                             roundings(8 * D) * norm) == "");
     }
-    const double near = dot(&q[D], &k[0], D), far = dot(&q[5 * D], &k[0], D);
-    CHECK(std::abs(near - far) > 1e-3);  // and they do depend on it
+    const double next = dot(&q[D], &k[0], D), far = dot(&q[5 * D], &k[0], D);
+    CHECK(std::abs(next - far) > 1e-3);  // and they do depend on it
 }
 
 TEST_CASE("rope: first = f equals the tokens from f on of a longer call", "[rope]") {
@@ -87,8 +88,8 @@ TEST_CASE("rope: first = f equals the tokens from f on of a longer call", "[rope
     part.set("dy", tail(whole.values("dy")));
     whole.run();
     part.run();
-    CHECK(difference(part.values("y"), tail(whole.values("y")), 1e-15) == "");
-    CHECK(difference(part.values("dx"), tail(whole.values("dx")), 1e-15) == "");
+    CHECK(difference(part.values("y"), tail(whole.values("y")), roundings(8)) == "");
+    CHECK(difference(part.values("dx"), tail(whole.values("dx")), roundings(8)) == "");
 }
 
 TEST_CASE("rope: y may be x, dx may be dy, and backward undoes forward", "[rope]") {
@@ -98,11 +99,11 @@ TEST_CASE("rope: y may be x, dx may be dy, and backward undoes forward", "[rope]
     const std::vector<double> x = p.values("x"), y = p.values("y"), dx = p.values("dx");
     double* const table = p.at("table");
     rope_forward<double>(p.at("x"), p.at("x"), table, s.B, s.T, s.H, s.D, s.first);
-    CHECK(difference(p.device_values("x"), y, 1e-15) == "");
+    CHECK(difference(p.device_values("x"), y, roundings(8)) == "");
     rope_backward<double>(p.at("x"), p.at("x"), table, s.B, s.T, s.H, s.D, s.first);
-    CHECK(difference(p.device_values("x"), x, 1e-14) == "");
+    CHECK(difference(p.device_values("x"), x, roundings(32)) == "");
     rope_backward<double>(p.at("dy"), p.at("dy"), table, s.B, s.T, s.H, s.D, s.first);
-    CHECK(difference(p.device_values("dy"), dx, 1e-15) == "");
+    CHECK(difference(p.device_values("dy"), dx, roundings(8)) == "");
 }
 
 TEST_CASE("rope: the same bits twice", "[rope]") {

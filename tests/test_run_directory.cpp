@@ -12,6 +12,7 @@
 #include "helpers.h"
 #include "metrics.h"
 #include "models.h"
+#include "tolerance.h"
 
 using namespace peri;
 
@@ -58,7 +59,7 @@ TEST_CASE("metrics of the steps before are known again", "[run]") {
     const std::vector<StepMetrics> earlier = files.earlier();
     REQUIRE(earlier.size() == 4);
     CHECK((earlier[3].step == 4 && earlier[3].tokens == 40));
-    CHECK(std::abs(earlier[3].loss - 0.4) < 1e-9);
+    CHECK(earlier[3].loss == about(0.4));  // nine digits hold it
     CHECK(earlier[3].grad_norm == 8);
     files.add_validation(4, 1.25);  // the summary of a run that had ended: once
     CHECK(read_text(folder / "validation.csv") == "step,loss\n4,1.25\n");

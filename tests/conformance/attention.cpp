@@ -8,9 +8,10 @@ namespace {
 
 // Scores, sums and statistics are kept in float, but p and ds may be rounded to bf16 before they
 // meet v, dout, k and q, so that tensor cores can multiply them: one rounding of out and dv. dq and
-// dk have that of ds and that of out, since dout . out is subtracted from dout . v; in dk those of
-// several queries meet and were measured to make 1.3. Each its own on top.
-const Roundings roundings = {{"out", 2}, {"dv", 2}, {"dq", 3}, {"dk", 4}};
+// dk have that of ds and that of out, since dout . out is subtracted from dout . v: D roundings of
+// terms of up to 1.5 1.5, over sqrt(D), times k or q. In dk those of several queries meet. Over 200
+// seeds the worst made 2.0 in dq and 2.6 in dk: three times that. Each its own on top.
+const Roundings roundings = {{"out", 2}, {"dv", 2}, {"dq", 4}, {"dk", 5}};
 
 AttentionShape shape_of(const Case& c) {
     const AttentionShape s{c.size("B"), c.size("Tq"), c.size("Tk"), c.integer("first", 0),

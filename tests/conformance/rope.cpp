@@ -25,7 +25,8 @@ std::string far_table_errors(const Case& c) {
         rope_table<T>(table.template at<Accum<T>>(), position + 1, D, 10000);
         Accum<T> last[D];
         device_download<T>(last, table.template at<Accum<T>>() + size_t(position) * D, sizeof last);
-        return difference({last[0], last[1]}, {std::cos(position), std::sin(position)}, 1e-7);
+        return difference({last[0], last[1]}, {std::cos(position), std::sin(position)},
+                          roundings<float>(4));
     });
 }
 

@@ -222,7 +222,9 @@ int run_suite(const std::vector<Family>& suite, const std::string& program,
         return 0;
     }
     assert_backend(options.backend);
-    out << backend_description() << "\n";
+    out << backend_description();
+    if (tolerance_factor() != 1) out << "; all tolerances times " << tolerance_factor();
+    out << "\n";
     int ok = 0, failed = 0, not_supported = 0;
     for (const auto& [check, c] : jobs) {
         // The line comes first: where a backend ends the program, it is the last one printed.

@@ -26,7 +26,9 @@ Problem<T> head(HeadCase c, const std::vector<int>& label_list, double divisor, 
     Problem<T> p("head_loss", {c.R, c.C, c.V}, seed);
     p.workspace(head_loss_workspace<T>(c.R, c.V));
     if (c.tuned) head_loss_tune<T>(c.R, c.C, c.V);
-    p.least_scale = p.offset = 1 / (divisor * c.V);
+    p.offset = 1 / (divisor * c.V);
+    p.least_scale =
+        1 / divisor;  // of log Z and z_label, of p and onehot: their difference may be 0
     T* const x = p.input("x", size_t(c.R) * c.C);
     T* const w = p.input("w", size_t(c.V + padding) * c.C);
     const int* const labels = p.integers("labels", label_list);

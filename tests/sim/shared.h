@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "random.h"
+#include "tolerance.h"
 
 template <class T>
 struct DeviceArray {
@@ -51,5 +52,3 @@ inline std::vector<float> random_numbers(size_t n, uint64_t seed) {
     for (float& x : result) x = static_cast<float>(rng.normal());
     return result;
 }
-
-inline bool close(float a, double b, double tolerance) { return std::abs(a - b) <= tolerance; }

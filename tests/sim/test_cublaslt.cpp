@@ -99,6 +99,7 @@ double product_error(const Product& p) {
 }  // namespace
 
 TEST_CASE("simulator: cuBLASLt's products, each transpose, type and scale", "[sim]") {
+    const double sums = peri::roundings<float>(21 + 3);  // of 21 products, scaled and added
     for (const bool ta : {false, true})
         for (const bool tb : {false, true})
             for (const float beta : {0.0f, 1.0f, 0.5f})
@@ -110,15 +111,17 @@ TEST_CASE("simulator: cuBLASLt's products, each transpose, type and scale", "[si
                                         beta, CUBLAS_COMPUTE_32F,
                                         gap,  algorithm};
                         CAPTURE(ta, tb, beta, gap, algorithm);
-                        CHECK(product_error<float, float>(p) < 1e-6);
-                        CHECK(product_error<bf16, float>(p) < 1e-6);
-                        CHECK(product_error<bf16, bf16>(p) <
-                              0x1.01p-8);  // half a unit in the last place
+                        CHECK(product_error<float, float>(p) == peri::near(0, sums));
+                        CHECK(product_error<bf16, float>(p) == peri::near(0, sums));
+                        CHECK(product_error<bf16, bf16>(p) ==
+                              peri::near(0, peri::of_format(0x1p-8) +
+                                                sums));  // half a unit in the last place
                     }
     const Product tf32{13, 7, 21, true, false, 1, 0, CUBLAS_COMPUTE_32F_FAST_TF32};
-    CHECK(product_error<float, float>(tf32) < 0x1p-10);  // both inputs by half a unit
+    CHECK(product_error<float, float>(tf32) ==
+          peri::near(0, 0x1p-10));  // both inputs by half a unit
     CHECK(product_error<float, float>(tf32) > 0x1p-15);
-    CHECK(product_error<float, float>({1, 1, 1}) < 1e-6);
+    CHECK(product_error<float, float>({1, 1, 1}) == peri::near(0, sums));
 }
 
 TEST_CASE("simulator: products check sizes, memory and overlap", "[sim]") {

@@ -218,9 +218,9 @@ TEST_CASE("simulator: sums by shared memory and by shuffles, under every seed", 
         for (int block = 0; block < 5; block++) {
             double expected = 0;
             for (int i = 0; i < 128; i++) expected += x[block * 128 + i];
-            CHECK(close(sums[block], expected, 1e-5));
+            CHECK(sums[block] == peri::near(expected, 1e-5));
             const float* const w = &warps[block * 4];
-            CHECK(close(w[0] + w[1] + w[2] + w[3], expected, 1e-5));
+            CHECK(w[0] + w[1] + w[2] + w[3] == peri::near(expected, 1e-5));
         }
     }
     sim::set_seed(1);

@@ -93,7 +93,8 @@ TEST_CASE("simulator: tensor cores, a product and a product of its result", "[si
                a_there.data, b_there.data);
         const std::vector<float> product = c.values();
         for (int r = 0; r < 16; r++)
-            for (int n = 0; n < N; n++) REQUIRE(close(product[r * N + n], dot(a, r, b, n), 2e-5));
+            for (int n = 0; n < N; n++)
+                REQUIRE(product[r * N + n] == peri::near(dot(a, r, b, n), 2e-5));
 
         // K columns of b^T are the first K rows of b: row k of the second factor
         launch(product_of_product, dim3(1), 32, (16 + 2 * K) * pitch * sizeof(bf16), c.data,
@@ -108,7 +109,7 @@ TEST_CASE("simulator: tensor cores, a product and a product of its result", "[si
                     size += std::abs(first * second);
                 }
                 // the first result is rounded: half a unit of 2^-8 of each term, at worst
-                REQUIRE(close(twice[r * N + n], expected, 0x1p-9 * size));
+                REQUIRE(twice[r * N + n] == peri::near(expected, 0x1p-9 * size));
             }
     }
 }
@@ -125,7 +126,7 @@ TEST_CASE("simulator: the largest and the sum of a tile's rows", "[sim]") {
             total += x[r * 8 + c];
         }
         CHECK(largest.values()[r] == most);
-        CHECK(close(sum.values()[r], total, 1e-5));
+        CHECK(sum.values()[r] == peri::near(total, 1e-5));
     }
 }
 

@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# Plants one fault at a time in a copy of a source file, links the tests with it in place of the
+# right object, and asks that they fail, at the tolerances as they are. Prints which test found it.
+# make test-faults calls this with
+#   $1 the compiler's command   $2 the library's objects   $3 the unit tests'   $4 conformance's
+#   $5 libraries   $6 a folder to work in
+set -eu
+compile=$1 library=$2 unit_objects=$3 conformance_objects=$4 libraries=$5 folder=$6
+unset TOLERANCE
+missed=0
+
+# PROGRAM SELECTION: what failed first, nothing if nothing did
+first_failure() {
+    local program=$1 selection=$2 log=$1.log
+    if [[ $program = *unit ]]; then
+        if "$program" -a -r xml "$selection" > "$log" 2> /dev/null; then
+            grep -q '<TestCase' "$log" || echo "no test is called $selection"
+            return
+        fi
+        sed -n 's/.*<TestCase name="\([^"]*\)".*/\1/p' "$log" | tail -1 | grep . || echo "it crashed"
+    else
+        "$program" --quiet $selection > "$log" 2>&1 && return
+        grep -m 1 FAIL "$log" || echo "it crashed"
+    fi
+}
+
+# NAME SOURCE, an expression for sed, and what looks first: unit or conformance, and its selection
+plant() {
+    local name=$1 source=$2 edit=$3 kind=$4 selection=$5
+    local at="$folder/${name//[^A-Za-z0-9]/-}" object objects found
+    mkdir -p "$at"
+    sed "$edit" "src/$source" > "$at/faulty.cpp"
+    if cmp -s "src/$source" "$at/faulty.cpp"; then
+        echo "$name: src/$source no longer has the line that $0 changes" >&2
+        exit 1
+    fi
+    object=$(printf '%s\n' $library | grep "/src/${source%.cpp}\.o$")
+    found=$(first_failure "$folder/$kind" "$selection")
+    if [ -n "$found" ]; then
+        echo "$name: without the fault, $kind $selection fails: $found" >&2
+        exit 1
+    fi
+    $compile -w -c "$at/faulty.cpp" -o "$at/faulty.o"
+    objects=$unit_objects
+    [ "$kind" = unit ] || objects=$conformance_objects
+    $compile $objects "$at/faulty.o" ${library/"$object"/} $libraries -o "$at/$kind"
+    found=$(first_failure "$at/$kind" "$selection")
+    [ -n "$found" ] || { found="NOT FOUND"; missed=$((missed + 1)); }
+    printf '%-46s %s\n' "$name" "$found"
+    rm -f "$at/$kind"
+}
+
+mkdir -p "$folder"
+$compile $unit_objects $library $libraries -o "$folder/unit"
+$compile $conformance_objects $library $libraries -o "$folder/conformance"
+
+plant 'RMSNorm backward: a term dropped' cpu/norm.cpp \
+    's/ + s \* gamma\[c\] \* g\[c\] - a\[c\] \* along/ + s * gamma[c] * g[c]/' unit '[norm]'
+plant 'RMSNorm: eps outside of the root' cpu/norm.cpp \
+    's|reciprocal_root(sum / C + eps)|1 / (std::sqrt(sum / C) + eps)|' unit '[norm]'
+plant 'SwiGLU backward: 1.001 for 1' cpu/activation.cpp \
+    's/(1 + g \* (1 - s))/(Accum<T>(1.001) + g * (1 - s))/' unit '[activation]'
+plant 'bias: the gradient forgets the last row' cpu/linear.cpp \
+    '/parallel_ranges(O/,/});/s/r < R;/r < R - 1;/' unit '[linear]'
+plant 'sum of squares: float for double' cpu/optimizer.cpp \
+    's/double s = 0;/float s = 0;/' unit '[optimizer]'
+plant 'RoPE backward: the sign' cpu/rope.cpp \
+    '/rotate<T>(dx, dy/s/-1)/1)/' unit '[rope]'
+plant 'causal mask: one key too many' cpu/attention.cpp \
+    's/s.first + t.q0 + i + 1 - k0, block/s.first + t.q0 + i + 2 - k0, block/' unit '[attention]'
+plant 'sub-layer backward: alpha forgotten' model.cpp \
+    '/::sublayer_backward/,/^}/{s/Accum<T>(p.alpha)/Accum<T>(1)/;s/d_x_tilde, p.alpha/d_x_tilde, 1/}' \
+    unit 'gradient of the whole model\, all ten placements'
+plant "an output norm's gradient added twice" model.cpp \
+    '/::sublayer_backward/,/^}/s/if (p.B) \(norm_backward(.*)\);/if (p.B) \1, \1;/' \
+    unit 'gradient of the whole model\, all ten placements'
+plant 'keys: Dx::overwrite for Dx::add' model.cpp \
+    's/act_.d_k, x_tilde, ids.k, Dx::add/act_.d_k, x_tilde, ids.k, Dx::overwrite/' \
+    unit 'gradient of the whole model\, all ten placements'
+plant 'AdamW: bias correction of the step before' cpu/optimizer.cpp \
+    's/std::pow(settings.beta\([12]\), settings.step)/std::pow(settings.beta\1, settings.step - 1)/' \
+    unit '[optimizer]'
+plant 'AdamW: eps forgotten, in float alone' cpu/optimizer.cpp \
+    's/ + eps);/ + (sizeof(A) == sizeof(float) ? 0 : eps));/' conformance adamw
+plant 'z-loss: factor 1 for 2' cpu/loss.cpp 's/1 + 2 \* z_loss/1 + z_loss/' unit '[loss]'
+plant 'loss: divided by the rows' cpu/loss.cpp 's|1 / divisor|1.0 / R|' unit '[loss]'
+plant 'softmax: off by 1e-5, in float alone' cpu/loss.cpp \
+    's|p_factor \* scale / sum;|p_factor * scale / sum * A(sizeof(A) == sizeof(float) ? 1.00001 : 1);|' \
+    conformance head_loss
+rm -f "$folder/unit" "$folder/conformance"
+[ $missed = 0 ] || { echo "$missed faults were not found"; exit 1; }
