@@ -4,6 +4,7 @@
 #              kernels' suite alone; make test-sim the same suite on a simulated GPU
 # make train_cuda  the same program for an NVIDIA GPU; make train_sim for a simulated one
 # make train_port PORT=DIR  the same with your kernels in DIR; make test-port PORT=DIR tests them
+# make test-machines  the tests as other processors, compilers and orders of sums run them
 # make test-asan   the readers of files under AddressSanitizer and UBSan
 # make fuzz    each of them on any bytes, 10 seconds; FUZZ_SECONDS=3600 is the long mode (clang)
 # make experiments  the paper's figures and tables (hours; stop it and start it again as you like;
@@ -52,7 +53,7 @@ TESTS := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard tests/*.cpp)) $(BUILD)/tests/c
 CONFORMANCE := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard tests/conformance/*.cpp))
 $(BUILD)/tests/%.o: FLAGS += -Itests
 
-train: $(BUILD)/train.o $(LIBRARY)
+train $(BUILD)/train: $(BUILD)/train.o $(LIBRARY)
 	@echo "$(CXX) -o $@"
 	@$(CXX) $(FLAGS) $^ $(LIBS) -o $@
 	@echo "./$@: $(BUILT_WITH); without $(BUILT_WITHOUT)"
@@ -226,6 +227,12 @@ test: $(BUILD)/tests/all $(BUILD)/tests/prescott_shim.so train test-conformance 
 test-conformance: $(BUILD)/tests/conformance_cpu
 	$(BUILD)/tests/conformance_cpu --backend cpu --seeds 3 --quiet
 
+# The tests as other machines, compilers and orders of sums would run them; MACHINES="v2 clang-22"
+# chooses some. What is not here is skipped by name; `make deps-compilers deps-cross` installs it.
+MACHINES_ROOT := build/machines
+test-machines:
+	@ROOT=$(MACHINES_ROOT) tests/machines.sh $(MACHINES)
+
 # ---- the paper's measurements (experiments/) -------------------------------------------------------
 
 # RECIPES chooses some of them
@@ -364,6 +371,9 @@ clean:
 
 deps:
 	@make/deps.sh "$(NEEDED)"
+# for test-machines: other compilers; a cross compiler and what it links with (Debian alone)
+deps-compilers deps-cross:
+	@tests/machines_deps.sh $(@:deps-%=%) $(MACHINES_ROOT)
 
-.PHONY: test test-experiments test-prepare experiments figures test-asan fuzz test-grid test-conformance test-port test-sim \
+.PHONY: test test-machines deps-compilers deps-cross test-experiments test-prepare experiments figures test-asan fuzz test-grid test-conformance test-port test-sim \
     check-sim check-resume check-safetensors check-hf sim-race bench bench-compare format clean deps
