@@ -12,6 +12,7 @@ question="# $CXX | $MARCH | $OPENMP | $BLAS_DIR | $PROBE_FLAGS | $(ls -d /usr/in
     /usr/include/cblas.h /usr/include/openblas /usr/lib/*/openblas-openmp /usr/include/catch2/* 2> /dev/null | tr '\n' ' ')"
 if [ "$answers" -nt "$0" ] && read -r asked < "$answers" && [ "$asked" = "${question% }" ]; then exit; fi
 
+command -v "${CXX%% *}" > /dev/null || { rm -f "$answers"; exit; }  # the first compilation will say so
 try=$(mktemp -d) || exit 1
 trap 'rm -rf "$try"' EXIT
 # what is compiled, and flags: quietly true when the compiler makes a program, or an object file, of it
@@ -32,11 +33,12 @@ threads=-lpthread openmp=
 if [ "$OPENMP" != no ]; then
     omp="#include <omp.h>
         int main() { return omp_get_max_threads() < 1; }"
-    brewed=${prefix:+-I$prefix/opt/libomp/include -L$prefix/opt/libomp/lib}
-    for flags in "-fopenmp" "-Xclang -fopenmp $brewed"; do
-        case $flags in -X*) lib=-lomp ;; *) lib= ;; esac
-        if links "$omp" $flags $lib; then openmp=$flags threads="$flags $lib"; break; fi
-    done
+    brewed=${prefix:+-I$prefix/opt/libomp/include} brewed_lib=${prefix:+-L$prefix/opt/libomp/lib}
+    if links "$omp" -fopenmp; then
+        openmp=-fopenmp threads=-fopenmp
+    elif links "$omp" -Xclang -fopenmp $brewed $brewed_lib -lomp; then  # Apple's clang
+        openmp="-Xclang -fopenmp $brewed" threads="$brewed_lib -lomp"
+    fi
 fi
 # loops marked simd become vector code without OpenMP as well
 simd=
