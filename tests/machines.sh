@@ -61,7 +61,7 @@ describe() {
         here aarch64-linux-gnu-g++ && here qemu-aarch64-static && [ -d "$libs/openblas-openmp" ] ||
             { missing="no cross compiler, qemu or arm64 libraries here (make deps-cross)"; false; }
         ;;
-    *) missing="no such machine: choose of $all"; false ;;
+    *) echo "$1: no such machine: choose of $all" >&2; exit 2 ;;
     esac
 }
 
