@@ -1,10 +1,11 @@
-# make deps    installs what Debian and Ubuntu need for all of the below
+# make deps    installs what is needed for all of the below (apt, dnf, pacman, apk, brew)
 # make         builds ./train; make single  the one-file trainer, reference/peri.cpp
 # make test    builds and runs all tests; make test-grid the slow ones; make test-conformance the
 #              kernels' suite alone; make test-sim the same suite on a simulated GPU; make test-halved
 #              all tolerances halved; make test-faults what the tests find of planted faults
 # make train_cuda  the same program for an NVIDIA GPU; make train_sim for a simulated one
 # make train_port PORT=DIR  the same with your kernels in DIR; make test-port PORT=DIR tests them
+# make test-machines  the tests as other processors, compilers and orders of sums run them
 # make test-asan   the readers of files under AddressSanitizer and UBSan
 # make fuzz    each of them on any bytes, 10 seconds; FUZZ_SECONDS=3600 is the long mode (clang)
 # make experiments  the paper's figures and tables (hours; stop it and start it again as you like;
@@ -12,40 +13,38 @@
 # make check-hf    exported models compute the same in Hugging Face transformers
 # make format  puts every source file into the house style
 # make bench   speed of steps and kernels; make bench-compare a step beside one of PyTorch
-MAKEFLAGS += -j$(shell nproc 2> /dev/null || echo 2)
+MAKEFLAGS += -j$(shell nproc 2> /dev/null || sysctl -n hw.ncpu 2> /dev/null || echo 2)
 CXX ?= g++
 MARCH ?= native
+OPENMP ?=
 BUILD ?= build
 comma := ,
 hash := \#
-
-# The OpenMP flavour of OpenBLAS, by its own path: the machine's default BLAS may be another one.
-BLAS_DIR := $(firstword $(wildcard /usr/lib/*/openblas-openmp))
-BLAS_FLAGS := $(if $(BLAS_DIR),-I$(subst /usr/lib,/usr/include,$(BLAS_DIR)))
-BLAS_LIBS := $(if $(BLAS_DIR),-L$(BLAS_DIR) -Wl$(comma)-rpath$(comma)$(BLAS_DIR)) -lopenblas
-
-# oneDNN, where it is installed: product.cpp uses it for the shapes it is faster for.
-ONEDNN_LIBS := $(if $(wildcard /usr/include/dnnl.h /usr/local/include/dnnl.h),-ldnnl)
 
 # WERROR=-Werror in CI: a warning of a compiler we have not met should not stop a user.
 WERROR ?=
 # -fno-math-errno and -fno-trapping-math let loops become vector code; NaN and infinity stay what they
 # are, so that a diverged run is seen.
 CXXFLAGS ?= -O3 -g1
-FLAGS := $(CXXFLAGS) -std=c++20 -march=$(MARCH) -fno-math-errno -fno-trapping-math -fopenmp \
-    -Wall -Wextra $(WERROR) $(if $(findstring clang,$(CXX)),-Wno-pass-failed) -Isrc $(BLAS_FLAGS)
+LDFLAGS ?=
+
+# What the compiler takes and which libraries are here (make/probe.sh): -march=$(MARCH) or what it has
+# for it, OpenMP (OPENMP=no does without), OpenBLAS (BLAS_DIR names its folder), oneDNN, Catch2.
+BLAS_DIR ?=
+$(shell CXX='$(CXX)' MARCH='$(MARCH)' OPENMP='$(OPENMP)' BLAS_DIR='$(BLAS_DIR)' PROBE_FLAGS='$(CXXFLAGS) $(LDFLAGS)' \
+    make/probe.sh $(BUILD)/probed)
+-include $(BUILD)/probed
+FLAGS := $(strip $(CXXFLAGS) -std=c++20 $(PROBED_FLAGS) $(OPENMP_FLAGS) \
+    -Wall -Wextra $(WERROR) $(WARNING_FLAGS) -Isrc $(BLAS_FLAGS) $(PATH_FLAGS))
 # where data/ is, for the files alone that ask: objects of two clones are then the same to a cache
 DATA := -DDATA_DIRECTORY='"$(CURDIR)/data"'
 %/stories.o %/export_hf.o %/test_fit.o %/test_export_hf.o: FLAGS += $(DATA)
 $(BUILD)/tests/test_program.o: FLAGS += -DPRESCOTT_SHIM='"$(abspath $(BUILD))/tests/prescott_shim.so"'
-LIBS := $(BLAS_LIBS) $(ONEDNN_LIBS) -lz -fopenmp
-# Catch2 3 has a library, Catch2 2 is a header
-CATCH = $(shell echo '$(hash)include <catch2/catch_all.hpp>' | $(CXX) -x c++ -E - > /dev/null 2>&1 && echo -lCatch2)
+%/onednn.o: FLAGS += $(if $(ONEDNN),,-DNO_ONEDNN)
+LIBS := $(LDFLAGS) $(PROBED_LIBS) -lz $(THREAD_LIBS)
 
-PACKAGES := g++ make cmake libopenblas-openmp-dev libdnnl-dev libcxxopts-dev nlohmann-json3-dev zlib1g-dev catch2 dict-gcide
 NEEDED := install a C++20 compiler with OpenMP, OpenBLAS built with OpenMP (and its cblas.h), cxxopts, nlohmann-json, zlib; \
-    for the tests Catch2. On Debian and Ubuntu: make deps
-SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+    for the tests Catch2. With apt, dnf, pacman, apk or brew: make deps
 
 # The directories are the list of sources (CMakeLists.txt reads the same).
 HOUSE := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard src/*.cpp))
@@ -55,9 +54,10 @@ TESTS := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard tests/*.cpp)) $(BUILD)/tests/c
 CONFORMANCE := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard tests/conformance/*.cpp))
 $(BUILD)/tests/%.o: FLAGS += -Itests
 
-train: $(BUILD)/train.o $(LIBRARY)
+train $(BUILD)/train: $(BUILD)/train.o $(LIBRARY)
 	@echo "$(CXX) -o $@"
 	@$(CXX) $(FLAGS) $^ $(LIBS) -o $@
+	@echo "./$@: $(BUILT_WITH); without $(BUILT_WITHOUT)"
 
 # the whole trainer in one file
 single: reference/peri.cpp $(BUILD)/flags
@@ -77,14 +77,13 @@ $(BUILD)/tests/conformance_cpu: $(CONFORMANCE) $(LIBRARY)
 # Says what to install, where the first compilation would only say which header it did not find.
 $(BUILD)/found:
 	@mkdir -p $(@D)
-	@printf '$(hash)include <cblas.h>\n$(hash)include <cxxopts.hpp>\n$(hash)include <nlohmann/json.hpp>\n$(hash)include <omp.h>\n$(hash)include <zlib.h>\n' | \
+	@printf '$(hash)include "cpu/blas.h"\n$(hash)include <cxxopts.hpp>\n$(hash)include <nlohmann/json.hpp>\n$(hash)include <zlib.h>\n' | \
 	    $(CXX) $(FLAGS) -x c++ -fsyntax-only - || { echo "Missing above: $(NEEDED)" >&2; exit 2; }
 	@touch $@
 
 # Changes when the flags do, so that objects of another CXX or MARCH are not kept.
 ifneq ($(shell cat $(BUILD)/flags 2> /dev/null),$(CXX) $(FLAGS))
-$(shell mkdir -p $(BUILD))
-$(file > $(BUILD)/flags,$(CXX) $(FLAGS))
+$(shell mkdir -p $(BUILD) && echo '$(CXX) $(FLAGS)' > $(BUILD)/flags)
 endif
 
 $(BUILD)/%.o: %.cpp $(BUILD)/flags | $(BUILD)/found
@@ -238,12 +237,18 @@ test-conformance: $(BUILD)/tests/conformance_cpu
 # What of the tests compares numbers, with every tolerance halved: none lives on the edge of what it
 # allows.
 test-halved: $(BUILD)/tests/all $(BUILD)/tests/conformance_cpu
-	TOLERANCE=0.5 $(BUILD)/tests/all "~[program]"
+	TOLERANCE=0.5 $(BUILD)/tests/all "~[program]~[.]"
 	TOLERANCE=0.5 $(BUILD)/tests/conformance_cpu --backend cpu --seeds 3 --quiet
 
 # Faults planted in the sources one at a time: the tests find each of them.
 test-faults: $(BUILD)/tests/all $(BUILD)/tests/conformance_cpu
 	tests/planted_faults.sh "$(CXX) $(FLAGS)" "$(LIBRARY)" "$(TESTS)" "$(CONFORMANCE)" "$(LIBS) $(CATCH)" $(BUILD)/faults
+
+# The tests as other machines, compilers and orders of sums would run them; MACHINES="v2 clang-22"
+# chooses some. What is not here is skipped by name; `make deps-compilers deps-cross` installs it.
+MACHINES_ROOT := build/machines
+test-machines:
+	@ROOT=$(MACHINES_ROOT) tests/machines.sh $(MACHINES)
 
 # ---- the paper's measurements (experiments/) -------------------------------------------------------
 
@@ -375,13 +380,13 @@ format:
 	clang-format -i train.cpp $$(find src tests gpu -name '*.cpp' -o -name '*.h' -o -name '*.cu')
 
 clean:
-	rm -rf $(BUILD) train train_cuda train_sim train_port
+	rm -rf $(BUILD) train single train_cuda train_sim train_port
 
 deps:
-	@command -v apt-get > /dev/null || \
-	    { echo "make deps knows Debian and Ubuntu only: $(NEEDED)" >&2; exit 2; }
-	@dpkg -s $(PACKAGES) > /dev/null 2>&1 || \
-	    { $(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends $(PACKAGES); }
+	@make/deps.sh "$(NEEDED)"
+# for test-machines: other compilers; a cross compiler and what it links with (Debian alone)
+deps-compilers deps-cross:
+	@tests/machines_deps.sh $(@:deps-%=%) $(MACHINES_ROOT)
 
-.PHONY: test test-halved test-faults test-experiments test-docs test-prepare experiments figures test-asan fuzz test-grid test-conformance test-port test-sim \
+.PHONY: test test-machines deps-compilers deps-cross test-halved test-faults test-experiments test-docs test-prepare experiments figures test-asan fuzz test-grid test-conformance test-port test-sim \
     check-sim check-resume check-safetensors check-hf sim-race bench bench-compare format clean deps

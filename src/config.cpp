@@ -1,10 +1,10 @@
 #include "config.h"
 
 #include <algorithm>
-#include <charconv>
 #include <utility>
 
 #include "check.h"
+#include "number.h"
 
 namespace peri {
 
@@ -134,13 +134,9 @@ Init parse_init(const std::string& text) {
     if (text == "lecun") return {Init::width, 1};
     const bool normal = text.starts_with("normal:"), width = text.starts_with("d:");
     double value = 0;
-    const char* const start = text.c_str() + (normal ? 7 : 2);
-    const char* const end = text.c_str() + text.size();
-    if (normal || width) {
-        const auto [stop, error] = std::from_chars(start, end, value);
-        if (error == std::errc() && stop == end && value > 0 && value < 1e6)
-            return {normal ? Init::normal : Init::width, value};
-    }
+    if ((normal || width) && parse_number(value, text.substr(normal ? 7 : 2)) && value > 0 &&
+        value < 1e6)
+        return {normal ? Init::normal : Init::width, value};
     throw UserError("--init " + text +
                     ": choose auto, normal:S (a standard deviation above 0), xavier, d:K (variance "
                     "K / width), he (d:2) or lecun (d:1)");

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -10,18 +9,13 @@
 #include <nlohmann/json.hpp>
 
 #include "check.h"
+#include "number.h"
 
 namespace peri {
 
 using Json = nlohmann::ordered_json;
 
 namespace {
-
-bool read_number(double& value, const std::string& text) {
-    const char* const end = text.data() + text.size();
-    const auto [stop, error] = std::from_chars(text.data(), end, value);
-    return error == std::errc() && stop == end;
-}
 
 Json parse_file(const std::string& path) {
     std::ifstream file(path);
@@ -63,7 +57,7 @@ Json as_json(const Setting& value) {
     if (value.kind == Kind::text) return value.text;
     if (value.kind == Kind::toggle) return value.text == "true";
     double number = 0;
-    CHECK(read_number(number, value.text));
+    CHECK(parse_number(number, value.text));
     if (number == std::floor(number)) return static_cast<int64_t>(number);
     return number;
 }
@@ -103,7 +97,7 @@ const std::string& Settings::text(const std::string& flag) const { return values
 
 double Settings::number(const std::string& flag, double lowest, double highest) const {
     double value = 0;
-    if (!read_number(value, text(flag)) || !(value >= lowest && value <= highest)) {
+    if (!parse_number(value, text(flag)) || !(value >= lowest && value <= highest)) {
         char range[80];
         std::snprintf(range, sizeof range, "a number from %g to %g", lowest, highest);
         throw UserError("--" + flag + " " + text(flag) + " must be " + range);

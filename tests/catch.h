@@ -5,6 +5,7 @@
 // is Catch2's: check.h is read first, so that nothing brings its macro back later.
 #include "check.h"
 #undef CHECK
+#include "cpu/openmp.h"
 
 // contains(part): a matcher for strings, whose name differs between the versions
 #if __has_include(<catch2/catch_all.hpp>)
@@ -14,3 +15,8 @@ inline auto contains(const std::string& part) { return Catch::Matchers::Contains
 #include <catch2/catch.hpp>
 inline auto contains(const std::string& part) { return Catch::Matchers::Contains(part); }
 #endif
+
+// In a test of two threads: says so where the build has one alone.
+inline void warn_of_one_thread() {
+    if (!has_openmp) WARN("skipped: two threads (this build has no OpenMP)");
+}

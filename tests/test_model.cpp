@@ -129,6 +129,7 @@ TEST_CASE("every placement learns one sequence by heart", "[model]") {
 }
 
 TEST_CASE("same seed and threads: identical bits", "[model]") {
+    warn_of_one_thread();
     for (const std::string size : {"tiny", "small"})
         for (const int threads : {1, 2}) {
             const Threads only(threads);

@@ -1,7 +1,5 @@
 #include "device.h"
 
-#include <cblas.h>
-#include <omp.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -16,13 +14,14 @@
 #include "check.h"
 #include "cpu/libraries.h"
 #include "cpu/onednn.h"
+#include "cpu/openmp.h"
 #include "cpu/product.h"
 
 namespace peri {
 
 void set_threads(int n) {
     omp_set_num_threads(n);
-    openblas_set_num_threads(n);
+    set_blas_threads(n);
 }
 
 int get_threads() { return omp_get_max_threads(); }
@@ -46,8 +45,9 @@ std::string processor_name() {
 const char* backend_name() { return "cpu"; }
 
 std::string backend_description() {
-    return "cpu: " + openblas_description() + onednn_description() + ", " +
-           std::to_string(get_threads()) + (get_threads() == 1 ? " thread" : " threads");
+    return "cpu: " + blas_description() + onednn_description() + ", " +
+           std::to_string(get_threads()) + (get_threads() == 1 ? " thread" : " threads") +
+           (has_openmp ? "" : " (built without OpenMP)");
 }
 
 void set_tf32(bool on) {
@@ -75,13 +75,14 @@ struct Workspace {
 
 size_t rounded_up(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
-// 0: not known
+// 0: not known. Without /proc, all that the machine has.
 size_t memory_available() {
     std::ifstream file("/proc/meminfo");
     size_t kib = 0;
     for (std::string name; file >> name; file.ignore(100, '\n'))
         if (name == "MemAvailable:" && file >> kib) return kib * 1024;
-    return 0;
+    const long pages = sysconf(_SC_PHYS_PAGES);
+    return file.is_open() || pages < 0 ? 0 : size_t(pages) * sysconf(_SC_PAGESIZE);
 }
 
 // What `ulimit -v` leaves.
@@ -103,8 +104,13 @@ size_t device_memory_left() {
 
 template <class T>
 size_t device_memory_used() {
+#ifdef __APPLE__
+    constexpr size_t unit = 1;
+#else
+    constexpr size_t unit = 1024;
+#endif
     rusage usage{};
-    return getrusage(RUSAGE_SELF, &usage) == 0 ? size_t(usage.ru_maxrss) * 1024 : 0;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? size_t(usage.ru_maxrss) * unit : 0;
 }
 
 template <class T>

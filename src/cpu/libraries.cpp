@@ -1,11 +1,12 @@
 #include "cpu/libraries.h"
 
-#include <cblas.h>
 #include <unistd.h>
 
 #include <cstdlib>
 #include <set>
 #include <sstream>
+
+#include "cpu/blas.h"
 
 namespace peri {
 
@@ -18,7 +19,17 @@ std::string better_core(const std::string& chosen, CpuFeatures cpu) {
     return "";
 }
 
-std::string openblas_description() {
+#ifdef USE_ACCELERATE
+
+std::string blas_description() { return "Accelerate"; }
+
+void set_blas_threads(int) {}  // it has its own
+
+#else
+
+void set_blas_threads(int n) { openblas_set_num_threads(n); }
+
+std::string blas_description() {
     std::istringstream config(openblas_get_config());  // "OpenBLAS 0.3.21 NO_LAPACKE ..."
     std::string name, version;
     config >> name >> version;
@@ -29,7 +40,8 @@ std::string openblas_description() {
            (openmp ? "" : " (slow: not built with OpenMP; install libopenblas-openmp-dev)");
 }
 
-#if defined(__linux__)
+// glibc alone hands argv to constructors
+#if defined(__linux__) && defined(__GLIBC__)
 namespace {
 
 bool is_set(const char* variable) { return std::getenv(variable) != nullptr; }
@@ -60,5 +72,7 @@ bool is_set(const char* variable) { return std::getenv(variable) != nullptr; }
 
 }  // namespace
 #endif
+
+#endif  // USE_ACCELERATE
 
 }  // namespace peri

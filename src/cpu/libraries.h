@@ -21,7 +21,9 @@ struct CpuFeatures {
 std::string better_core(const std::string& chosen, CpuFeatures cpu);
 
 // "OpenBLAS 0.3.21, core Zen": what runs now; says so where the core was chosen by
-// OPENBLAS_CORETYPE.
-std::string openblas_description();
+// OPENBLAS_CORETYPE. "Accelerate" on a Mac without OpenBLAS.
+std::string blas_description();
+
+void set_blas_threads(int n);
 
 }  // namespace peri

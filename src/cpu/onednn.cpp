@@ -1,6 +1,6 @@
 #include "cpu/onednn.h"
 
-#if __has_include(<dnnl.hpp>)
+#if !defined(NO_ONEDNN) && __has_include(<dnnl.hpp>)
 #include <dnnl.hpp>
 #include <map>
 #include <optional>

@@ -1,10 +1,10 @@
 // Work split over threads so that results depend on the number of threads at most, never on timing.
 #pragma once
 
-#include <omp.h>
-
 #include <algorithm>
 #include <cstddef>
+
+#include "cpu/openmp.h"
 
 namespace peri {
 

@@ -1,7 +1,5 @@
 #include "cpu/product.h"
 
-#include <cblas.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -12,6 +10,7 @@
 #include <tuple>
 #include <vector>
 
+#include "cpu/blas.h"
 #include "cpu/onednn.h"
 
 namespace peri {

@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "check.h"
+#include "number.h"
 
 namespace peri {
 
@@ -39,7 +40,7 @@ std::string Case::word(const std::string& parameter) const {
 
 namespace {
 
-// the whole text as a number
+// the whole text as a whole number
 template <class Number>
 bool parse(Number& number, const std::string& text) {
     const char* const end = text.data() + text.size();
@@ -59,7 +60,7 @@ int Case::integer(const std::string& parameter, int least) const {
 
 double Case::real(const std::string& parameter) const {
     double value = 0;
-    require(parse(value, word(parameter)), parameter + " a number");
+    require(parse_number(value, word(parameter)), parameter + " a number");
     return value;
 }
 
