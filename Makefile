@@ -377,7 +377,7 @@ bench-compare: train $(BUILD)/tests/bench/timed_steps
 	tests/bench/compare.sh 124m 4 1024 50304 1 3
 
 format:
-	clang-format -i train.cpp $$(find src tests gpu -name '*.cpp' -o -name '*.h' -o -name '*.cu')
+	clang-format -i train.cpp $$(find src tests gpu reference -name '*.cpp' -o -name '*.h' -o -name '*.cu')
 
 clean:
 	rm -rf $(BUILD) train single train_cuda train_sim train_port

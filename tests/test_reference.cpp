@@ -19,9 +19,6 @@ using namespace peri;
 
 namespace {
 
-// All tolerances of this file pass here.
-double tolerance(double stated) { return stated; }
-
 // Both compute the same formulas in double (unit roundoff 1.1e-16) and differ in the order of sums
 // alone. A number of these small models is behind at most about 400 roundings: four sub-layers, each
 // of some six maps whose sums have up to 19 terms. So a loss, which is well conditioned, may differ
@@ -32,12 +29,12 @@ double tolerance(double stated) { return stated; }
 constexpr double loss_tolerance = 1e-12, gradient_tolerance = 1e-10, training_tolerance = 1e-9;
 
 std::string loss_difference(double got, double expected, double relative) {
-    return difference({got}, {expected}, tolerance(relative) * std::abs(expected));
+    return difference({got}, {expected}, relative * std::abs(expected));
 }
 
 std::string gradient_difference(const std::vector<double>& got,
                                 const std::vector<double>& expected) {
-    return difference(got, expected, tolerance(gradient_tolerance) * largest(expected));
+    return difference(got, expected, gradient_tolerance * largest(expected));
 }
 
 reference::Config reference_config(const Case& c) {
@@ -214,7 +211,7 @@ TEST_CASE("reference: the same losses over 20 steps of training", "[reference]")
             INFO(norm << " step " << step);
             const Batch batch = batch_of(c, step);
             const double lr = reference::learning_rate(1e-2, step, steps);
-            CHECK(lr == Approx(learning_rate(schedule, step)).epsilon(1e-14).margin(1e-18));
+            CHECK(lr == near(learning_rate(schedule, step), roundings(16) * schedule.peak));
             model.zero_loss();
             model.zero_gradients();
             forward_backward(model, batch, B);
@@ -264,5 +261,5 @@ TEST_CASE("reference: ./single and ./train print the same losses", "[reference][
     const std::vector<double> expected = losses(r.out), got = losses(read(folder / "single"));
     CHECK(expected.size() == 10);
     // float, printed with four decimals: the last may be rounded either way, twice over
-    CHECK(difference(got, expected, tolerance(2e-4)) == "");
+    CHECK(difference(got, expected, of_format(1e-4) + 1e-4) == "");
 }

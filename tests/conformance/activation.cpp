@@ -6,7 +6,8 @@ namespace peri {
 
 namespace {
 
-// k = 16: an exponential, a division and five products, with room: 6 was seen, in silu's tails. With bf16 one more rounding, of the result.
+// k = 16: an exponential, a division and five products, with room: 6 was seen, in silu's tails. With
+// bf16 one more rounding, of the result.
 std::string swiglu_errors(const Case& c) {
     const size_t n = c.size("n");
     const bool wide = c.choice("gate", {"usual", "wide"});
