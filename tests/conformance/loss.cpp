@@ -7,14 +7,14 @@ namespace peri {
 namespace {
 
 // k = 4: a logit of C terms, an exponential, a sum over V and the product with w or x. With bf16
-// logits and loss are kept in float, their gradients rounded before they meet x and w. In dw that
-// is one rounding of each term; in dx two before its own: the label's, and those of all others,
-// which together are as large. z-loss weighs the others up to three times as much here, and so it
+// logits and loss are kept in float, their gradients rounded before they meet x and w. In dw those
+// of the rows add up: of five rows, four of them with a label, two in the mean of their squares. In dx
+// two before its own: the label's, and those of all others, which together are as large. z-loss weighs the others up to three times as much here, and so it
 // does what they sum to.
 std::string head_errors(const Case& c) {
     const HeadCase h{c.size("R"), c.size("C"), c.size("V"), c.yes("tuned"), c.real("z_loss")};
     const auto make = [&](auto t) { return head<decltype(t)>(h, c.seed()); };
-    return conform(c, make, 4, {{"dx", 3}, {"dw", 1}});
+    return conform(c, make, 4, {{"dx", 3}, {"dw", 2}});
 }
 
 // More logits than are held at once: the rows need a second chunk, and the last is short.
