@@ -11,7 +11,8 @@ namespace {
 
 // "ABC" with a dot where there is no norm, e.g. "AB." for Peri-LN
 std::string positions(const SubLayer& s) {
-    return std::string(s.input_norm ? "A" : ".") + (s.output_norm ? "B" : ".") + (s.main_norm ? "C" : ".");
+    return std::string(s.input_norm ? "A" : ".") + (s.output_norm ? "B" : ".") +
+           (s.main_norm ? "C" : ".");
 }
 
 std::vector<SubLayer> resolved(const std::string& norm, int layers) {
