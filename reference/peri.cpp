@@ -1,9 +1,8 @@
 // Peri-LN in one file: a Transformer language model, its gradients by hand, AdamW, bytes of a text.
 //
-// Where should a Transformer be normalised? "Peri-LN: Revisiting Normalization Layer in the
-// Transformer Architecture" (the equations and tables named below are that paper's) compares norms
-// at three places around a module, attention or MLP. Every answer that has been tried, this paper's
-// and nine others, is one and the same five lines:
+// "Peri-LN: Revisiting Normalization Layer in the Transformer Architecture" (the equations named below
+// are that paper's) compares norms at three places around a module, attention or MLP. Its answer and
+// nine others are one and the same five lines:
 //
 //     x~ = A ? Norm(x) : x          A  input norm
 //     a  = Module(x~)
@@ -11,7 +10,7 @@
 //     o  = alpha x + a~
 //     y  = C ? Norm(o) : o          C  norm of the main path, the residual stream
 //
-// Post-LN has C, Pre-LN has A, Peri-LN has A and B. The table below says what each design has.
+// Post-LN has C, Pre-LN has A, Peri-LN has A and B; the table below has them all.
 //
 // Build  g++ -std=c++20 -O3 -march=native -fopenmp reference/peri.cpp -o single     (or make single)
 // Run    ./single book.txt --norm peri
@@ -30,6 +29,7 @@
 #include <deque>
 #include <fstream>
 #include <map>
+#include <numeric>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -42,6 +42,7 @@ namespace reference {
 
 using Real = REAL;  // or double
 using Array = std::vector<Real>;
+using Bytes = std::vector<unsigned char>;
 
 // ---- random numbers -----------------------------------------------------------------------------
 // SplitMix64: a counter behind a mixing function. A stream of its own for every list of coordinates
@@ -59,9 +60,8 @@ struct Random {
         state = mix(seed + golden);
         for (const uint64_t c : coordinates) state = mix(state ^ mix(c + golden));
     }
-    double uniform() {  // in [0, 1)
-        state += golden;
-        return double(mix(state) >> 11) / 9007199254740992.0;  // 53 bits
+    double uniform() {                                                   // in [0, 1)
+        return double(mix(state += golden) >> 11) / 9007199254740992.0;  // 53 bits
     }
     double normal() {  // Box and Muller
         const double radius = std::sqrt(-2 * std::log(1 - uniform()));
@@ -70,15 +70,14 @@ struct Random {
 };
 
 // ---- the ten placements -------------------------------------------------------------------------
-enum class QkNorm { none, head, full };  // of queries and keys: each head's, or all heads' at once
 enum class Alpha { one, sublayers, depth };  // 1, 2L, (2L)^(1/4)
 enum class Start { usual, deep, simple };    // how matrices begin, see make_sublayer
 
 struct Placement {
     const char* name;
     bool input, output, main;  // norms at A, B, C
-    QkNorm qk;
-    bool inner;  // norms of v, gate and up too
+    const char* qk;  // norms of queries and keys: none, each head's, all heads' at once (full)
+    bool inner;      // norms of v, gate and up too
     Alpha alpha;
     bool embedding_norm, final_norm;
     Start start;
@@ -86,17 +85,17 @@ struct Placement {
 
 // clang-format off
 constexpr Placement placements[] = {
-    //            A  B  C   q and k      inner   alpha        embedding final  start
-    {"post",       0, 0, 1, QkNorm::none, 0, Alpha::one,       0, 0, Start::usual},   // Eq. 1
-    {"pre",        1, 0, 0, QkNorm::none, 0, Alpha::one,       0, 1, Start::usual},   // Eq. 2
-    {"peri",       1, 1, 0, QkNorm::none, 0, Alpha::one,       1, 1, Start::usual},   // Eq. 3
-    {"output",     0, 1, 0, QkNorm::none, 0, Alpha::one,       0, 1, Start::usual},   // Table 5
-    {"input-main", 1, 0, 1, QkNorm::none, 0, Alpha::one,       0, 0, Start::usual},   // Table 5
-    {"olmo2",      0, 1, 0, QkNorm::full, 0, Alpha::one,       0, 1, Start::usual},   // Appendix H
-    {"keel",       1, 0, 1, QkNorm::none, 0, Alpha::sublayers, 0, 0, Start::usual},   // 2601.19895
-    {"simple",     0, 1, 0, QkNorm::full, 1, Alpha::one,       0, 1, Start::simple},  // 2602.01212
-    {"deep",       0, 0, 1, QkNorm::none, 0, Alpha::depth,     0, 0, Start::deep},    // 2203.00555
-    {"mix",        0, 0, 0, QkNorm::none, 0, Alpha::one,       0, 0, Start::usual},   // 2412.13795:
+    //            A  B  C  q, k  inner   alpha        embedding final  start
+    {"post",       0, 0, 1, "none", 0, Alpha::one,       0, 0, Start::usual},   // Eq. 1
+    {"pre",        1, 0, 0, "none", 0, Alpha::one,       0, 1, Start::usual},   // Eq. 2
+    {"peri",       1, 1, 0, "none", 0, Alpha::one,       1, 1, Start::usual},   // Eq. 3
+    {"output",     0, 1, 0, "none", 0, Alpha::one,       0, 1, Start::usual},   // Table 5
+    {"input-main", 1, 0, 1, "none", 0, Alpha::one,       0, 0, Start::usual},   // Table 5
+    {"olmo2",      0, 1, 0, "full", 0, Alpha::one,       0, 1, Start::usual},   // Appendix H
+    {"keel",       1, 0, 1, "none", 0, Alpha::sublayers, 0, 0, Start::usual},   // 2601.19895
+    {"simple",     0, 1, 0, "full", 1, Alpha::one,       0, 1, Start::simple},  // 2602.01212
+    {"deep",       0, 0, 1, "none", 0, Alpha::depth,     0, 0, Start::deep},    // 2203.00555
+    {"mix",        0, 0, 0, "none", 0, Alpha::one,       0, 0, Start::usual},   // 2412.13795:
 };  // the first quarter of mix's layers is post, the rest pre; its own row is never used
 // clang-format on
 
@@ -113,7 +112,7 @@ struct Config {
     int layers = 12, width = 128, heads = 4, kv_heads = 4, ffn = 384, vocab = 256;
     std::string norm = "peri";
     std::string qk_norm = "auto", embedding_norm = "auto",
-                final_norm = "auto";   // auto: the table's
+                final_norm = "auto";   // as the table has it
     bool layernorm = false;            // in place of RMSNorm
     bool freeze_output_gamma = false;  // output norms are not trained (Section 5.3)
     double norm_eps = 1e-5, rope_base = 10000;
@@ -124,8 +123,7 @@ struct Config {
     Placement placement(int layer) const {
         const bool mix_post = norm == "mix" && layer < (layers + 3) / 4;
         Placement p = find_placement(norm != "mix" ? norm : mix_post ? "post" : "pre");
-        const bool head = qk_norm == "head", full = qk_norm == "full";
-        if (qk_norm != "auto") p.qk = head ? QkNorm::head : full ? QkNorm::full : QkNorm::none;
+        if (qk_norm != "auto") p.qk = qk_norm.c_str();
         return p;
     }
 };
@@ -135,83 +133,69 @@ struct Tensor {
     std::string name;
     int rows, cols;         // a norm's vectors have rows = 0
     double mean, std, cut;  // first values: mean + std N(0,1), without draws beyond cut (0: none)
-    bool trained;           // else it keeps its first values
+    bool trained;           // else it keeps them
     Array value, gradient, m, v;  // m, v: AdamW's means of the gradient and of its square
 };
 
 struct Norm {
     Tensor *gamma = nullptr, *beta = nullptr;  // beta: LayerNorm alone
     Real eps = 0;
+    Array z = {}, s = {};  // what forward keeps for backward
     explicit operator bool() const { return gamma; }
 };
 
 // ---- norms --------------------------------------------------------------------------------------
-// The mean of a row (0 for RMSNorm, which does not ask for it) and s = 1 / (root of its mean square
-// about that mean). Backward computes them again, so nothing is kept but x.
-struct Moments {
-    Real mean = 0, s = 0;
-
-    Moments(const Real* x, int C, Real eps, bool centred) {
-        for (int c = 0; centred && c < C; c++) mean += x[c];
-        mean /= Real(C);
-        Real squares = 0;
-        for (int c = 0; c < C; c++) squares += (x[c] - mean) * (x[c] - mean);
-        s = 1 / std::sqrt(squares / Real(C) + eps);
-    }
-};
-
 // RMSNorm (Eq. 25), each row x of C numbers:
-//     y_p = gamma_p x_p s,    s = (1/C sum_k x_k^2 + eps)^(-1/2)
-// LayerNorm (Appendix G.4) first takes off the mean, and has a beta:
-//     y_p = gamma_p z_p + beta_p,    z_p = (x_p - mean) s
-void norm_forward(Array& y, const Array& x, const Norm& norm) {
+//     y_p = gamma_p z_p,    z_p = x_p s,    s = (1/C sum_k x_k^2 + eps)^(-1/2)
+// LayerNorm (Appendix G.4) takes the mean off x first, and has a beta: y_p = gamma_p z_p + beta_p.
+//   y may be x
+void norm_forward(Array& y, const Array& x, Norm& norm) {
     const int C = norm.gamma->cols, R = int(x.size() / C);
     const Real* const gamma = norm.gamma->value.data();
     y.resize(x.size());
+    norm.z.resize(x.size());
+    norm.s.resize(R);
 #pragma omp parallel for
     for (int r = 0; r < R; r++) {
         const Real* const x_r = &x[size_t(r) * C];
-        Real* const y_r = &y[size_t(r) * C];
-        const Moments of(x_r, C, norm.eps, norm.beta);
-        for (int c = 0; c < C; c++) y_r[c] = gamma[c] * (x_r[c] - of.mean) * of.s;
+        Real *const y_r = &y[size_t(r) * C], *const z_r = &norm.z[size_t(r) * C];
+        Real mean = 0, squares = 0;
+        for (int c = 0; norm.beta && c < C; c++) mean += x_r[c] / Real(C);
+        for (int c = 0; c < C; c++) squares += (x_r[c] - mean) * (x_r[c] - mean);
+        norm.s[r] = 1 / std::sqrt(squares / Real(C) + norm.eps);
+        for (int c = 0; c < C; c++) z_r[c] = (x_r[c] - mean) * norm.s[r];
+        for (int c = 0; c < C; c++) y_r[c] = gamma[c] * z_r[c];
         for (int c = 0; norm.beta && c < C; c++) y_r[c] += norm.beta->value[c];
     }
 }
 
 // RMSNorm. Since ds/dx_q = -s^3 x_q / C, the Jacobian is (Eqs. 27 to 30; Proposition 3.1 rests on it)
 //     J_pq = gamma_p (s delta_pq - s^3 x_p x_q / C),    the derivative of y_p by x_q
-// and with g_p = gamma_p dy_p and z_q = x_q s
+// and with g_p = gamma_p dy_p
 //     dx_q = sum_p dy_p J_pq = s (g_q - z_q 1/C sum_p g_p z_p)
 // The larger x, the smaller s: an output norm damps the gradient of a module whose output is massive.
 //
 // LayerNorm. The mean, too, depends on x; all that adds is a mean taken off g as well:
 //     dx_q = s (g_q - 1/C sum_p g_p - z_q 1/C sum_p g_p z_p)
 // Both: dgamma_q += sum_r dy_q z_q,   dbeta_q += sum_r dy_q.    dx may be dy.
-void norm_backward(Array& dx, const Array& dy, const Array& x, const Norm& norm) {
-    const int C = norm.gamma->cols, R = int(x.size() / C);
+void norm_backward(Array& dx, const Array& dy, const Norm& norm) {
+    const int C = norm.gamma->cols, R = int(dy.size() / C);
     const Real* const gamma = norm.gamma->value.data();
-    const bool centred = norm.beta;
     for (int r = 0; norm.gamma->trained && r < R; r++) {  // in the order of rows: no race
-        const Real *const x_r = &x[size_t(r) * C], *const dy_r = &dy[size_t(r) * C];
-        const Moments of(x_r, C, norm.eps, centred);
-        Real* const dgamma = norm.gamma->gradient.data();
-        for (int c = 0; c < C; c++) dgamma[c] += dy_r[c] * (x_r[c] - of.mean) * of.s;
-        for (int c = 0; centred && c < C; c++) norm.beta->gradient[c] += dy_r[c];
+        const Real *const dy_r = &dy[size_t(r) * C], *const z_r = &norm.z[size_t(r) * C];
+        for (int c = 0; c < C; c++) norm.gamma->gradient[c] += dy_r[c] * z_r[c];
+        for (int c = 0; norm.beta && c < C; c++) norm.beta->gradient[c] += dy_r[c];
     }
-    dx.resize(x.size());
+    dx.resize(dy.size());
 #pragma omp parallel for
     for (int r = 0; r < R; r++) {
-        const Real *const x_r = &x[size_t(r) * C], *const dy_r = &dy[size_t(r) * C];
+        const Real *const dy_r = &dy[size_t(r) * C], *const z_r = &norm.z[size_t(r) * C];
         Real* const dx_r = &dx[size_t(r) * C];
-        const Moments of(x_r, C, norm.eps, centred);
         Real mean_g = 0, mean_gz = 0;
-        for (int c = 0; centred && c < C; c++) mean_g += gamma[c] * dy_r[c] / Real(C);
+        for (int c = 0; norm.beta && c < C; c++) mean_g += gamma[c] * dy_r[c] / Real(C);
+        for (int c = 0; c < C; c++) mean_gz += gamma[c] * dy_r[c] * z_r[c] / Real(C);
         for (int c = 0; c < C; c++)
-            mean_gz += gamma[c] * dy_r[c] * (x_r[c] - of.mean) * of.s / Real(C);
-        for (int c = 0; c < C; c++) {
-            const Real g = gamma[c] * dy_r[c], z = (x_r[c] - of.mean) * of.s;
-            dx_r[c] = of.s * (g - mean_g - z * mean_gz);
-        }
+            dx_r[c] = norm.s[r] * (gamma[c] * dy_r[c] - mean_g - z_r[c] * mean_gz);
     }
 }
 
@@ -263,16 +247,28 @@ void linear_backward(Array& dx, const Array& dy, const Array& x, Tensor& w, int 
 }
 
 // ---- rotary positions (RoPE) --------------------------------------------------------------------
+// The sequences of a batch as attention sees them. Heads share keys and values in groups: head h
+// reads those of h / (H / KV).
+struct Sequences {
+    int B, T, H, KV, D;
+    double rope_base;
+    std::vector<int> document;  // (B,T) position at which a token's document begins
+
+    size_t query(int b, int t, int h) const { return ((size_t(b) * T + t) * H + h) * D; }
+    size_t key(int b, int j, int h) const { return ((size_t(b) * T + j) * KV + h / (H / KV)) * D; }
+    size_t row_of_p(int b, int h, int t) const { return ((size_t(b) * H + h) * T + t) * T; }
+};
+
 // Turns the pair (x_i, x_{i+D/2}) of every head by the angle t base^(-2i/D) of its position t:
 //     x_i' = x_i cos - x_{i+D/2} sin,    x_{i+D/2}' = x_{i+D/2} cos + x_i sin
 // A rotation's transpose turns back, so backward is the same with sign = -1.    x (B,T,heads,D)
-void rope(Array& x, double base, int T, int heads, int D, double sign) {
-    const int half = D / 2, R = int(x.size()) / (heads * D);
+void rope(Array& x, const Sequences& in, int heads, double sign) {
+    const int D = in.D, half = D / 2;
 #pragma omp parallel for
     for (int i = 0; i < half; i++) {
-        const double frequency = std::pow(base, -2.0 * i / D);
-        for (int r = 0; r < R; r++) {
-            const double angle = r % T * frequency;
+        const double frequency = std::pow(in.rope_base, -2.0 * i / D);
+        for (int r = 0; r < in.B * in.T; r++) {
+            const double angle = r % in.T * frequency;
             const Real cosine = Real(std::cos(angle)), sine = Real(sign * std::sin(angle));
             for (int h = 0; h < heads; h++) {
                 Real* const pair = &x[(size_t(r) * heads + h) * D + i];
@@ -285,17 +281,6 @@ void rope(Array& x, double base, int T, int heads, int D, double sign) {
 }
 
 // ---- causal attention ---------------------------------------------------------------------------
-// Query t sees the keys j from its document's first token on to itself. Heads share keys and values
-// in groups: head h reads those of h / (H / KV).
-struct AttentionShape {
-    int B, T, H, KV, D;
-    size_t at(int b, int t, int h) const { return ((size_t(b) * T + t) * H + h) * D; }
-    size_t key_at(int b, int j, int h) const {
-        return ((size_t(b) * T + j) * KV + h / (H / KV)) * D;
-    }
-    size_t row_of_p(int b, int h, int t) const { return ((size_t(b) * H + h) * T + t) * T; }
-};
-
 Real dot(const Real* a, const Real* b, int n) {
     Real sum = 0;
 #pragma omp simd reduction(+ : sum)
@@ -308,27 +293,28 @@ void add_scaled(Real* y, Real scale, const Real* a, int n) {
     for (int i = 0; i < n; i++) y[i] += scale * a[i];
 }
 
-// s_j = q . k_j / sqrt(D),    p = softmax(s),    out = sum_j p_j v_j
+// Query t sees the keys j from its document's first token on to itself:
+//     s_j = q . k_j / sqrt(D),    p = softmax(s),    out = sum_j p_j v_j
 //   out (B,T,H,D)   p (B,H,T,T), kept   q (B,T,H,D)   k, v (B,T,KV,D)   document (B,T)
 void attention_forward(Array& out, Array& p, const Array& q, const Array& k, const Array& v,
-                       const std::vector<int>& document, AttentionShape is) {
+                       const Sequences& in) {
     out.assign(q.size(), 0);
-    p.resize(size_t(is.B) * is.H * is.T * is.T);
-    const Real scale = 1 / std::sqrt(Real(is.D));
+    p.resize(size_t(in.B) * in.H * in.T * in.T);
+    const Real scale = 1 / std::sqrt(Real(in.D));
 #pragma omp parallel for
-    for (int bh = 0; bh < is.B * is.H; bh++)
-        for (int t = 0; t < is.T; t++) {
-            const int b = bh / is.H, h = bh % is.H, first = document[b * is.T + t];
-            Real* const p_t = &p[is.row_of_p(b, h, t)];
+    for (int bh = 0; bh < in.B * in.H; bh++)
+        for (int t = 0; t < in.T; t++) {
+            const int b = bh / in.H, h = bh % in.H, first = in.document[b * in.T + t];
+            Real* const p_t = &p[in.row_of_p(b, h, t)];
             Real most = -INFINITY, sum = 0;
             for (int j = first; j <= t; j++) {
-                p_t[j] = scale * dot(&q[is.at(b, t, h)], &k[is.key_at(b, j, h)], is.D);
+                p_t[j] = scale * dot(&q[in.query(b, t, h)], &k[in.key(b, j, h)], in.D);
                 most = std::max(most, p_t[j]);
             }
             for (int j = first; j <= t; j++) sum += p_t[j] = std::exp(p_t[j] - most);
             for (int j = first; j <= t; j++) {
                 p_t[j] /= sum;
-                add_scaled(&out[is.at(b, t, h)], p_t[j], &v[is.key_at(b, j, h)], is.D);
+                add_scaled(&out[in.query(b, t, h)], p_t[j], &v[in.key(b, j, h)], in.D);
             }
         }
 }
@@ -338,33 +324,32 @@ void attention_forward(Array& out, Array& p, const Array& q, const Array& k, con
 //     dq = sum_j ds_j k_j / sqrt(D),    dk_j += ds_j q / sqrt(D),    dv_j += p_j dout
 // One thread has all the heads that share keys and values, as it alone adds to their dk and dv.
 void attention_backward(Array& dq, Array& dk, Array& dv, const Array& dout, const Array& p,
-                        const Array& q, const Array& k, const Array& v,
-                        const std::vector<int>& document, AttentionShape is) {
+                        const Array& q, const Array& k, const Array& v, const Sequences& in) {
     dq.assign(q.size(), 0);
     dk.assign(k.size(), 0);
     dv.assign(v.size(), 0);
-    const Real scale = 1 / std::sqrt(Real(is.D));
-    const int group = is.H / is.KV;
+    const Real scale = 1 / std::sqrt(Real(in.D));
+    const int group = in.H / in.KV;
 #pragma omp parallel for
-    for (int shared = 0; shared < is.B * is.KV; shared++) {
-        Array dp(is.T);
-        const int b = shared / is.KV, h0 = shared % is.KV * group;
+    for (int shared = 0; shared < in.B * in.KV; shared++) {
+        Array dp(in.T);
+        const int b = shared / in.KV, h0 = shared % in.KV * group;
         for (int h = h0; h < h0 + group; h++)
-            for (int t = 0; t < is.T; t++) {
-                const int first = document[b * is.T + t];
-                const size_t query = is.at(b, t, h);
-                const Real* const p_t = &p[is.row_of_p(b, h, t)];
+            for (int t = 0; t < in.T; t++) {
+                const int first = in.document[b * in.T + t];
+                const size_t query = in.query(b, t, h);
+                const Real* const p_t = &p[in.row_of_p(b, h, t)];
                 Real sum = 0;
                 for (int j = first; j <= t; j++) {
-                    dp[j] = dot(&dout[query], &v[is.key_at(b, j, h)], is.D);
+                    dp[j] = dot(&dout[query], &v[in.key(b, j, h)], in.D);
                     sum += p_t[j] * dp[j];
                 }
                 for (int j = first; j <= t; j++) {
-                    const size_t key = is.key_at(b, j, h);
+                    const size_t key = in.key(b, j, h);
                     const Real ds = p_t[j] * (dp[j] - sum);
-                    add_scaled(&dq[query], scale * ds, &k[key], is.D);
-                    add_scaled(&dk[key], scale * ds, &q[query], is.D);
-                    add_scaled(&dv[key], p_t[j], &dout[query], is.D);
+                    add_scaled(&dq[query], scale * ds, &k[key], in.D);
+                    add_scaled(&dk[key], scale * ds, &q[query], in.D);
+                    add_scaled(&dv[key], p_t[j], &dout[query], in.D);
                 }
             }
     }
@@ -418,9 +403,7 @@ double cross_entropy(Array& logits, const std::vector<int>& labels, int V, doubl
         for (int v = 0; v < V; v++) row[v] *= factor / sum / divisor;
         row[labels[r]] -= 1 / divisor;
     }
-    double total = 0;
-    for (const double row_loss : loss) total += row_loss;
-    return total / double(divisor);
+    return std::accumulate(loss.begin(), loss.end(), 0.0) / double(divisor);
 }
 
 // ---- the sub-layer ------------------------------------------------------------------------------
@@ -428,17 +411,17 @@ double cross_entropy(Array& logits, const std::vector<int>& labels, int V, doubl
 struct Projection {
     Tensor* w = nullptr;
     Norm norm = {};
-    Array before_norm = {}, y = {};
+    Array y = {};
 };
 
 void project(Projection& p, const Array& x) {
-    linear_forward(p.norm ? p.before_norm : p.y, x, *p.w, p.w->rows);
-    if (p.norm) norm_forward(p.y, p.before_norm, p.norm);
+    linear_forward(p.y, x, *p.w, p.w->rows);
+    if (p.norm) norm_forward(p.y, p.y, p.norm);
 }
 
 // dx is added to; dy is lost
 void project_backward(Array& dx, Array& dy, const Array& x, Projection& p) {
-    if (p.norm) norm_backward(dy, dy, p.before_norm, p.norm);
+    if (p.norm) norm_backward(dy, dy, p.norm);
     linear_backward(dx, dy, x, *p.w, p.w->rows);
 }
 
@@ -450,35 +433,26 @@ struct SubLayer {
     Tensor* w_out = nullptr;  // o, or the MLP's down
 
     // what forward keeps for backward: softmax's p, what attention read, the MLP's h, the five lines
-    Array p = {}, context = {}, h = {}, x_tilde = {}, a = {}, a_tilde = {}, o = {}, y = {};
+    Array p = {}, context = {}, h = {}, x_tilde = {}, a = {}, o = {}, y = {};
     const Array& out() const { return main_norm ? y : o; }
-};
-
-// What the sub-layers of a batch share.
-struct Sequences {
-    AttentionShape shape;
-    double rope_base;
-    std::vector<int> document;  // (B,T) position at which a token's document begins
 };
 
 // q, k, v -> [Norm] -> RoPE of q and k -> attention -> o
 void attention_module_forward(SubLayer& s, const Array& x_tilde, const Sequences& in) {
-    const AttentionShape is = in.shape;
     for (Projection* p : {&s.q, &s.k, &s.v}) project(*p, x_tilde);
-    rope(s.q.y, in.rope_base, is.T, is.H, is.D, 1);
-    rope(s.k.y, in.rope_base, is.T, is.KV, is.D, 1);
-    attention_forward(s.context, s.p, s.q.y, s.k.y, s.v.y, in.document, is);
+    rope(s.q.y, in, in.H, 1);
+    rope(s.k.y, in, in.KV, 1);
+    attention_forward(s.context, s.p, s.q.y, s.k.y, s.v.y, in);
     linear_forward(s.a, s.context, *s.w_out, s.w_out->rows);
 }
 
 void attention_module_backward(Array& dx_tilde, const Array& da, const Array& x_tilde, SubLayer& s,
                                const Sequences& in) {
-    const AttentionShape is = in.shape;
     Array dcontext, dq, dk, dv;
     linear_backward(dcontext, da, s.context, *s.w_out, s.w_out->rows);
-    attention_backward(dq, dk, dv, dcontext, s.p, s.q.y, s.k.y, s.v.y, in.document, is);
-    rope(dq, in.rope_base, is.T, is.H, is.D, -1);
-    rope(dk, in.rope_base, is.T, is.KV, is.D, -1);
+    attention_backward(dq, dk, dv, dcontext, s.p, s.q.y, s.k.y, s.v.y, in);
+    rope(dq, in, in.H, -1);
+    rope(dk, in, in.KV, -1);
     project_backward(dx_tilde, dq, x_tilde, s.q);
     project_backward(dx_tilde, dk, x_tilde, s.k);
     project_backward(dx_tilde, dv, x_tilde, s.v);
@@ -508,10 +482,9 @@ const Array& sublayer_forward(SubLayer& s, const Array& x, const Sequences& in) 
     if (s.attention) attention_module_forward(s, x_tilde, in);
     if (!s.attention) mlp_module_forward(s, x_tilde);
     // a~ = B ? Norm(a) : a
-    if (s.output_norm) norm_forward(s.a_tilde, s.a, s.output_norm);
-    const Array& a_tilde = s.output_norm ? s.a_tilde : s.a;
+    s.o = s.a;
+    if (s.output_norm) norm_forward(s.o, s.a, s.output_norm);
     // o = alpha x + a~
-    s.o = a_tilde;
     add_scaled(s.o.data(), s.alpha, x.data(), int(x.size()));
     // y = C ? Norm(o) : o
     if (s.main_norm) norm_forward(s.y, s.o, s.main_norm);
@@ -523,10 +496,10 @@ void sublayer_backward(Array& dx, const Array& dy, const Array& x, SubLayer& s,
                        const Sequences& in) {
     // y = C ? Norm(o) : o
     Array do_ = dy;
-    if (s.main_norm) norm_backward(do_, dy, s.o, s.main_norm);
+    if (s.main_norm) norm_backward(do_, dy, s.main_norm);
     // a~ = B ? Norm(a) : a.  Through o = alpha x + a~, da~ is do.
     Array da = do_;
-    if (s.output_norm) norm_backward(da, do_, s.a, s.output_norm);
+    if (s.output_norm) norm_backward(da, do_, s.output_norm);
     // a = Module(x~)
     const Array& x_tilde = s.input_norm ? s.x_tilde : x;
     Array dx_tilde(x.size(), 0);
@@ -534,7 +507,7 @@ void sublayer_backward(Array& dx, const Array& dy, const Array& x, SubLayer& s,
     if (!s.attention) mlp_module_backward(dx_tilde, da, x_tilde, s);
     // x is read twice: dx = alpha do + what came back through x~ = A ? Norm(x) : x
     dx = dx_tilde;
-    if (s.input_norm) norm_backward(dx, dx_tilde, x, s.input_norm);
+    if (s.input_norm) norm_backward(dx, dx_tilde, s.input_norm);
     add_scaled(dx.data(), s.alpha, do_.data(), int(dx.size()));
 }
 
@@ -561,7 +534,7 @@ struct Model {
     void forward_without_head(const Batch& batch) {
         const int D = config.width / config.heads, T = batch.T;
         tokens = batch.tokens;
-        sequences = {{batch.B, T, config.heads, config.kv_heads, D}, config.rope_base, {}};
+        sequences = {batch.B, T, config.heads, config.kv_heads, D, config.rope_base, {}};
         for (int r = 0; r < batch.B * T; r++) {
             const bool begins =
                 r % T == 0 || (config.document_mask && tokens[r] == config.separator);
@@ -591,10 +564,10 @@ struct Model {
     void backward() {
         Array dy, dx;
         linear_backward(dy, logits, last, *head, config.vocab);
-        if (final_norm) norm_backward(dy, dy, hidden(sublayers.size()), final_norm);
+        if (final_norm) norm_backward(dy, dy, final_norm);
         for (size_t s = sublayers.size(); s-- > 0; dy.swap(dx))
             sublayer_backward(dx, dy, hidden(s), sublayers[s], sequences);
-        if (embedding_norm) norm_backward(dy, dy, embedded, embedding_norm);
+        if (embedding_norm) norm_backward(dy, dy, embedding_norm);
         for (size_t r = 0; r < tokens.size(); r++)
             add_scaled(&embedding->gradient[size_t(tokens[r]) * config.width], 1,
                        &dy[r * config.width], config.width);
@@ -610,7 +583,8 @@ struct Model {
     }
 
     Norm add_norm(bool present, const std::string& name, int width, bool trained = true) {
-        Norm norm = {nullptr, nullptr, Real(config.norm_eps)};
+        Norm norm;
+        norm.eps = Real(config.norm_eps);
         if (present) norm.gamma = add(name + ".weight", 0, width, 1, 0, 0, trained);
         if (present && config.layernorm)
             norm.beta = add(name + ".bias", 0, width, 0, 0, 0, trained);
@@ -624,7 +598,7 @@ struct Model {
         const Config& c = config;
         const Placement p = c.placement(layer);
         const int D = c.width / c.heads, kv_width = c.kv_heads * D;
-        const bool full = p.qk == QkNorm::full, qk = p.qk != QkNorm::none;
+        const bool full = p.qk == std::string("full"), qk = p.qk != std::string("none");
         const double deep = p.start == Start::deep ? 0.02 * std::pow(8.0 * c.layers, -0.25) : 0.02;
         const double writes = p.start == Start::simple ? 0.02 / std::sqrt(2.0 * (layer + 1)) : deep;
         const std::string name =
@@ -635,7 +609,6 @@ struct Model {
         // KEEL's first layer has alpha 1, and no norm of the main path after its attention
         const bool first_keel = p.alpha == Alpha::sublayers && layer == 0;
         if (first_keel) s.alpha = 1;
-
         s.input_norm = add_norm(p.input, name + "input_norm", c.width);
         if (attention) {
             s.q.w = add(name + "q.weight", c.width, c.width, 0, 0.02);
@@ -673,7 +646,6 @@ struct Model {
         final_norm = add_norm(decide(c.final_norm, after.final_norm), "final_norm", c.width);
         head = add("head.weight", rows, c.width, 0, head_std, simple ? 3 : 0);
     }
-    Model(const Model&) = delete;
 
     void initialise(uint64_t seed) {
         for (size_t i = 0; i < tensors.size(); i++) {
@@ -699,7 +671,7 @@ double adamw(std::deque<Tensor>& tensors, double lr, double weight_decay, double
     for (const Tensor& w : tensors)
         for (const Real g : w.gradient) sum += double(g) * double(g);  // 0 if not trained
     const double norm = std::sqrt(sum);
-    const Real scale = norm <= clip || clip == 0 ? 1 : Real(clip / norm);
+    const Real scale = norm <= clip ? 1 : Real(clip / norm);
     const Real beta1 = Real(0.9), beta2 = Real(0.95), eps = Real(1e-8), rate = Real(lr);
     const Real unbias1 = Real(1 / (1 - std::pow(0.9, step)));
     const Real unbias2 = Real(1 / (1 - std::pow(0.95, step)));
@@ -731,16 +703,14 @@ double learning_rate(double lr, int step, int steps) {
 
 // ---- data: the bytes of a text ------------------------------------------------------------------
 // Row r of the batch of a step: T + 1 adjacent bytes from anywhere in the first 95 % of the text.
-Batch training_batch(const std::string& text, uint64_t seed, int step, int B, int T) {
+Batch training_batch(const Bytes& text, uint64_t seed, int step, int B, int T) {
     const size_t places = text.size() - text.size() / 20 - T;
     Batch batch = {B, T, {}, {}};
     for (int r = 0; r < B; r++) {
         Random random(seed, {uint64_t(step), uint64_t(r), 1});
-        const size_t first = size_t(random.uniform() * double(places));
-        for (int t = 0; t < T; t++) {
-            batch.tokens.push_back(static_cast<unsigned char>(text[first + t]));
-            batch.labels.push_back(static_cast<unsigned char>(text[first + t + 1]));
-        }
+        const auto first = text.begin() + ptrdiff_t(random.uniform() * double(places));
+        batch.tokens.insert(batch.tokens.end(), first, first + T);
+        batch.labels.insert(batch.labels.end(), first + 1, first + T + 1);
     }
     return batch;
 }
@@ -748,14 +718,10 @@ Batch training_batch(const std::string& text, uint64_t seed, int step, int B, in
 // ---- sampling -----------------------------------------------------------------------------------
 // Goes on from `text` by n bytes, each drawn from softmax(logits / temperature). The model sees the
 // latest `context` bytes, and computes them all anew for each that it writes.
-std::string sample(Model& model, std::string text, int n, int context, double temperature,
-                   Random random) {
+Bytes sample(Model& model, Bytes text, int n, int context, double temperature, Random random) {
     for (int i = 0; i < n; i++) {
-        const size_t T = std::min(text.size(), size_t(context));
-        const std::string seen = text.substr(text.size() - T);
-        Batch batch = {1, int(T), {}, {}};
-        for (const char c : seen) batch.tokens.push_back(static_cast<unsigned char>(c));
-        model.forward_without_head(batch);
+        const int T = std::min(int(text.size()), context);
+        model.forward_without_head({1, T, {text.end() - T, text.end()}, {}});
         const Array last(model.last.end() - model.config.width, model.last.end());
         Array p;
         linear_forward(p, last, *model.head, model.config.vocab);
@@ -765,7 +731,7 @@ std::string sample(Model& model, std::string text, int n, int context, double te
         double left = random.uniform() * sum;
         size_t token = 0;
         while (token + 1 < p.size() && (left -= p[token]) >= 0) token++;
-        text += char(token);
+        text.push_back(static_cast<unsigned char>(token));
     }
     return text;
 }
@@ -773,68 +739,51 @@ std::string sample(Model& model, std::string text, int n, int context, double te
 // ---- the program --------------------------------------------------------------------------------
 [[noreturn]] void refuse(const std::string& why) { throw std::runtime_error(why); }
 
-double number(const std::string& flag, const std::string& text) {
-    const bool whole = flag != "--lr", zero = !whole || flag == "--seed";
-    char* end = nullptr;
-    const double value = std::strtod(text.c_str(), &end);
-    const bool good = !text.empty() && *end == 0 && (!whole || value == std::floor(value));
-    if (good && value >= !zero && value <= 1e6) return value;
-    refuse(flag + " " + text + ": give a " + (whole ? "whole " : "") + "number from " +
-           (zero ? "0" : "1") + " to 1000000");
-}
-
 void run(const std::vector<std::string>& words) {
-    std::map<std::string, double> flags = {
-        {"--lr", 4e-3},   {"--steps", 200}, {"--batch", 16}, {"--seq", 128},    {"--seed", 1},
-        {"--layers", 12}, {"--width", 128}, {"--heads", 4},  {"--kv-heads", 0}, {"--ffn", 384}};
+    std::map<std::string, double> flags = {{"--lr", 4e-3},   {"--steps", 200}, {"--batch", 16},
+                                           {"--seq", 128},   {"--seed", 1},    {"--layers", 12},
+                                           {"--width", 128}, {"--heads", 4},   {"--ffn", 384}};
     std::string norm = "peri", name, names = "--norm";
     for (const auto& [flag, value] : flags) names += " " + flag;
     for (size_t i = 0; i < words.size(); i++) {
-        const std::string &word = words[i], after = i + 1 < words.size() ? words[i + 1] : "";
-        if (word == "--norm")
-            norm = find_placement(after).name, i++;
-        else if (flags.count(word))
-            flags[word] = number(word, after), i++;
-        else if (word.rfind("--", 0) == 0 || !name.empty())
-            refuse(word + ": give one file and these flags: " + names);
-        else
+        const std::string word = words[i], after = i + 1 < words.size() ? words[i + 1] : "";
+        if (word.rfind("--", 0) != 0) {
             name = word;
+            continue;
+        }
+        i++;
+        if (word == "--norm") norm = find_placement(after).name;
+        if (word != "--norm" && !flags.count(word)) refuse(word + " is no flag of " + names);
+        char* end = nullptr;
+        const double value = flags[word] = std::strtod(after.c_str(), &end);
+        const bool good = *end == 0 && value > 0 && (word == "--lr" || value == int(value));
+        if (word != "--norm" && !good) refuse(word + " '" + after + "': give a number above 0");
     }
-    if (flags["--kv-heads"] == 0) flags["--kv-heads"] = flags["--heads"];
     const auto flag = [&](const char* which) { return int(flags[which]); };
-    const int steps = flag("--steps"), B = flag("--batch"), T = flag("--seq"),
-              seed = flag("--seed");
-    const Config config = {flag("--layers"),
-                           flag("--width"),
-                           flag("--heads"),
-                           flag("--kv-heads"),
-                           flag("--ffn"),
-                           256,
-                           norm};
-    if (config.width % (2 * config.heads)) refuse("--width: choose a multiple of twice --heads");
-    if (config.heads % config.kv_heads) refuse("--kv-heads: choose a divisor of --heads");
+    const int steps = flag("--steps"), T = flag("--seq"), heads = flag("--heads");
+    const Config config = {
+        flag("--layers"), flag("--width"), heads, heads, flag("--ffn"), 256, norm};
+    if (config.width % (2 * heads)) refuse("--width: choose a multiple of twice --heads");
     std::ifstream file(name, std::ios::binary);
-    const std::string text{std::istreambuf_iterator<char>(file), {}};
+    const Bytes text{std::istreambuf_iterator<char>(file), {}};
     if (text.size() / 20 <= size_t(T))
-        refuse("'" + name + "' gives " + std::to_string(text.size()) +
-               " bytes: name a text file of "
-               "20 times --seq + 1 or more");
-
+        refuse("'" + name + "': name a text file of at least 20 times --seq + 1 bytes");
     Model model(config);
-    model.initialise(seed);
+    model.initialise(flag("--seed"));
     for (int step = 1; step <= steps; step++) {
         const auto start = std::chrono::steady_clock::now();
         const double lr = learning_rate(flags["--lr"], step, steps);
-        const double loss = model.forward(training_batch(text, seed, step, B, T));
+        const double loss =
+            model.forward(training_batch(text, flag("--seed"), step, flag("--batch"), T));
         model.backward();
         const double gradient_norm = adamw(model.tensors, lr, 0.033, 1, step);
         const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
         std::printf("step %d/%d  loss %.4f  grad norm %.2g  lr %.1e  %.0f ms\n", step, steps, loss,
                     gradient_norm, lr, 1e3 * seconds.count());
-        std::fflush(stdout);
     }
-    const std::string prompt(1, text[text.size() - text.size() / 20]);
-    std::printf("\n%s\n", sample(model, prompt, 256, T, 0.8, Random(seed)).c_str());
+    const Bytes prompt = {text[text.size() - text.size() / 20]};  // the first byte held out
+    for (const char c : sample(model, prompt, 256, T, 0.8, Random(flag("--seed")))) std::putchar(c);
+    std::putchar('\n');
 }
 
 }  // namespace reference

@@ -137,7 +137,8 @@ TEST_CASE("reference: the same batches of a text", "[reference]") {
     const std::unique_ptr<Data> data = open_data(folder.write("text", text), "", 13);
     for (int step = 1; step <= 20; step++) {
         const Batch batch = data->training(5, step, 3, 13);
-        const reference::Batch other = reference::training_batch(text, 5, step, 3, 13);
+        const reference::Batch other =
+            reference::training_batch({text.begin(), text.end()}, 5, step, 3, 13);
         CHECK(other.tokens == batch.tokens);
         CHECK(other.labels == batch.labels);
     }
