@@ -226,9 +226,9 @@ void read_training(RunConfig& run, const Settings& flags) {
     run.epochs = flags.integer("epochs", 0, 1e6);
     const int64_t steps = flags.integer("steps", 1, 1e12);
     run.schedule.steps = run.epochs && !flags.given("steps") ? 0 : steps;
-    run.schedule.peak = flags.number("lr", 0, 100);
+    run.schedule.max_lr = flags.number("lr", 0, 100);
     run.schedule.warmup = flags.number("warmup", 0, 1);
-    run.schedule.lowest = flags.number("min-lr", 0, 1);
+    run.schedule.min_lr = flags.number("min-lr", 0, 1);
     run.decay = flags.text("decay");
     run.schedule.decay = one_of<Decay>(flags, "decay",
                                        {{"cosine", Decay::cosine},

@@ -25,7 +25,7 @@ std::vector<double> Decoder<T>::feed(const std::vector<int>& tokens) {
     seen_.insert(seen_.end(), tokens.begin(), tokens.end());
     if (!fits) seen_.erase(seen_.begin(), seen_.end() - std::max(1, model_.context() / 2));
     if (fits && kept)
-        model_.load_next(tokens);
+        model_.append(tokens);
     else
         model_.load(unlabelled(seen_));
     model_.forward();

@@ -104,8 +104,8 @@ void Model<T>::attention_module_forward(int s, T* a, const T* x_tilde) {
     project_and_norm(v.q, v.q_in, v.q_norm, ids.q, ids.q_norm, config_.width);
     project_and_norm(new_k, v.k_in, v.k_norm, ids.k, ids.k_norm, config_.kv_width());
     project_and_norm(new_v, v.v_in, v.v_norm, ids.v, ids.v_norm, config_.kv_width());
-    rope_forward(v.q, v.q, act_.rope, B_, T_, config_.heads, D, first_);
-    rope_forward(new_k, new_k, act_.rope, B_, T_, config_.kv_heads, D, first_);
+    rope_forward(v.q, v.q, act_.rope, B_, T_, config_.heads, D, cache_length_);
+    rope_forward(new_k, new_k, act_.rope, B_, T_, config_.kv_heads, D, cache_length_);
     attend(v);
     project(a, v.context, ids.o);
 }
@@ -184,13 +184,13 @@ void Model<T>::forward(const Observer& observe) {
 
 template <class T>
 void Model<T>::evaluate(double divisor) {
-    CHECK(first_ == 0);  // load_next brings no labels
+    CHECK(cache_length_ == 0);  // append brings no labels
     head(nullptr, nullptr, divisor, 0);
 }
 
 template <class T>
 void Model<T>::backward(double divisor, const Observer& observe) {
-    CHECK(first_ == 0 && all_gradients());
+    CHECK(cache_length_ == 0 && all_gradients());
     const int R = rows(), C = config_.width;
     T* const d_x = act_.d_hidden;  // of the hidden state that backward has come to
     head(d_x, gradient(table_.head), divisor, config_.z_loss);
@@ -296,7 +296,8 @@ void Model<T>::head(T* d_last, Accum<T>* d_head, double divisor, double z_loss) 
 
 template <class T>
 AttentionShape Model<T>::attention_shape() const {
-    return {B_, T_, first_ + T_, first_, config_.heads, config_.kv_heads, config_.head_size()};
+    const ModelConfig& c = config_;
+    return {B_, T_, cache_length_ + T_, cache_length_, c.heads, c.kv_heads, c.head_size()};
 }
 
 template <class T>

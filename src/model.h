@@ -51,7 +51,7 @@ class Model {
     // In place of load, to go on with sequence 0 of a batch of one: forward then works on these
     // tokens alone, at the positions after those of before, whose keys and values are still there.
     // All together at most context() tokens; not with Recompute::sublayers, which keeps no keys.
-    void load_next(const std::vector<int>& tokens);
+    void append(const std::vector<int>& tokens);
 
     void forward(const Observer& observe = {});
 
@@ -132,8 +132,8 @@ class Model {
     const T* hidden(int s) const { return s == 0 ? act_.x0 : act_.sublayers[s - 1].y; }
     AttentionShape attention_shape() const;
     int rows() const { return B_ * T_; }
-    // where a key or value of the new tokens goes: after those of the tokens before (load_next)
-    T* after_cache(T* rows) const { return rows + size_t(first_) * config_.kv_width(); }
+    // where a key or value of the new tokens goes: after those of the tokens before (append)
+    T* after_cache(T* rows) const { return rows + size_t(cache_length_) * config_.kv_width(); }
 
     ModelConfig config_;
     TensorTable table_;
@@ -142,8 +142,8 @@ class Model {
     Activations<T> act_;                  // views into activations_
     Arena<T> weights_, gradients_, activations_, scalars_, logits_;
     int B_max_, T_max_, B_, T_;
-    int first_ = 0;     // position of each sequence's first token
-    int document_ = 0;  // position at which the last token's document begins
+    int cache_length_ = 0;  // tokens before these, whose keys and values are kept
+    int document_ = 0;      // position at which the last token's document begins
     double perturbation_ = 0;
     Rng perturbation_rng_ = Rng(0);
 };

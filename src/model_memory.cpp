@@ -92,7 +92,7 @@ void Model<T>::load(const Batch& batch) {
           batch.T <= T_max_);
     B_ = batch.B;
     T_ = batch.T;
-    first_ = 0;
+    cache_length_ = 0;
     std::vector<int> order(rows());
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(),
@@ -112,7 +112,7 @@ void Model<T>::load_documents(const std::vector<int>& tokens) {
     if (!config_.document_mask) return;
     std::vector<int> starts(rows());
     for (int r = 0; r < rows(); r++) {
-        const int position = first_ + r % T_;
+        const int position = cache_length_ + r % T_;
         if (position == 0 || tokens[r] == config_.separator) document_ = position;
         starts[r] = document_;
     }
@@ -120,11 +120,11 @@ void Model<T>::load_documents(const std::vector<int>& tokens) {
 }
 
 template <class T>
-void Model<T>::load_next(const std::vector<int>& tokens) {
+void Model<T>::append(const std::vector<int>& tokens) {
     const int n = static_cast<int>(tokens.size());
-    CHECK(B_ == 1 && n >= 1 && first_ + T_ + n <= T_max_);
+    CHECK(B_ == 1 && n >= 1 && cache_length_ + T_ + n <= T_max_);
     CHECK(config_.recompute != Recompute::sublayers);
-    first_ += T_;
+    cache_length_ += T_;
     T_ = n;
     device_upload<T>(act_.tokens, tokens.data(), n * sizeof(int));
     load_documents(tokens);

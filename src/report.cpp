@@ -44,8 +44,8 @@ void print_settings(const RunConfig& run) {
     std::printf("training    %lld steps of %s%d x %d tokens, seed %llu, init %s\n",
                 static_cast<long long>(schedule.steps), micro.c_str(), run.batch, run.seq,
                 static_cast<unsigned long long>(run.seed), run.init.c_str());
-    std::printf("            learning rate %g, %s to %g, after %g %% warmup\n", schedule.peak,
-                run.decay.c_str(), schedule.peak * schedule.lowest, 100 * schedule.warmup);
+    std::printf("            learning rate %g, %s to %g, after %g %% warmup\n", schedule.max_lr,
+                run.decay.c_str(), schedule.max_lr * schedule.min_lr, 100 * schedule.warmup);
     const OptimizerSettings& o = run.optimizer;
     if (o.sgd)
         std::printf("            SGD, momentum %g", o.momentum);

@@ -11,19 +11,19 @@ namespace peri {
 enum class Decay { cosine, linear, constant, wsd };
 
 struct Schedule {
-    double peak = 2e-3;   // learning rate after warmup
+    double max_lr = 0;    // after warmup
     int64_t steps = 0;    // of the whole run
     double warmup = 0.1;  // share of the steps
     Decay decay = Decay::cosine;
-    double lowest = 0;  // the final rate, as a share of peak
+    double min_lr = 0;  // at the end, as a share of max_lr
     // wsd (warmup, stable, decay): constant until the last 20 % of the steps, then linear
     static constexpr double wsd_decay = 0.2;
 };
 
-// step counts from 1 to s.steps; the last warmup step runs at the peak.
+// step counts from 1 to s.steps; the last warmup step runs at max_lr.
 inline double learning_rate(const Schedule& s, int64_t step) {
     const double warmup = std::round(s.warmup * s.steps);
-    if (step <= warmup) return s.peak * step / warmup;
+    if (step <= warmup) return s.max_lr * step / warmup;
     const double progress = (step - warmup) / std::max(1.0, s.steps - warmup);  // 0 .. 1
     double share = 1;
     switch (s.decay) {
@@ -34,12 +34,12 @@ inline double learning_rate(const Schedule& s, int64_t step) {
             share = 1 - progress;
             break;
         case Decay::constant:
-            return s.peak;
+            return s.max_lr;
         case Decay::wsd:
             share = std::clamp((s.steps - step) / std::max(1.0, s.wsd_decay * s.steps), 0.0, 1.0);
             break;
     }
-    return s.peak * (s.lowest + (1 - s.lowest) * share);
+    return s.max_lr * (s.min_lr + (1 - s.min_lr) * share);
 }
 
 }  // namespace peri

@@ -21,7 +21,7 @@ RunConfig tiny_run(const std::string& norm) {
     run.seq = 9;
     run.check = 3;
     run.schedule.steps = 10;
-    run.schedule.peak = 4e-3;
+    run.schedule.max_lr = 4e-3;
     return run;
 }
 

@@ -104,14 +104,14 @@ TEST_CASE("lists of placements", "[placement]") {
 }
 
 TEST_CASE("the learning rate's schedule", "[schedule]") {
-    Schedule s{.peak = 2, .steps = 100, .warmup = 0.1};
+    Schedule s{.max_lr = 2, .steps = 100, .warmup = 0.1};
     CHECK(learning_rate(s, 1) == about(0.2));
     CHECK(learning_rate(s, 10) == 2);
     CHECK(learning_rate(s, 55) == about(1));  // half way down the cosine
     CHECK(learning_rate(s, 100) == near(0, roundings(8)));
-    s.lowest = 0.1;
+    s.min_lr = 0.1;
     CHECK(learning_rate(s, 100) == about(0.2));
-    s.lowest = 0;
+    s.min_lr = 0;
     s.decay = Decay::linear;
     CHECK(learning_rate(s, 55) == about(1));
     CHECK(learning_rate(s, 100) == near(0, roundings(8)));

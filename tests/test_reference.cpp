@@ -206,13 +206,13 @@ TEST_CASE("reference: the same losses over 20 steps of training", "[reference]")
         other.initialise(1);
         Optimizer<double> optimizer(model, {});
         Schedule schedule;
-        schedule.peak = 1e-2;
+        schedule.max_lr = 1e-2;
         schedule.steps = steps;
         for (int step = 1; step <= steps; step++) {
             INFO(norm << " step " << step);
             const Batch batch = batch_of(c, step);
             const double lr = reference::learning_rate(1e-2, step, steps);
-            CHECK(lr == near(learning_rate(schedule, step), roundings(16) * schedule.peak));
+            CHECK(lr == near(learning_rate(schedule, step), roundings(16) * schedule.max_lr));
             model.zero_loss();
             model.zero_gradients();
             forward_backward(model, batch, B);

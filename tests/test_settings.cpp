@@ -37,7 +37,7 @@ TEST_CASE("a settings file gives values, flags override them", "[settings]") {
             "quiet": true})");
     const RunConfig run = parse({"--config", file, "--steps", "9", "--seed", "4"});
     CHECK(run.model.norm == "pre");
-    CHECK(run.schedule.peak == 0.003);
+    CHECK(run.schedule.max_lr == 0.003);
     CHECK(run.model.layernorm);
     CHECK(run.model.layers == 3);
     CHECK(run.quiet);
@@ -70,7 +70,7 @@ TEST_CASE("the settings file of a run repeats every value of it", "[settings]") 
                                  "--steps",     "12",          "--z-loss",     "1e-4"});
     const RunConfig again = parse({"--config", folder.write("saved.json", run.json)});
     CHECK(again.json == run.json);
-    CHECK(again.schedule.peak == 1.1e-3);
+    CHECK(again.schedule.max_lr == 1.1e-3);
     CHECK(again.schedule.warmup == 0.3);
     CHECK(again.seed == 9000000000001);
     CHECK(again.data == "a \"b\".txt");
