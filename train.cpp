@@ -173,7 +173,6 @@ std::unique_ptr<Data> open_data(RunConfig& run) {
 // The fastest libraries for the products, saved with the run.
 template <class T>
 void tune(Model<T>& model, const RunConfig& run, const std::string& directory) {
-    if (run.tune == Tune::on) recall_choices();
     model.tune();
     keep_choices();
     save_durably(directory + "/products.txt", backend_choices());
@@ -187,6 +186,7 @@ template <class T>
 int check(const RunConfig& run, const Data& data, const std::string& directory) {
     CrossCheck<T> check(run);
     std::ofstream csv = open_new_file(directory, "check.csv");
+    if (run.tune == Tune::on) recall_choices();
     if (run.tune != Tune::off) tune(check.backend(), run, directory);
     return report_check(check, run, data, csv) ? exit_done : exit_differs;
 }
@@ -226,8 +226,9 @@ int train(const RunConfig& run, const Data& data, const std::string& path) {
     if (std::isfinite(floor))
         std::printf("floor       %.4f nats a token: no model can do better\n", floor);
     const RunDirectory directory(path, !run.resume.empty());
-    const int64_t done = go_on(model, optimizer, run, directory);
+    if (run.tune == Tune::on) recall_choices();
     const double peak = measured_peak<T>(run.tune != Tune::off);
+    const int64_t done = go_on(model, optimizer, run, directory);
     std::printf("peak        %.0f GFLOP/s, measured; MFU is the share of it that training uses\n",
                 peak * 1e-9);
     std::printf("out         %s\n\n", path.c_str());
