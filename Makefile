@@ -217,7 +217,7 @@ check-sim: train train_sim
 $(BUILD)/race: tests/sim/race.cpp gpu/sim/simulator.cpp gpu/sim/memory.cpp $(wildcard gpu/sim/*.h)
 	@mkdir -p $(@D)
 	$(CXX) -std=c++20 -O1 -g $(SIM_FLAGS) -Isrc -c gpu/sim/simulator.cpp -o $(BUILD)/race_simulator.o
-	$(CXX) -std=c++20 -O1 -g -fsanitize=thread $(SIM_FLAGS) -Isrc tests/sim/race.cpp gpu/sim/memory.cpp \
+	$(CXX) -std=c++20 -O1 -g -fsanitize=thread $(SIM_FLAGS) -Isrc -Itests tests/sim/race.cpp gpu/sim/memory.cpp \
 	    $(BUILD)/race_simulator.o -o $@
 sim-race: $(BUILD)/race $(TSAN)/conformance
 	TSAN_OPTIONS=atexit_sleep_ms=0 $(BUILD)/race clean
