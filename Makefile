@@ -47,8 +47,8 @@ NEEDED := install a C++20 compiler with OpenMP, OpenBLAS built with OpenMP (and 
     for the tests Catch2. With apt, dnf, pacman, apk or brew: make deps
 
 # The directories are the list of sources (CMakeLists.txt reads the same).
-HOUSE := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard src/*.cpp))
 CPU := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard src/cpu/*.cpp))
+HOUSE := $(filter-out $(CPU),$(patsubst %.cpp,$(BUILD)/%.o,$(wildcard src/*.cpp src/*/*.cpp)))
 LIBRARY := $(HOUSE) $(CPU)
 TESTS := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard tests/*.cpp)) $(BUILD)/tests/conformance/suite.o
 CONFORMANCE := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard tests/conformance/*.cpp))
@@ -90,8 +90,8 @@ $(BUILD)/%.o: %.cpp $(BUILD)/flags | $(BUILD)/found
 	@mkdir -p $(@D)
 	@echo "$(CXX) $<"
 	@$(CXX) $(FLAGS) -MMD -MP -c $< -o $@
-$(BUILD)/src/stories.o: data/stories.grammar
-$(BUILD)/src/export_hf.o: $(wildcard data/hf/*_peri.py)
+$(BUILD)/src/data/stories.o: data/stories.grammar
+$(BUILD)/src/jobs/export_hf.o: $(wildcard data/hf/*_peri.py)
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
@@ -276,14 +276,15 @@ test-prepare: train
 
 # ---- the readers of files: sanitizers, fuzzers ----------------------------------------------------
 
-READERS := config data files flags placement safetensors samples saved settings stories
+READERS := batch config placement run/flags run/settings store/files store/safetensors store/saved \
+    $(patsubst src/%.cpp,%,$(wildcard src/data/*.cpp))
 SANITIZE := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all
 
 # Their tests, and they themselves, under AddressSanitizer and UBSan. The model is what it is elsewhere,
 # and so are warnings: GCC's are mistaken about sanitized code.
 ASAN := $(BUILD)/asan
 ASAN_TESTED := safetensors checkpoint data settings samples
-ASAN_SOURCES := $(READERS) checkpoint
+ASAN_SOURCES := $(READERS) store/checkpoint
 ASAN_OBJECTS := $(ASAN_SOURCES:%=$(ASAN)/src/%.o) $(ASAN_TESTED:%=$(ASAN)/tests/test_%.o) $(BUILD)/tests/main.o \
     $(filter-out $(ASAN_SOURCES:%=$(BUILD)/src/%.o),$(LIBRARY))
 $(ASAN)/%.o: %.cpp $(BUILD)/flags
@@ -362,7 +363,7 @@ $(BUILD)/tests/hf/%: $(BUILD)/tests/hf/%.o $(LIBRARY)
 
 # The step of each size beside what its products alone would take, each kernel's speed at the shapes
 # of `small` and of 124m beside the machine's peaks, and how steps scale: half an hour.
-bench: $(BUILD)/tests/bench/step $(BUILD)/tests/bench/kernels $(BUILD)/tests/bench/scaling
+bench: train $(BUILD)/tests/bench/step $(BUILD)/tests/bench/kernels $(BUILD)/tests/bench/scaling
 	BENCH=$(BUILD)/tests/bench tests/bench/all.sh
 
 $(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(LIBRARY)

@@ -10,25 +10,25 @@
 #include <fstream>
 
 #include "accumulate.h"
-#include "best.h"
-#include "chart.h"
 #include "check.h"
-#include "checkpoint.h"
-#include "crosscheck.h"
-#include "divergence.h"
-#include "evaluate.h"
-#include "export_hf.h"
-#include "files.h"
-#include "fit.h"
-#include "flags.h"
-#include "generate.h"
-#include "interrupt.h"
-#include "metrics.h"
-#include "probe_file.h"
-#include "report.h"
-#include "run_directory.h"
-#include "tuning.h"
-#include "utilization.h"
+#include "jobs/crosscheck.h"
+#include "jobs/evaluate.h"
+#include "jobs/export_hf.h"
+#include "jobs/generate.h"
+#include "probe/chart.h"
+#include "probe/divergence.h"
+#include "probe/probe_file.h"
+#include "run/fit.h"
+#include "run/flags.h"
+#include "run/interrupt.h"
+#include "run/metrics.h"
+#include "run/report.h"
+#include "run/run_directory.h"
+#include "run/tuning.h"
+#include "run/utilization.h"
+#include "store/best.h"
+#include "store/checkpoint.h"
+#include "store/files.h"
 
 using namespace peri;
 
@@ -43,8 +43,8 @@ double seconds_now() {
 
 // ---- one run ------------------------------------------------------------------------------------
 
-template <class T>
-void print_summary(Model<T>& model, const Data& data, const RunConfig& run,
+template <class Real>
+void print_summary(Model<Real>& model, const Data& data, const RunConfig& run,
                    const std::vector<double>& start, const std::string& directory) {
     const std::vector<double> now = hidden_variance(model, data.validation(0, run.batch, run.seq));
     save_durably(directory + "/hidden_variance.csv", variance_table(start, now));
@@ -57,10 +57,10 @@ void print_summary(Model<T>& model, const Data& data, const RunConfig& run,
 }
 
 // A run on its way.
-template <class T>
+template <class Real>
 struct Training {
-    Model<T>& model;
-    Optimizer<T>& optimizer;
+    Model<Real>& model;
+    Optimizer<Real>& optimizer;
     const Data& data;
     const RunConfig& run;
     const RunDirectory& directory;
@@ -93,8 +93,8 @@ struct Training {
     }
 };
 
-template <class T>
-StepMetrics train_step(Training<T>& t, int64_t step) {
+template <class Real>
+StepMetrics train_step(Training<Real>& t, int64_t step) {
     const RunConfig& run = t.run;
     const double start = seconds_now(), lr = learning_rate(run.schedule, step);
     const Batch batch = t.data.training(run.seed, step, run.sequences(), run.seq);
@@ -105,22 +105,22 @@ StepMetrics train_step(Training<T>& t, int64_t step) {
     const double loss = t.model.loss(), norm = t.optimizer.gradient_norm();
     const double seconds = seconds_now() - start, tokens = double(run.sequences()) * run.seq;
     const double mfu = operations_per_token(run.model, run.seq) * tokens / seconds / t.peak;
-    return {step, step * int64_t(tokens), loss, norm, lr, seconds, tokens / seconds,
-            mfu,  device_memory_used<T>()};
+    return {step, step * int64_t(tokens),    loss, norm, lr, seconds, tokens / seconds,
+            mfu,  device_memory_used<Real>()};
 }
 
 // The paper's measurements, on about 512 held-out tokens. Every step loads its own batch and begins
 // with loss and gradients 0: what is trained is the same with and without.
-template <class T>
-void probe(Training<T>& t, int64_t step) {
+template <class Real>
+void probe(Training<Real>& t, int64_t step) {
     if (!t.probes) return;
     const int sequences = std::clamp(512 / t.run.seq, 1, t.run.batch);
     t.probes->add(step, measure(t.model, t.data.validation(0, sequences, t.run.seq)));
 }
 
 // The steps that are left.
-template <class T>
-void training_loop(Training<T>& t) {
+template <class Real>
+void training_loop(Training<Real>& t) {
     const RunConfig& run = t.run;
     DivergenceWatch watch(run.model.vocab, std::llround(run.schedule.warmup * run.schedule.steps));
     for (const StepMetrics& m : t.metrics.earlier()) {
@@ -171,8 +171,8 @@ std::unique_ptr<Data> open_data(RunConfig& run) {
 }
 
 // The fastest libraries for the products, saved with the run.
-template <class T>
-void tune(Model<T>& model, const RunConfig& run, const std::string& directory) {
+template <class Real>
+void tune(Model<Real>& model, const RunConfig& run, const std::string& directory) {
     model.tune();
     keep_choices();
     save_durably(directory + "/products.txt", backend_choices());
@@ -182,9 +182,9 @@ void tune(Model<T>& model, const RunConfig& run, const std::string& directory) {
 }
 
 // --check: the steps of the run beside the oracle's, in place of training.
-template <class T>
+template <class Real>
 int check(const RunConfig& run, const Data& data, const std::string& directory) {
-    CrossCheck<T> check(run);
+    CrossCheck<Real> check(run);
     std::ofstream csv = open_new_file(directory, "check.csv");
     if (run.tune == Tune::on) recall_choices();
     if (run.tune != Tune::off) tune(check.backend(), run, directory);
@@ -193,8 +193,8 @@ int check(const RunConfig& run, const Data& data, const std::string& directory) 
 
 // Saves the run's settings, and goes on from where an earlier process stopped. Returns the steps
 // done.
-template <class T>
-int64_t go_on(Model<T>& model, Optimizer<T>& optimizer, const RunConfig& run,
+template <class Real>
+int64_t go_on(Model<Real>& model, Optimizer<Real>& optimizer, const RunConfig& run,
               const RunDirectory& directory) {
     const std::string from =
         run.resume.empty() ? "" : resume(run.resume, directory.path(), model, optimizer);
@@ -211,9 +211,9 @@ int64_t go_on(Model<T>& model, Optimizer<T>& optimizer, const RunConfig& run,
     return optimizer.steps();
 }
 
-template <class T>
+template <class Real>
 int train(const RunConfig& run, const Data& data, const std::string& path) {
-    Model<T> model(run.model, run.batch, run.seq);
+    Model<Real> model(run.model, run.batch, run.seq);
     model.initialise(run.seed);
     if (!run.init_from.empty() && (run.resume.empty() || saved_steps(path).empty())) {
         load_weights(run.init_from, model);
@@ -221,13 +221,13 @@ int train(const RunConfig& run, const Data& data, const std::string& path) {
     }
     const std::vector<double> start =
         hidden_variance(model, data.validation(0, run.batch, run.seq));
-    Optimizer<T> optimizer(model, run.optimizer);
+    Optimizer<Real> optimizer(model, run.optimizer);
     const double floor = data.floor(run.val_batches, run.sequences(), run.seq);
     if (std::isfinite(floor))
         std::printf("floor       %.4f nats a token: no model can do better\n", floor);
     const RunDirectory directory(path, !run.resume.empty());
     if (run.tune == Tune::on) recall_choices();
-    const double peak = measured_peak<T>(run.tune != Tune::off);
+    const double peak = measured_peak<Real>(run.tune != Tune::off);
     const int64_t done = go_on(model, optimizer, run, directory);
     std::printf("peak        %.0f GFLOP/s, measured; MFU is the share of it that training uses\n",
                 peak * 1e-9);
@@ -236,15 +236,15 @@ int train(const RunConfig& run, const Data& data, const std::string& path) {
     MetricsFiles metrics(path, done);
     std::optional<BestWeights> best;
     if (run.keep_best) best.emplace(path, done, metrics.earlier_validations());
-    Training<T> t = {model,
-                     optimizer,
-                     data,
-                     run,
-                     directory,
-                     std::move(metrics),
-                     std::move(best),
-                     Progress(run.schedule.steps, run.quiet),
-                     peak};
+    Training<Real> t = {model,
+                        optimizer,
+                        data,
+                        run,
+                        directory,
+                        std::move(metrics),
+                        std::move(best),
+                        Progress(run.schedule.steps, run.quiet),
+                        peak};
     if (run.probe_every) t.probes.emplace(path, done, t.metrics.earlier());
     if (done == 0) probe(t, 0);
     catch_interrupts();
@@ -265,40 +265,51 @@ int train(const RunConfig& run, const Data& data, const std::string& path) {
     return t.diverged ? exit_diverged : exit_done;
 }
 
-// What is known before anything is allocated, then the run.
-template <class T>
-int start(RunConfig run) {
-    if (run.threads) set_threads(run.threads);
-    set_tf32(run.precision == Precision::tf32);
-    if (run.generate && !run.dry_run) {
-        print_generated<T>(run);
-        return exit_done;
-    }
-    if (run.evaluate && !run.dry_run) {
-        print_evaluation<T>(run);
-        return exit_done;
-    }
-    if (!run.export_hf.empty() && !run.dry_run) {
-        std::printf("%s", export_hf(run).c_str());
-        return exit_done;
-    }
+// What is known before anything is allocated, and with --dry-run no more than that; then training, or
+// the same steps beside the oracle's.
+template <class Real>
+int plan_and_run(RunConfig run) {
     const bool planned = run.dry_run && run.memory;  // for a device that this machine need not have
     if (!planned) std::printf("backend     %s\n", backend_description().c_str());
     const bool unread = run.dry_run && run.vocab && !run.epochs;
     const std::unique_ptr<Data> data = unread ? nullptr : open_data(run);
     if (unread) choose_vocab(run, run.vocab);
     print_settings(run);
-    print_memory<T>(run);
+    print_memory<Real>(run);
     if (data) std::printf("data        %s\n", data->describe().c_str());
     if (run.dry_run) return exit_done;
-    check_memory<T>(run);
+    check_memory<Real>(run);
     const std::string directory = run.out.empty() ? default_directory(run.model.norm) : run.out;
     try {
-        return run.check ? check<T>(run, *data, directory) : train<T>(run, *data, directory);
+        return run.job == Job::check ? check<Real>(run, *data, directory)
+                                     : train<Real>(run, *data, directory);
     } catch (const OutOfMemory& e) {  // the plan said that it fits: suggest less than that
-        const size_t less = plan<T>(run).total() - 1, left = device_memory_left<T>();
-        throw UserError(e.shortage + ": " + what_fits<T>(run, left ? std::min(left, less) : less));
+        const size_t less = plan<Real>(run).total() - 1, left = device_memory_left<Real>();
+        throw UserError(e.shortage + ": " +
+                        what_fits<Real>(run, left ? std::min(left, less) : less));
     }
+}
+
+template <class Real>
+int start(const RunConfig& run) {
+    if (run.threads) set_threads(run.threads);
+    set_tf32(run.precision == Precision::tf32);
+    if (run.dry_run) return plan_and_run<Real>(run);
+    switch (run.job) {
+        case Job::train:
+        case Job::check:
+            return plan_and_run<Real>(run);
+        case Job::evaluate:
+            print_evaluation<Real>(run);
+            break;
+        case Job::generate:
+            print_generated<Real>(run);
+            break;
+        case Job::export_hf:
+            std::printf("%s", export_hf(run).c_str());
+            break;
+    }
+    return exit_done;
 }
 
 }  // namespace

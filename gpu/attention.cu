@@ -26,25 +26,25 @@ __device__ inline Query query_of(size_t row, const AttentionShape& s) {
     return {static_cast<int>(row / s.Tq / s.H), h, t, h / (s.H / s.KV)};
 }
 
-template <class A, class T>
-__device__ A dot(const T* x, const T* y, int D) {
+template <class A, class Real>
+__device__ A dot(const Real* x, const Real* y, int D) {
     A sum = 0;
     for (int d = 0; d < D; d++) sum += A(x[d]) * y[d];
     return sum;
 }
 
 // shared: D numbers a warp, the query's output so far
-template <class T>
-__global__ void attention_forward_kernel(T* out, Accum<T>* lse, const T* q, const T* k, const T* v,
-                                         const int* document, AttentionShape s) {
-    using A = Accum<T>;
+template <class Real>
+__global__ void attention_forward_kernel(Real* out, Accum<Real>* lse, const Real* q, const Real* k,
+                                         const Real* v, const int* document, AttentionShape s) {
+    using A = Accum<Real>;
     DYNAMIC_SHARED(A, shared);
     const size_t row = row_of_warp();  // (b, h, t)
     if (row >= size_t(s.B) * s.H * s.Tq) return;
     const int lane = lane_of_thread(), D = s.D;
     const auto [b, h, t, kv] = query_of(row, s);
     const Seen seen = seen_by(b, t, document, s);
-    const T* const query = q + at(b, t, h, s.Tq, s.H, D);
+    const Real* const query = q + at(b, t, h, s.Tq, s.H, D);
     const A scale = 1 / sqrt(A(D));
     A* const sum_pv = shared + (threadIdx.x / warp_size) * D;
     for (int d = lane; d < D; d += warp_size) sum_pv[d] = 0;
@@ -74,10 +74,10 @@ __global__ void attention_forward_kernel(T* out, Accum<T>* lse, const T* q, cons
 }
 
 // delta_i = dout_i . out_i
-template <class T>
-__global__ void attention_delta_kernel(Accum<T>* delta, const T* dout, const T* out,
+template <class Real>
+__global__ void attention_delta_kernel(Accum<Real>* delta, const Real* dout, const Real* out,
                                        AttentionShape s) {
-    using A = Accum<T>;
+    using A = Accum<Real>;
     const size_t row = row_of_warp();  // (b, h, t)
     if (row >= size_t(s.B) * s.H * s.Tq) return;
     const Query i = query_of(row, s);
@@ -91,11 +91,11 @@ __global__ void attention_delta_kernel(Accum<T>* delta, const T* dout, const T* 
 
 // With p recomputed from lse:
 //   ds_ij = p_ij (dout_i . v_j - delta_i) / sqrt(D),   dq_i = sum_j ds_ij k_j
-template <class T>
-__global__ void attention_dq_kernel(T* dq, const T* dout, const T* q, const T* k, const T* v,
-                                    const Accum<T>* lse, const Accum<T>* delta, const int* document,
-                                    AttentionShape s) {
-    using A = Accum<T>;
+template <class Real>
+__global__ void attention_dq_kernel(Real* dq, const Real* dout, const Real* q, const Real* k,
+                                    const Real* v, const Accum<Real>* lse, const Accum<Real>* delta,
+                                    const int* document, AttentionShape s) {
+    using A = Accum<Real>;
     DYNAMIC_SHARED(A, shared);
     const size_t row = row_of_warp();  // (b, h, t)
     if (row >= size_t(s.B) * s.H * s.Tq) return;
@@ -129,11 +129,12 @@ __global__ void attention_dq_kernel(T* dq, const T* dout, const T* q, const T* k
 }
 
 // dv_j = sum_i p_ij dout_i,   dk_j = sum_i ds_ij q_i, over the queries of all heads that read key j
-template <class T>
-__global__ void attention_dkv_kernel(T* dk, T* dv, const T* dout, const T* q, const T* k,
-                                     const T* v, const Accum<T>* lse, const Accum<T>* delta,
-                                     const int* document, AttentionShape s) {
-    using A = Accum<T>;
+template <class Real>
+__global__ void attention_dkv_kernel(Real* dk, Real* dv, const Real* dout, const Real* q,
+                                     const Real* k, const Real* v, const Accum<Real>* lse,
+                                     const Accum<Real>* delta, const int* document,
+                                     AttentionShape s) {
+    using A = Accum<Real>;
     DYNAMIC_SHARED(A, shared);
     const size_t row = row_of_warp();  // (b, j, kv), as the keys lie
     if (row >= size_t(s.B) * s.Tk * s.KV) return;
@@ -180,43 +181,46 @@ __global__ void attention_dkv_kernel(T* dk, T* dv, const T* dout, const T* q, co
     }
 }
 
-template <class T>
+template <class Real>
 size_t attention_workspace(AttentionShape s) {
-    return size_t(s.B) * s.H * s.Tq * sizeof(Accum<T>);  // delta
+    return size_t(s.B) * s.H * s.Tq * sizeof(Accum<Real>);  // delta
 }
 
-template <class T>
-void attention_forward(T* out, Accum<T>* lse, const T* q, const T* k, const T* v,
+template <class Real>
+void attention_forward(Real* out, Accum<Real>* lse, const Real* q, const Real* k, const Real* v,
                        const int* document, AttentionShape s) {
-    if constexpr (std::is_same_v<T, bf16>)
+    if constexpr (std::is_same_v<Real, bf16>)
         if (tiles_take(s.D)) return attention_tiles_forward(out, lse, q, k, v, document, s);
-    launch(attention_forward_kernel<T>, blocks_for_rows(size_t(s.B) * s.H * s.Tq), block_size,
-           warps_in_block * s.D * sizeof(Accum<T>), out, lse, q, k, v, document, s);
+    launch(attention_forward_kernel<Real>, blocks_for_rows(size_t(s.B) * s.H * s.Tq), block_size,
+           warps_in_block * s.D * sizeof(Accum<Real>), out, lse, q, k, v, document, s);
 }
 
-template <class T>
-void attention_backward(T* dq, T* dk, T* dv, const T* dout, const T* out, const T* q, const T* k,
-                        const T* v, const Accum<T>* lse, const int* document, AttentionShape s) {
-    Accum<T>* const delta = static_cast<Accum<T>*>(workspace<T>(attention_workspace<T>(s)));
+template <class Real>
+void attention_backward(Real* dq, Real* dk, Real* dv, const Real* dout, const Real* out,
+                        const Real* q, const Real* k, const Real* v, const Accum<Real>* lse,
+                        const int* document, AttentionShape s) {
+    Accum<Real>* const delta =
+        static_cast<Accum<Real>*>(workspace<Real>(attention_workspace<Real>(s)));
     const dim3 queries = blocks_for_rows(size_t(s.B) * s.H * s.Tq);
     const dim3 keys = blocks_for_rows(size_t(s.B) * s.Tk * s.KV);
-    launch(attention_delta_kernel<T>, queries, block_size, 0, delta, dout, out, s);
-    if constexpr (std::is_same_v<T, bf16>)
+    launch(attention_delta_kernel<Real>, queries, block_size, 0, delta, dout, out, s);
+    if constexpr (std::is_same_v<Real, bf16>)
         if (tiles_take(s.D))
             return attention_tiles_backward(dq, dk, dv, dout, q, k, v, lse, delta, document, s);
-    const size_t of_head = warps_in_block * s.D * sizeof(Accum<T>);
-    launch(attention_dq_kernel<T>, queries, block_size, of_head, dq, dout, q, k, v, lse, delta,
+    const size_t of_head = warps_in_block * s.D * sizeof(Accum<Real>);
+    launch(attention_dq_kernel<Real>, queries, block_size, of_head, dq, dout, q, k, v, lse, delta,
            document, s);
-    launch(attention_dkv_kernel<T>, keys, block_size, 2 * of_head, dk, dv, dout, q, k, v, lse,
+    launch(attention_dkv_kernel<Real>, keys, block_size, 2 * of_head, dk, dv, dout, q, k, v, lse,
            delta, document, s);
 }
 
-#define INSTANTIATE(T)                                                                             \
-    template size_t attention_workspace<T>(AttentionShape);                                        \
-    template void attention_forward(T*, Accum<T>*, const T*, const T*, const T*, const int*,       \
-                                    AttentionShape);                                               \
-    template void attention_backward(T*, T*, T*, const T*, const T*, const T*, const T*, const T*, \
-                                     const Accum<T>*, const int*, AttentionShape);
+#define INSTANTIATE(Real)                                                                        \
+    template size_t attention_workspace<Real>(AttentionShape);                                   \
+    template void attention_forward(Real*, Accum<Real>*, const Real*, const Real*, const Real*,  \
+                                    const int*, AttentionShape);                                 \
+    template void attention_backward(Real*, Real*, Real*, const Real*, const Real*, const Real*, \
+                                     const Real*, const Real*, const Accum<Real>*, const int*,   \
+                                     AttentionShape);
 INSTANTIATE(float)
 INSTANTIATE(bf16)
 #undef INSTANTIATE

@@ -17,8 +17,8 @@ __device__ inline Seen seen_by(int b, int t, const int* document, const Attentio
 }
 
 // Entry (b,t,h) of a (B,T,H,D) array, and entry (b,h,t) of a (B,H,T) one.
-__device__ inline size_t at(int b, int t, int h, int T_, int H, int D) {
-    return ((size_t(b) * T_ + t) * H + h) * D;
+__device__ inline size_t at(int b, int t, int h, int T, int H, int D) {
+    return ((size_t(b) * T + t) * H + h) * D;
 }
 __device__ inline size_t entry_at(int b, int h, int t, const AttentionShape& s) {
     return (size_t(b) * s.H + h) * s.Tq + t;

@@ -154,9 +154,9 @@ __global__ void __launch_bounds__(tile_threads)
         load_rows<D>(values, all_values, kv_stride, j0, met, s.Tk);
         __syncthreads();
         Tile<met> p = {};
-        add_product_transposed<met, D>(p, queries + warp_row * pitch, keys, pitch);
+        add_matmul_transposed<met, D>(p, queries + warp_row * pitch, keys, pitch);
         online_softmax<met, D>(p, sum_pv, most, sum, seen, j0, log2_of_e / sqrtf(D));
-        add_product<D, met>(sum_pv, p, values, pitch);
+        add_matmul<D, met>(sum_pv, p, values, pitch);
     }
 
     float inverse[2];
@@ -210,8 +210,8 @@ __global__ void __launch_bounds__(tile_threads)
         load_rows<D>(values, all_values, kv_stride, j0, met, s.Tk);
         __syncthreads();
         Tile<met> p = {}, ds = {};
-        add_product_transposed<met, D>(p, queries + warp_row * pitch, keys, pitch);
-        add_product_transposed<met, D>(ds, douts + warp_row * pitch, values, pitch);
+        add_matmul_transposed<met, D>(p, queries + warp_row * pitch, keys, pitch);
+        add_matmul_transposed<met, D>(ds, douts + warp_row * pitch, values, pitch);
 #pragma unroll
         for (int n = 0; n < met; n += 8)
 #pragma unroll
@@ -220,7 +220,7 @@ __global__ void __launch_bounds__(tile_threads)
                 const bool sees = seen.sees(e, j0 + n + column_of_entry(e));
                 ds[n / 8][e] = sees ? exp2f(score2) * (ds[n / 8][e] - delta_i[e / 2]) : 0;
             }
-        add_product<D, met>(sum_dsk, ds, keys, pitch);
+        add_matmul<D, met>(sum_dsk, ds, keys, pitch);
     }
     store_rows<D>(dq + at(b, 0, h, s.Tq, s.H, D), stride, first + warp_row, s.Tq, sum_dsk,
                   {scale, scale});
@@ -268,8 +268,8 @@ __global__ void __launch_bounds__(tile_threads)
             }
             __syncthreads();
             Tile<met> p = {}, ds = {};  // transposed: a row a key
-            add_product_transposed<met, D>(p, keys + warp_row * pitch, queries, pitch);
-            add_product_transposed<met, D>(ds, values + warp_row * pitch, douts, pitch);
+            add_matmul_transposed<met, D>(p, keys + warp_row * pitch, queries, pitch);
+            add_matmul_transposed<met, D>(ds, values + warp_row * pitch, douts, pitch);
 #pragma unroll
             for (int n = 0; n < met; n += 8)
 #pragma unroll
@@ -281,8 +281,8 @@ __global__ void __launch_bounds__(tile_threads)
                     p[n / 8][e] = sees ? exp2f(score2) : 0;
                     ds[n / 8][e] = p[n / 8][e] * (ds[n / 8][e] - i.delta);
                 }
-            add_product<D, met>(sum_dv, p, douts, pitch);
-            add_product<D, met>(sum_dk, ds, queries, pitch);
+            add_matmul<D, met>(sum_dv, p, douts, pitch);
+            add_matmul<D, met>(sum_dk, ds, queries, pitch);
         }
     const size_t to = at(b, 0, kv, s.Tk, s.KV, D);
     store_rows<D>(dk + to, kv_stride, first + warp_row, s.Tk, sum_dk, {scale, scale});

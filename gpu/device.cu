@@ -60,7 +60,7 @@ struct Workspace {
 
 }  // namespace
 
-template <class T>
+template <class Real>
 size_t device_memory_left() {
     size_t left = 0, all = 0;
     CUDA_CHECK(cudaMemGetInfo(&left, &all));
@@ -68,21 +68,21 @@ size_t device_memory_left() {
 }
 
 // of all processes: CUDA does not tell one's own
-template <class T>
+template <class Real>
 size_t device_memory_used() {
     size_t left = 0, all = 0;
     CUDA_CHECK(cudaMemGetInfo(&left, &all));
     return all - left;
 }
 
-template <class T>
+template <class Real>
 void* device_allocate(size_t bytes) {
     void* memory = nullptr;
     const cudaError_t error = cudaMalloc(&memory, bytes ? bytes : 1);
     if (error == cudaErrorMemoryAllocation) {
         cudaGetLastError();  // forgets it
         throw OutOfMemory("the GPU has no memory for " + std::to_string(bytes >> 20) +
-                          " MiB more (" + std::to_string(device_memory_left<T>() >> 20) +
+                          " MiB more (" + std::to_string(device_memory_left<Real>() >> 20) +
                           " MiB are left)");
     }
     CUDA_CHECK(error);
@@ -90,62 +90,62 @@ void* device_allocate(size_t bytes) {
     return memory;
 }
 
-template <class T>
+template <class Real>
 void device_free(void* memory) {
     if (!memory) return;
     CUDA_CHECK(cudaStreamSynchronize(stream()));
     CUDA_CHECK(cudaFree(memory));
 }
 
-template <class T>
+template <class Real>
 void device_upload(void* device, const void* host, size_t bytes) {
     if (!bytes) return;
     CUDA_CHECK(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, stream()));
     CUDA_CHECK(cudaStreamSynchronize(stream()));  // host may change now
 }
 
-template <class T>
+template <class Real>
 void device_download(void* host, const void* device, size_t bytes) {
     if (!bytes) return;
     CUDA_CHECK(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream()));
     CUDA_CHECK(cudaStreamSynchronize(stream()));
 }
 
-template <class T>
+template <class Real>
 void device_zero(void* device, size_t bytes) {
     if (bytes) CUDA_CHECK(cudaMemsetAsync(device, 0, bytes, stream()));
 }
 
-template <class T>
+template <class Real>
 void device_synchronize() {
     CUDA_CHECK(cudaStreamSynchronize(stream()));
 }
 
-template <class T>
+template <class Real>
 void reserve_workspace(size_t bytes) {
     if (bytes <= shared.bytes) return;
-    device_free<T>(shared.memory);
+    device_free<Real>(shared.memory);
     shared = {};
-    shared = {device_allocate<T>(bytes), bytes};
+    shared = {device_allocate<Real>(bytes), bytes};
 }
 
-template <class T>
+template <class Real>
 void* workspace(size_t bytes) {
     CHECK(bytes <= shared.bytes);
     return shared.memory;
 }
 
-#define INSTANTIATE(T)                                            \
-    template void* device_allocate<T>(size_t);                    \
-    template void device_free<T>(void*);                          \
-    template size_t device_memory_left<T>();                      \
-    template size_t device_memory_used<T>();                      \
-    template void device_upload<T>(void*, const void*, size_t);   \
-    template void device_download<T>(void*, const void*, size_t); \
-    template void device_zero<T>(void*, size_t);                  \
-    template void device_synchronize<T>();                        \
-    template void reserve_workspace<T>(size_t);                   \
-    template void* workspace<T>(size_t);
+#define INSTANTIATE(Real)                                            \
+    template void* device_allocate<Real>(size_t);                    \
+    template void device_free<Real>(void*);                          \
+    template size_t device_memory_left<Real>();                      \
+    template size_t device_memory_used<Real>();                      \
+    template void device_upload<Real>(void*, const void*, size_t);   \
+    template void device_download<Real>(void*, const void*, size_t); \
+    template void device_zero<Real>(void*, size_t);                  \
+    template void device_synchronize<Real>();                        \
+    template void reserve_workspace<Real>(size_t);                   \
+    template void* workspace<Real>(size_t);
 INSTANTIATE(float)
 INSTANTIATE(bf16)
 #undef INSTANTIATE

@@ -64,7 +64,7 @@ using Tile = float[N / 8][4];
 // c (16,N) += a b^T over K columns: a (16 rows), b (N rows) row-major in shared memory, `pitch`
 // numbers from row to row. N and K are multiples of 16.
 template <int N, int K>
-__device__ void add_product_transposed(Tile<N>& c, const bf16* a, const bf16* b, int pitch) {
+__device__ void add_matmul_transposed(Tile<N>& c, const bf16* a, const bf16* b, int pitch) {
     const int lane = threadIdx.x % warp_size;
     const bf16* const row_a = a + lane % 16 * pitch + lane / 16 * 8;
     const bf16* const row_b = b + (lane % 8 + lane / 16 * 8) * pitch + lane / 8 % 2 * 8;
@@ -84,7 +84,7 @@ __device__ void add_product_transposed(Tile<N>& c, const bf16* a, const bf16* b,
 
 // c (16,N) += a b: a (16,K) an earlier result, rounded to bf16; b (K,N) row-major in shared memory.
 template <int N, int K>
-__device__ void add_product(Tile<N>& c, const Tile<K>& a, const bf16* b, int pitch) {
+__device__ void add_matmul(Tile<N>& c, const Tile<K>& a, const bf16* b, int pitch) {
     const int lane = threadIdx.x % warp_size;
     const bf16* const row_b = b + lane % 16 * pitch + lane / 16 * 8;
 #pragma unroll

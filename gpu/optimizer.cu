@@ -9,7 +9,7 @@ namespace peri {
 
 constexpr size_t summed_at_once = size_t(1) << 16;  // numbers of one block of threads
 
-template <class T>
+template <class Real>
 size_t sum_of_squares_workspace(size_t n) {
     return (n + summed_at_once - 1) / summed_at_once * sizeof(double);
 }
@@ -35,12 +35,13 @@ __global__ void add_squares_kernel(double* sum, const double* partial, size_t pa
     if (threadIdx.x == 0) *sum = mine;
 }
 
-template <class T>
-void sum_of_squares(double* sum, const Accum<T>* g, size_t n) {
-    double* const partial = static_cast<double*>(workspace<T>(sum_of_squares_workspace<T>(n)));
+template <class Real>
+void sum_of_squares(double* sum, const Accum<Real>* g, size_t n) {
+    double* const partial =
+        static_cast<double*>(workspace<Real>(sum_of_squares_workspace<Real>(n)));
     const size_t parts = (n + summed_at_once - 1) / summed_at_once;
     const size_t shared = warps_in_block * sizeof(double);
-    launch(square_parts_kernel<Accum<T>>, dim3(static_cast<unsigned>(parts)), block_size, shared,
+    launch(square_parts_kernel<Accum<Real>>, dim3(static_cast<unsigned>(parts)), block_size, shared,
            partial, g, n);
     launch(add_squares_kernel, dim3(1), block_size, shared, sum, partial, parts);
 }
@@ -54,25 +55,26 @@ __global__ void clip_scale_kernel(double* norm, A* scale, const double* sum, dou
         *scale = max_norm > 0 && *norm > max_norm ? static_cast<A>(max_norm / *norm) : 1;
 }
 
-template <class T>
-void clip_scale(double* norm, Accum<T>* scale, const double* sum, double max_norm) {
-    launch(clip_scale_kernel<Accum<T>>, dim3(1), 1, 0, norm, scale, sum, max_norm);
+template <class Real>
+void clip_scale(double* norm, Accum<Real>* scale, const double* sum, double max_norm) {
+    launch(clip_scale_kernel<Accum<Real>>, dim3(1), 1, 0, norm, scale, sum, max_norm);
 }
 
 // Where the weights are that updates add up in.
-template <class T>
-__device__ Accum<T>* exact_weights([[maybe_unused]] T* w, [[maybe_unused]] Accum<T>* master) {
-    if constexpr (std::is_same_v<T, Accum<T>>)
+template <class Real>
+__device__ Accum<Real>* exact_weights([[maybe_unused]] Real* w,
+                                      [[maybe_unused]] Accum<Real>* master) {
+    if constexpr (std::is_same_v<Real, Accum<Real>>)
         return w;
     else
         return master;
 }
 
-template <class T>
-__global__ void adamw_update_kernel(T* w, Accum<T>* master, Accum<T>* m, Accum<T>* v,
-                                    const Accum<T>* g, const Accum<T>* scale, size_t n,
-                                    AdamW settings, Accum<T> unbias1, Accum<T> unbias2) {
-    using A = Accum<T>;
+template <class Real>
+__global__ void adamw_update_kernel(Real* w, Accum<Real>* master, Accum<Real>* m, Accum<Real>* v,
+                                    const Accum<Real>* g, const Accum<Real>* scale, size_t n,
+                                    AdamW settings, Accum<Real> unbias1, Accum<Real> unbias2) {
+    using A = Accum<Real>;
     A* const exact = exact_weights(w, master);
     const A beta1 = A(settings.beta1), beta2 = A(settings.beta2), eps = A(settings.eps);
     const A lr = A(settings.lr), decay = A(settings.weight_decay), s = *scale;
@@ -86,20 +88,21 @@ __global__ void adamw_update_kernel(T* w, Accum<T>* master, Accum<T>* m, Accum<T
     }
 }
 
-template <class T>
-void adamw_update(T* w, Accum<T>* master, Accum<T>* m, Accum<T>* v, const Accum<T>* g,
-                  const Accum<T>* scale, size_t n, AdamW settings) {
-    using A = Accum<T>;
+template <class Real>
+void adamw_update(Real* w, Accum<Real>* master, Accum<Real>* m, Accum<Real>* v,
+                  const Accum<Real>* g, const Accum<Real>* scale, size_t n, AdamW settings) {
+    using A = Accum<Real>;
     const A unbias1 = A(1 / (1 - std::pow(settings.beta1, settings.step)));
     const A unbias2 = A(1 / (1 - std::pow(settings.beta2, settings.step)));
-    launch(adamw_update_kernel<T>, blocks_for(n), block_size, 0, w, master, m, v, g, scale, n,
+    launch(adamw_update_kernel<Real>, blocks_for(n), block_size, 0, w, master, m, v, g, scale, n,
            settings, unbias1, unbias2);
 }
 
-template <class T>
-__global__ void sgd_update_kernel(T* w, Accum<T>* master, Accum<T>* m, const Accum<T>* g,
-                                  const Accum<T>* scale, size_t n, Sgd settings) {
-    using A = Accum<T>;
+template <class Real>
+__global__ void sgd_update_kernel(Real* w, Accum<Real>* master, Accum<Real>* m,
+                                  const Accum<Real>* g, const Accum<Real>* scale, size_t n,
+                                  Sgd settings) {
+    using A = Accum<Real>;
     A* const exact = exact_weights(w, master);
     const A lr = A(settings.lr), momentum = A(settings.momentum), s = *scale;
     const A decay = A(settings.weight_decay);
@@ -110,20 +113,21 @@ __global__ void sgd_update_kernel(T* w, Accum<T>* master, Accum<T>* m, const Acc
     }
 }
 
-template <class T>
-void sgd_update(T* w, Accum<T>* master, Accum<T>* m, const Accum<T>* g, const Accum<T>* scale,
-                size_t n, Sgd settings) {
-    launch(sgd_update_kernel<T>, blocks_for(n), block_size, 0, w, master, m, g, scale, n, settings);
+template <class Real>
+void sgd_update(Real* w, Accum<Real>* master, Accum<Real>* m, const Accum<Real>* g,
+                const Accum<Real>* scale, size_t n, Sgd settings) {
+    launch(sgd_update_kernel<Real>, blocks_for(n), block_size, 0, w, master, m, g, scale, n,
+           settings);
 }
 
-#define INSTANTIATE(T)                                                                           \
-    template size_t sum_of_squares_workspace<T>(size_t);                                         \
-    template void sum_of_squares<T>(double*, const Accum<T>*, size_t);                           \
-    template void clip_scale<T>(double*, Accum<T>*, const double*, double);                      \
-    template void adamw_update(T*, Accum<T>*, Accum<T>*, Accum<T>*, const Accum<T>*,             \
-                               const Accum<T>*, size_t, AdamW);                                  \
-    template void sgd_update(T*, Accum<T>*, Accum<T>*, const Accum<T>*, const Accum<T>*, size_t, \
-                             Sgd);
+#define INSTANTIATE(Real)                                                              \
+    template size_t sum_of_squares_workspace<Real>(size_t);                            \
+    template void sum_of_squares<Real>(double*, const Accum<Real>*, size_t);           \
+    template void clip_scale<Real>(double*, Accum<Real>*, const double*, double);      \
+    template void adamw_update(Real*, Accum<Real>*, Accum<Real>*, Accum<Real>*,        \
+                               const Accum<Real>*, const Accum<Real>*, size_t, AdamW); \
+    template void sgd_update(Real*, Accum<Real>*, Accum<Real>*, const Accum<Real>*,    \
+                             const Accum<Real>*, size_t, Sgd);
 INSTANTIATE(float)
 INSTANTIATE(bf16)
 #undef INSTANTIATE

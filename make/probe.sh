@@ -78,7 +78,7 @@ if [ -z "$blas" ] && links "$accelerate" -framework Accelerate; then
     blas=Accelerate blas_flags=-DUSE_ACCELERATE blas_libs="-framework Accelerate"
 fi
 
-# oneDNN: product.cpp uses it for the shapes it is faster for
+# oneDNN: matmul.cpp uses it for the shapes it is faster for
 dnnl="#include <dnnl.h>
     int main() { return dnnl_version() == nullptr; }"
 onednn= version=

@@ -8,7 +8,7 @@
 //     a  = Module(x~)
 //     a~ = B ? Norm(a) : a          B  output norm
 //     o  = alpha x + a~
-//     y  = C ? Norm(o) : o          C  norm of the main path, the residual stream
+//     y  = C ? Norm(o) : o          C  norm on the residual stream
 //
 // Post-LN has C, Pre-LN has A, Peri-LN has A and B; the table below has them all.
 //
@@ -378,30 +378,30 @@ void swiglu_backward(Array& dgate, Array& dup, const Array& dh, const Array& gat
 }
 
 // ---- softmax and cross-entropy ------------------------------------------------------------------
-// Z = sum_v exp(logits_v),    p = exp(logits) / Z,    loss = mean of log Z - logits_label
-// over the rows that have a label, which is what is returned. What backward differentiates is that
+// Z = sum_v exp(logits_v),    p = exp(logits) / Z,    loss = mean of log Z - logits_target
+// over the rows that have a target, which is what is returned. What backward differentiates is that
 // and z_loss (log Z)^2. With d log Z / dlogits = p:
-//     dlogits = (p - onehot(label) + 2 z_loss log(Z) p) / (rows with a label)
-//   logits (R,V) in, dlogits out, in the same memory   labels (R), -1: none
-double cross_entropy(Array& logits, const std::vector<int>& labels, int V, double z_loss) {
-    const int R = int(labels.size());
-    const auto labelled = R - std::count(labels.begin(), labels.end(), -1);
-    const Real divisor = Real(std::max<std::ptrdiff_t>(labelled, 1));
+//     dlogits = (p - onehot(target) + 2 z_loss log(Z) p) / (rows with a target)
+//   logits (R,V) in, dlogits out, in the same memory   targets (R), -1: none
+double cross_entropy(Array& logits, const std::vector<int>& targets, int V, double z_loss) {
+    const int R = int(targets.size());
+    const auto targeted = R - std::count(targets.begin(), targets.end(), -1);
+    const Real divisor = Real(std::max<std::ptrdiff_t>(targeted, 1));
     std::vector<double> loss(R, 0);
 #pragma omp parallel for
     for (int r = 0; r < R; r++) {
         Real* const row = &logits[size_t(r) * V];
-        if (labels[r] < 0) {
+        if (targets[r] < 0) {
             std::fill_n(row, V, Real(0));
             continue;
         }
-        const Real most = *std::max_element(row, row + V), at_label = row[labels[r]];
+        const Real most = *std::max_element(row, row + V), at_target = row[targets[r]];
         Real sum = 0;
         for (int v = 0; v < V; v++) sum += row[v] = std::exp(row[v] - most);
-        loss[r] = std::log(double(sum)) + double(most - at_label);
+        loss[r] = std::log(double(sum)) + double(most - at_target);
         const Real factor = 1 + 2 * Real(z_loss) * (std::log(sum) + most);
         for (int v = 0; v < V; v++) row[v] *= factor / sum / divisor;
-        row[labels[r]] -= 1 / divisor;
+        row[targets[r]] -= 1 / divisor;
     }
     return std::accumulate(loss.begin(), loss.end(), 0.0) / double(divisor);
 }
@@ -514,7 +514,7 @@ void sublayer_backward(Array& dx, const Array& dy, const Array& x, SubLayer& s,
 // ---- the model ----------------------------------------------------------------------------------
 struct Batch {
     int B, T;
-    std::vector<int> tokens, labels;  // (B,T); label -1: not asked for
+    std::vector<int> tokens, targets;  // (B,T); target -1: not asked for
 };
 
 // embedding -> [Norm] -> 2L sub-layers -> [Norm] -> head
@@ -557,7 +557,7 @@ struct Model {
     double forward(const Batch& batch) {
         forward_without_head(batch);
         linear_forward(logits, last, *head, config.vocab);
-        return cross_entropy(logits, batch.labels, config.vocab, config.z_loss);
+        return cross_entropy(logits, batch.targets, config.vocab, config.z_loss);
     }
 
     // After forward, which left dlogits in logits. Adds to every gradient.
@@ -710,7 +710,7 @@ Batch training_batch(const Bytes& text, uint64_t seed, int step, int B, int T) {
         Random random(seed, {uint64_t(step), uint64_t(r), 1});
         const auto first = text.begin() + ptrdiff_t(random.uniform() * double(places));
         batch.tokens.insert(batch.tokens.end(), first, first + T);
-        batch.labels.insert(batch.labels.end(), first + 1, first + T + 1);
+        batch.targets.insert(batch.targets.end(), first + 1, first + T + 1);
     }
     return batch;
 }

@@ -15,18 +15,18 @@ std::vector<Batch> micro_batches(const Batch& batch, int micro) {
 
 }  // namespace
 
-template <class T>
-void forward_backward(Model<T>& model, const Batch& batch, int micro) {
-    const double labels = std::max<double>(1, label_count(batch));
+template <class Real>
+void forward_backward(Model<Real>& model, const Batch& batch, int micro) {
+    const double targets = std::max<double>(1, target_count(batch));
     for (const Batch& part : micro_batches(batch, micro)) {
         model.load(part);
         model.forward();
-        model.backward(labels);
+        model.backward(targets);
     }
 }
 
-template <class T>
-void forward_evaluate(Model<T>& model, const Batch& batch, int micro) {
+template <class Real>
+void forward_evaluate(Model<Real>& model, const Batch& batch, int micro) {
     for (const Batch& part : micro_batches(batch, micro)) {
         model.load(part);
         model.forward();
@@ -34,9 +34,9 @@ void forward_evaluate(Model<T>& model, const Batch& batch, int micro) {
     }
 }
 
-#define INSTANTIATE(T)                                            \
-    template void forward_backward(Model<T>&, const Batch&, int); \
-    template void forward_evaluate(Model<T>&, const Batch&, int);
+#define INSTANTIATE(Real)                                            \
+    template void forward_backward(Model<Real>&, const Batch&, int); \
+    template void forward_evaluate(Model<Real>&, const Batch&, int);
 INSTANTIATE(double)
 INSTANTIATE(float)
 INSTANTIATE(bf16)

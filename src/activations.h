@@ -12,60 +12,61 @@ namespace peri {
 // What a model is for. Inference, which only goes forward, needs no memory for gradients.
 enum class Purpose { training, inference };
 
-template <class T>
+template <class Real>
 struct NormStats {
-    Accum<T>*rstd = nullptr, *mean = nullptr;  // (rows); mean: LayerNorm only
+    Accum<Real>*rstd = nullptr, *mean = nullptr;  // (rows); mean: LayerNorm only
 };
 
 // One sub-layer's. R = B T rows; null where the placement has no such norm. The letters are those
 // of the sub-layer's equations (placement.h). With --recompute some lie in memory that all
 // sub-layers share, and hold those of the sub-layer that ran last.
-template <class T>
+template <class Real>
 struct SubLayerActivations {
-    T* x_tilde = nullptr;  // (R,C) with A; else the sub-layer reads x itself
-    T* a = nullptr;        // (R,C) with B; else it lives in Activations::a
-    T* o = nullptr;        // (R,C) with C; else o is y
-    T* y = nullptr;        // (R,C) the hidden state after the sub-layer, x of the next
-    NormStats<T> input_norm, output_norm, main_norm;  // (R)
+    Real* x_tilde = nullptr;  // (R,C) with A; else the sub-layer reads x itself
+    Real* a = nullptr;        // (R,C) with B; else it lives in Activations::a
+    Real* o = nullptr;        // (R,C) with C; else o is y
+    Real* y = nullptr;        // (R,C) the hidden state after the sub-layer, x of the next
+    NormStats<Real> input_norm, output_norm, main_norm;  // (R)
 
     // attention
-    T *q_in = nullptr, *k_in = nullptr, *v_in = nullptr;  // before their norms, where they have one
-    NormStats<T> q_norm, k_norm, v_norm;                  // per head: (R H), (R KV); full: (R)
-    T *q = nullptr, *k = nullptr, *v = nullptr;           // (R,H D), (R,KV D), after RoPE
-    T* context = nullptr;                                 // (R,H D) what attention read
-    Accum<T>* lse = nullptr;                              // (B,H,T)
+    Real *q_in = nullptr, *k_in = nullptr,
+         *v_in = nullptr;                           // before their norms, where they have one
+    NormStats<Real> q_norm, k_norm, v_norm;         // per head: (R H), (R KV); full: (R)
+    Real *q = nullptr, *k = nullptr, *v = nullptr;  // (R,H D), (R,KV D), after RoPE
+    Real* context = nullptr;                        // (R,H D) what attention read
+    Accum<Real>* lse = nullptr;                     // (B,H,T)
 
     // MLP
-    T *gate_in = nullptr, *up_in = nullptr;  // before their norms, where they have one
-    NormStats<T> gate_norm, up_norm;         // (R)
-    T *gate = nullptr, *up = nullptr;        // (R,F)
-    T* h = nullptr;                          // (R,F)
+    Real *gate_in = nullptr, *up_in = nullptr;  // before their norms, where they have one
+    NormStats<Real> gate_norm, up_norm;         // (R)
+    Real *gate = nullptr, *up = nullptr;        // (R,F)
+    Real* h = nullptr;                          // (R,F)
 };
 
-template <class T>
+template <class Real>
 struct Activations {
-    int *tokens = nullptr, *labels = nullptr, *order = nullptr;  // (R)
-    int* document = nullptr;   // (R) position at which the token's document begins; null: no mask
-    Accum<T>* rope = nullptr;  // (T,D)
-    T *embedded = nullptr, *x0 = nullptr;  // (R,C) before and after the embedding norm
-    NormStats<T> embedding_norm, final_norm;
-    std::vector<SubLayerActivations<T>> sublayers;
-    T* last = nullptr;  // (R,C) what the head reads
-    T* a = nullptr;     // (R,C) where there is no output norm: shared by all sub-layers
+    int *tokens = nullptr, *targets = nullptr, *order = nullptr;  // (R)
+    int* document = nullptr;  // (R) position at which the token's document begins; null: no mask
+    Accum<Real>* rope = nullptr;              // (T,D)
+    Real *embedded = nullptr, *x0 = nullptr;  // (R,C) before and after the embedding norm
+    NormStats<Real> embedding_norm, final_norm;
+    std::vector<SubLayerActivations<Real>> sublayers;
+    Real* last = nullptr;  // (R,C) what the head reads
+    Real* a = nullptr;     // (R,C) where there is no output norm: shared by all sub-layers
 
     // gradients, shared by all sub-layers; for training
-    T* d_hidden = nullptr;   // (R,C) of the hidden state that backward has come to
-    T* d_o = nullptr;        // (R,C) where a sub-layer has C
-    T* d_a = nullptr;        // (R,C)
-    T* d_x_tilde = nullptr;  // (R,C)
-    T *d_q = nullptr, *d_k = nullptr, *d_v = nullptr, *d_context = nullptr;
-    T *d_gate = nullptr, *d_up = nullptr;  // (R,F)
+    Real* d_hidden = nullptr;   // (R,C) of the hidden state that backward has come to
+    Real* d_o = nullptr;        // (R,C) where a sub-layer has C
+    Real* d_a = nullptr;        // (R,C)
+    Real* d_x_tilde = nullptr;  // (R,C)
+    Real *d_q = nullptr, *d_k = nullptr, *d_v = nullptr, *d_context = nullptr;
+    Real *d_gate = nullptr, *d_up = nullptr;  // (R,F)
 };
 
 // Sets every view of the activations of B sequences of T tokens into the arena that begins at base,
 // and returns the bytes they take. base null: only counts (--dry-run).
-template <class T>
-size_t lay_out(Activations<T>& views, const ModelConfig& config, int B, int T_, Purpose purpose,
+template <class Real>
+size_t lay_out(Activations<Real>& views, const ModelConfig& config, int B, int T, Purpose purpose,
                void* base);
 
 }  // namespace peri

@@ -20,12 +20,9 @@ const std::vector<Size>& sizes() {
 }
 
 const Size& find_size(const std::string& name) {
-    std::string names;
-    for (const Size& size : sizes()) {
-        if (name == size.name) return size;
-        names += (names.empty() ? "" : ", ") + std::string(size.name);
-    }
-    throw UserError("--size " + name + " is no size; choose one of " + names);
+    Choices<const Size*> choices;
+    for (const Size& size : sizes()) choices.emplace_back(size.name, &size);
+    return *choose("size", name, choices);
 }
 
 ModelConfig model_of(const Size& size) {
@@ -68,26 +65,29 @@ void check_shape(const ModelConfig& c) {
     if (!(c.norm_eps >= 0)) throw UserError("--norm-eps must be at least 0");
 }
 
-QkNorm parse_qk_norm(const std::string& text) {
-    for (const QkNorm qk : {QkNorm::none, QkNorm::head, QkNorm::full})
-        if (text == to_string(qk)) return qk;
-    throw UserError("--qk-norm " + text + ": choose auto, none, head or full");
-}
-
 bool decide(Choice choice, bool automatic) {
     return choice == Choice::automatic ? automatic : choice == Choice::on;
 }
 
 }  // namespace
 
-const char* to_string(QkNorm qk) {
-    return qk == QkNorm::none ? "none" : qk == QkNorm::head ? "head" : "full";
+const Choices<Choice>& automatic_on_off() {
+    static const Choices<Choice> choices = {
+        {"auto", Choice::automatic}, {"on", Choice::on}, {"off", Choice::off}};
+    return choices;
 }
 
-const char* to_string(Recompute recompute) {
-    return recompute == Recompute::none    ? "none"
-           : recompute == Recompute::norms ? "norms"
-                                           : "sublayers";
+const Choices<QkNorm>& qk_norms() {
+    static const Choices<QkNorm> choices = {
+        {"none", QkNorm::none}, {"head", QkNorm::head}, {"full", QkNorm::full}};
+    return choices;
+}
+
+const Choices<Recompute>& recomputes() {
+    static const Choices<Recompute> choices = {{"none", Recompute::none},
+                                               {"norms", Recompute::norms},
+                                               {"sublayers", Recompute::sublayers}};
+    return choices;
 }
 
 void resolve(ModelConfig& c, const std::string& qk_norm, Choice embedding_norm, Choice final_norm) {
@@ -99,7 +99,7 @@ void resolve(ModelConfig& c, const std::string& qk_norm, Choice embedding_norm, 
                 throw UserError("--qk-norm " + qk_norm +
                                 ": the placement 'simple' has its own norms of queries and keys; "
                                 "leave --qk-norm at auto");
-            p.qk = parse_qk_norm(qk_norm);
+            p.qk = choose("qk-norm", qk_norm, qk_norms());
         }
     const bool any_B = std::any_of(c.placement.begin(), c.placement.end(),
                                    [](const Placement& p) { return p.output_norm; });
@@ -118,13 +118,6 @@ int end_of_text(int vocab) {
          {std::pair(50256, 50304), std::pair(100257, 100288), std::pair(199999, 200064)})
         if (token < vocab && vocab <= padded) return token;
     return -1;
-}
-
-Choice parse_choice(const std::string& flag, const std::string& text) {
-    if (text == "auto") return Choice::automatic;
-    if (text == "on") return Choice::on;
-    if (text == "off") return Choice::off;
-    throw UserError("--" + flag + " " + text + ": choose auto, on or off");
 }
 
 Init parse_init(const std::string& text) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "choice.h"
 #include "placement.h"
 
 namespace peri {
@@ -23,7 +24,8 @@ struct Init {
 enum class Recompute { none, norms, sublayers };
 
 struct ModelConfig {
-    int layers = 12, width = 128, heads = 4, kv_heads = 4, ffn = 384, vocab = 256;
+    int layers = 0, width = 0, heads = 0, kv_heads = 0, ffn = 0;  // of a Size
+    int vocab = 256;                                              // bytes
     double rope_base = 10000, norm_eps = 1e-5;
     std::string norm = "peri";         // as the user wrote it
     std::vector<Placement> placement;  // one a layer, with --qk-norm already applied
@@ -58,10 +60,12 @@ void resolve(ModelConfig& config, const std::string& qk_norm, Choice embedding_n
 // gpt2, cl100k_base, o200k_base of tiktoken. -1: not known.
 int end_of_text(int vocab);
 
-// The three below throw UserError naming the flag.
-Choice parse_choice(const std::string& flag, const std::string& text);  // auto, on, off
-Init parse_init(const std::string& text);  // auto, normal:S, xavier, d:K, he, lecun
-const char* to_string(QkNorm qk);
-const char* to_string(Recompute recompute);
+// auto, normal:S, xavier, d:K, he, lecun. Throws UserError naming the flag.
+Init parse_init(const std::string& text);
+
+// The words of --embedding-norm and --final-norm, --qk-norm and --recompute.
+const Choices<Choice>& automatic_on_off();
+const Choices<QkNorm>& qk_norms();
+const Choices<Recompute>& recomputes();
 
 }  // namespace peri

@@ -34,41 +34,41 @@ std::string set_backend_choices(const std::string& lines);
 
 // All sizes are bytes. Allocation is 64-byte aligned and zeroed; where there is not enough memory
 // it throws OutOfMemory (check.h).
-template <class T>
+template <class Real>
 void* device_allocate(size_t bytes);
-template <class T>
+template <class Real>
 void device_free(void* memory);
-template <class T>
+template <class Real>
 void device_upload(void* device, const void* host, size_t bytes);
-template <class T>
+template <class Real>
 void device_download(void* host, const void* device, size_t bytes);
-template <class T>
+template <class Real>
 void device_zero(void* device, size_t bytes);
-template <class T>
+template <class Real>
 void device_synchronize();
 
-// n numbers of any type that lie where T lives, as double on the host.
-template <class T, class Number>
+// n numbers of any type that lie where Real lives, as double on the host.
+template <class Real, class Number>
 std::vector<double> download_as_double(const Number* device, size_t n) {
     std::vector<Number> numbers(n);
-    device_download<T>(numbers.data(), device, n * sizeof(Number));
+    device_download<Real>(numbers.data(), device, n * sizeof(Number));
     return {numbers.begin(), numbers.end()};
 }
 
-// Bytes that can still be allocated where T lives; 0: not known.
-template <class T>
+// Bytes that can still be allocated where Real lives; 0: not known.
+template <class Real>
 size_t device_memory_left();
 
-// The most bytes this process has held where T lives, or, where the backend keeps no count of that,
+// The most bytes this process has held where Real lives, or, where the backend keeps no count of that,
 // all that are taken there now; 0: not known.
-template <class T>
+template <class Real>
 size_t device_memory_used();
 
 // The one workspace all kernels share, sized once (the largest *_workspace of kernels.h) before any
 // kernel runs. Reserving less than there is changes nothing.
-template <class T>
+template <class Real>
 void reserve_workspace(size_t bytes);
-template <class T>
+template <class Real>
 void* workspace(size_t bytes);
 
 // Hands out consecutive pieces of one allocation, each on a 64-byte boundary; with base null it
@@ -94,13 +94,13 @@ class Slicer {
     size_t used_ = 0;
 };
 
-// One allocation on the device where T lives; views into it are taken by offset.
-template <class T>
+// One allocation on the device where Real lives; views into it are taken by offset.
+template <class Real>
 class Arena {
   public:
     explicit Arena(size_t bytes = 0)
-        : memory_(bytes ? device_allocate<T>(bytes) : nullptr), bytes_(bytes) {}
-    ~Arena() { device_free<T>(memory_); }
+        : memory_(bytes ? device_allocate<Real>(bytes) : nullptr), bytes_(bytes) {}
+    ~Arena() { device_free<Real>(memory_); }
     Arena(Arena&& other) noexcept : memory_(other.memory_), bytes_(other.bytes_) {
         other.memory_ = nullptr;
         other.bytes_ = 0;
@@ -109,12 +109,12 @@ class Arena {
     Arena& operator=(const Arena&) = delete;
     Arena& operator=(Arena&&) = delete;
 
-    template <class U = T>
+    template <class U = Real>
     U* at(size_t offset_in_bytes = 0) const {
         return reinterpret_cast<U*>(static_cast<char*>(memory_) + offset_in_bytes);
     }
     size_t bytes() const { return bytes_; }
-    void zero() { device_zero<T>(memory_, bytes_); }
+    void zero() { device_zero<Real>(memory_, bytes_); }
 
   private:
     void* memory_;

@@ -13,53 +13,54 @@ namespace peri {
 //
 //     y = x + Norm(Module(Norm(x)))
 
-template <class T>
-const T* Model<T>::sublayer_forward(int s, const T* x) {
+template <class Real>
+const Real* Model<Real>::sublayer_forward(int s, const Real* x) {
     const SubLayer& has = sublayers_[s];
     const SubLayerIds& ids = table_.sublayers[s];
-    const Views& v = act_.sublayers[s];
-    const int R = rows(), C = config_.width;
+    const Views& act = act_.sublayers[s];
+    const int R = rows(), width = config_.width;
 
     // x~ = A ? Norm(x) : x
-    if (has.input_norm) norm_forward(v.x_tilde, v.input_norm, x, ids.input_norm, R, C);
-    const T* const x_tilde = has.input_norm ? v.x_tilde : x;
+    if (has.input_norm) norm_forward(act.x_tilde, act.input_norm, x, ids.input_norm, R, width);
+    const Real* const x_tilde = has.input_norm ? act.x_tilde : x;
 
     // a = Module(x~)
-    T* const a = has.output_norm ? v.a : act_.a;
+    Real* const a = has.output_norm ? act.a : act_.a;
     if (has.attention)
         attention_module_forward(s, a, x_tilde);
     else
         mlp_module_forward(s, a, x_tilde);
 
     // o = alpha x + a~,   a~ = B ? Norm(a) : a
-    T* const o = has.main_norm ? v.o : v.y;
+    Real* const o = has.main_norm ? act.o : act.y;
     if (has.output_norm)
-        norm_forward(o, v.output_norm, a, ids.output_norm, R, C, plus(has.alpha, x));
+        norm_forward(o, act.output_norm, a, ids.output_norm, R, width, plus(has.alpha, x));
     else
         add(o, has.alpha, x, a);
 
     // y = C ? Norm(o) : o
-    if (has.main_norm) norm_forward(v.y, v.main_norm, o, ids.main_norm, R, C);
-    return v.y;
+    if (has.main_norm) norm_forward(act.y, act.main_norm, o, ids.main_norm, R, width);
+    return act.y;
 }
 
 // The same five lines, read upwards: dL/dy comes in and dL/dx goes out, in the same memory.
-template <class T>
-void Model<T>::sublayer_backward(int s, const T* x) {
+template <class Real>
+void Model<Real>::sublayer_backward(int s, const Real* x) {
     const SubLayer& has = sublayers_[s];
     const SubLayerIds& ids = table_.sublayers[s];
-    const Views& v = act_.sublayers[s];
-    const int R = rows(), C = config_.width;
-    const T* const x_tilde = has.input_norm ? v.x_tilde : x;
-    T *const d_y = act_.d_hidden, *const d_x = act_.d_hidden, *const d_x_tilde = act_.d_x_tilde;
+    const Views& act = act_.sublayers[s];
+    const int R = rows(), width = config_.width;
+    const Real* const x_tilde = has.input_norm ? act.x_tilde : x;
+    Real *const d_y = act_.d_hidden, *const d_x = act_.d_hidden, *const d_x_tilde = act_.d_x_tilde;
 
     // y = C ? Norm(o) : o
-    if (has.main_norm) norm_backward(act_.d_o, d_y, v.o, v.main_norm, ids.main_norm, R, C);
-    const T* const d_o = has.main_norm ? act_.d_o : d_y;
+    if (has.main_norm) norm_backward(act_.d_o, d_y, act.o, act.main_norm, ids.main_norm, R, width);
+    const Real* const d_o = has.main_norm ? act_.d_o : d_y;
 
     // a~ = B ? Norm(a) : a.  Through o = alpha x + a~, dL/da~ is dL/do.
-    if (has.output_norm) norm_backward(act_.d_a, d_o, v.a, v.output_norm, ids.output_norm, R, C);
-    const T* const d_a = has.output_norm ? act_.d_a : d_o;
+    if (has.output_norm)
+        norm_backward(act_.d_a, d_o, act.a, act.output_norm, ids.output_norm, R, width);
+    const Real* const d_a = has.output_norm ? act_.d_a : d_o;
 
     // a = Module(x~)
     if (has.attention)
@@ -69,60 +70,64 @@ void Model<T>::sublayer_backward(int s, const T* x) {
 
     // x is read twice: dL/dx = alpha dL/do + what came back through x~ = A ? Norm(x) : x
     if (has.input_norm)
-        norm_backward(d_x, d_x_tilde, x, v.input_norm, ids.input_norm, R, C, plus(has.alpha, d_o));
+        norm_backward(d_x, d_x_tilde, x, act.input_norm, ids.input_norm, R, width,
+                      plus(has.alpha, d_o));
     else
         add(d_x, has.alpha, d_o, d_x_tilde);
 }
 
 // What forward did not keep of sub-layer s, computed again just before its backward (--recompute).
-template <class T>
-void Model<T>::recompute(int s, const T* x) {
+template <class Real>
+void Model<Real>::recompute(int s, const Real* x) {
     if (s + 1 == sublayer_count()) return;  // all of the last one is still there
     const SubLayer& has = sublayers_[s];
-    const Views& v = act_.sublayers[s];
+    const Views& act = act_.sublayers[s];
     if (config_.recompute == Recompute::sublayers) sublayer_forward(s, x);
     if (config_.recompute != Recompute::norms) return;
     if (has.input_norm)
-        norm_forward(v.x_tilde, v.input_norm, x, table_.sublayers[s].input_norm, rows(),
+        norm_forward(act.x_tilde, act.input_norm, x, table_.sublayers[s].input_norm, rows(),
                      config_.width);
     if (!has.attention) gate_forward(s);
 }
 
 // ---- attention: q, k, v -> [Norm] -> RoPE -> softmax(q k^T / sqrt(D)) v -> o --------------------
 
-template <class T>
-void Model<T>::attention_module_forward(int s, T* a, const T* x_tilde) {
+template <class Real>
+void Model<Real>::attention_module_forward(int s, Real* a, const Real* x_tilde) {
     const SubLayerIds& ids = table_.sublayers[s];
-    const Views& v = act_.sublayers[s];
+    const Views& act = act_.sublayers[s];
     const int D = config_.head_size();
-    const auto project_and_norm = [&](T* y, T* before_norm, NormStats<T> stats, int matrix_id,
-                                      NormIds norm, int width) {
+    const auto project_and_norm = [&](Real* y, Real* before_norm, NormStats<Real> stats,
+                                      int matrix_id, NormIds norm, int width) {
         project(norm ? before_norm : y, x_tilde, matrix_id);
         if (norm) qkv_norm_forward(y, stats, before_norm, norm, width);
     };
-    T *const new_k = after_cache(v.k), *const new_v = after_cache(v.v);
-    project_and_norm(v.q, v.q_in, v.q_norm, ids.q, ids.q_norm, config_.width);
-    project_and_norm(new_k, v.k_in, v.k_norm, ids.k, ids.k_norm, config_.kv_width());
-    project_and_norm(new_v, v.v_in, v.v_norm, ids.v, ids.v_norm, config_.kv_width());
-    rope_forward(v.q, v.q, act_.rope, B_, T_, config_.heads, D, cache_length_);
+    Real *const new_k = after_cache(act.k), *const new_v = after_cache(act.v);
+    project_and_norm(act.q, act.q_in, act.q_norm, ids.q, ids.q_norm, config_.width);
+    project_and_norm(new_k, act.k_in, act.k_norm, ids.k, ids.k_norm, config_.kv_width());
+    project_and_norm(new_v, act.v_in, act.v_norm, ids.v, ids.v_norm, config_.kv_width());
+    rope_forward(act.q, act.q, act_.rope, B_, T_, config_.heads, D, cache_length_);
     rope_forward(new_k, new_k, act_.rope, B_, T_, config_.kv_heads, D, cache_length_);
-    attend(v);
-    project(a, v.context, ids.o);
+    attend(act);
+    project(a, act.context, ids.o);
 }
 
-template <class T>
-void Model<T>::attention_module_backward(int s, T* d_x_tilde, const T* d_a, const T* x_tilde) {
+template <class Real>
+void Model<Real>::attention_module_backward(int s, Real* d_x_tilde, const Real* d_a,
+                                            const Real* x_tilde) {
     const SubLayerIds& ids = table_.sublayers[s];
-    const Views& v = act_.sublayers[s];
+    const Views& act = act_.sublayers[s];
     const int D = config_.head_size();
-    project_backward(act_.d_context, d_a, v.context, ids.o, Dx::overwrite);
-    attention_backward(act_.d_q, act_.d_k, act_.d_v, act_.d_context, v.context, v.q, v.k, v.v,
-                       v.lse, act_.document, attention_shape());
+    project_backward(act_.d_context, d_a, act.context, ids.o, Dx::overwrite);
+    attention_backward(act_.d_q, act_.d_k, act_.d_v, act_.d_context, act.context, act.q, act.k,
+                       act.v, act.lse, act_.document, attention_shape());
     rope_backward(act_.d_q, act_.d_q, act_.rope, B_, T_, config_.heads, D, 0);
     rope_backward(act_.d_k, act_.d_k, act_.rope, B_, T_, config_.kv_heads, D, 0);
-    if (ids.q_norm) qkv_norm_backward(act_.d_q, v.q_in, v.q_norm, ids.q_norm, config_.width);
-    if (ids.k_norm) qkv_norm_backward(act_.d_k, v.k_in, v.k_norm, ids.k_norm, config_.kv_width());
-    if (ids.v_norm) qkv_norm_backward(act_.d_v, v.v_in, v.v_norm, ids.v_norm, config_.kv_width());
+    if (ids.q_norm) qkv_norm_backward(act_.d_q, act.q_in, act.q_norm, ids.q_norm, config_.width);
+    if (ids.k_norm)
+        qkv_norm_backward(act_.d_k, act.k_in, act.k_norm, ids.k_norm, config_.kv_width());
+    if (ids.v_norm)
+        qkv_norm_backward(act_.d_v, act.v_in, act.v_norm, ids.v_norm, config_.kv_width());
     project_backward(d_x_tilde, act_.d_q, x_tilde, ids.q, Dx::overwrite);
     project_backward(d_x_tilde, act_.d_k, x_tilde, ids.k, Dx::add);
     project_backward(d_x_tilde, act_.d_v, x_tilde, ids.v, Dx::add);
@@ -130,50 +135,52 @@ void Model<T>::attention_module_backward(int s, T* d_x_tilde, const T* d_a, cons
 
 // ---- MLP: gate, up -> [Norm] -> silu(gate) up -> down -------------------------------------------
 
-template <class T>
-void Model<T>::mlp_module_forward(int s, T* a, const T* x_tilde) {
+template <class Real>
+void Model<Real>::mlp_module_forward(int s, Real* a, const Real* x_tilde) {
     const SubLayerIds& ids = table_.sublayers[s];
-    const Views& v = act_.sublayers[s];
-    project(ids.gate_norm ? v.gate_in : v.gate, x_tilde, ids.gate);
-    project(ids.up_norm ? v.up_in : v.up, x_tilde, ids.up);
+    const Views& act = act_.sublayers[s];
+    project(ids.gate_norm ? act.gate_in : act.gate, x_tilde, ids.gate);
+    project(ids.up_norm ? act.up_in : act.up, x_tilde, ids.up);
     gate_forward(s);
-    project(a, v.h, ids.down);
+    project(a, act.h, ids.down);
 }
 
-template <class T>
-void Model<T>::gate_forward(int s) {
+template <class Real>
+void Model<Real>::gate_forward(int s) {
     const SubLayerIds& ids = table_.sublayers[s];
-    const Views& v = act_.sublayers[s];
+    const Views& act = act_.sublayers[s];
     const int R = rows(), F = config_.ffn;
-    if (ids.gate_norm) norm_forward(v.gate, v.gate_norm, v.gate_in, ids.gate_norm, R, F);
-    if (ids.up_norm) norm_forward(v.up, v.up_norm, v.up_in, ids.up_norm, R, F);
-    swiglu_forward(v.h, v.gate, v.up, size_t(R) * F);
+    if (ids.gate_norm) norm_forward(act.gate, act.gate_norm, act.gate_in, ids.gate_norm, R, F);
+    if (ids.up_norm) norm_forward(act.up, act.up_norm, act.up_in, ids.up_norm, R, F);
+    swiglu_forward(act.h, act.gate, act.up, size_t(R) * F);
 }
 
-template <class T>
-void Model<T>::mlp_module_backward(int s, T* d_x_tilde, const T* d_a, const T* x_tilde) {
+template <class Real>
+void Model<Real>::mlp_module_backward(int s, Real* d_x_tilde, const Real* d_a,
+                                      const Real* x_tilde) {
     const SubLayerIds& ids = table_.sublayers[s];
-    const Views& v = act_.sublayers[s];
+    const Views& act = act_.sublayers[s];
     const int R = rows(), F = config_.ffn;
     // swiglu_backward may overwrite dL/dh, which nothing reads after it, by dL/dgate
-    T *const d_h = act_.d_gate, *const d_gate = act_.d_gate, *const d_up = act_.d_up;
-    project_backward(d_h, d_a, v.h, ids.down, Dx::overwrite);
-    swiglu_backward(d_gate, d_up, d_h, v.gate, v.up, size_t(R) * F);
-    if (ids.gate_norm) norm_backward(d_gate, d_gate, v.gate_in, v.gate_norm, ids.gate_norm, R, F);
-    if (ids.up_norm) norm_backward(d_up, d_up, v.up_in, v.up_norm, ids.up_norm, R, F);
+    Real *const d_h = act_.d_gate, *const d_gate = act_.d_gate, *const d_up = act_.d_up;
+    project_backward(d_h, d_a, act.h, ids.down, Dx::overwrite);
+    swiglu_backward(d_gate, d_up, d_h, act.gate, act.up, size_t(R) * F);
+    if (ids.gate_norm)
+        norm_backward(d_gate, d_gate, act.gate_in, act.gate_norm, ids.gate_norm, R, F);
+    if (ids.up_norm) norm_backward(d_up, d_up, act.up_in, act.up_norm, ids.up_norm, R, F);
     project_backward(d_x_tilde, d_gate, x_tilde, ids.gate, Dx::overwrite);
     project_backward(d_x_tilde, d_up, x_tilde, ids.up, Dx::add);
 }
 
 // ---- the whole model: embedding -> [Norm] -> S sub-layers -> [Norm] -> head ---------------------
 
-template <class T>
-void Model<T>::forward(const Observer& observe) {
+template <class Real>
+void Model<Real>::forward(const Observer& observe) {
     const int R = rows(), C = config_.width;
     embedding_forward(act_.embedded, matrix(table_.embedding), act_.tokens, R, C);
     if (table_.embedding_norm)
         norm_forward(act_.x0, act_.embedding_norm, act_.embedded, table_.embedding_norm, R, C);
-    const T* x = act_.x0;
+    const Real* x = act_.x0;
     if (observe) observe(0);
     for (int s = 0; s < sublayer_count(); s++) {
         x = sublayer_forward(s, x);
@@ -182,17 +189,17 @@ void Model<T>::forward(const Observer& observe) {
     if (table_.final_norm) norm_forward(act_.last, act_.final_norm, x, table_.final_norm, R, C);
 }
 
-template <class T>
-void Model<T>::evaluate(double divisor) {
-    CHECK(cache_length_ == 0);  // append brings no labels
+template <class Real>
+void Model<Real>::evaluate(double divisor) {
+    CHECK(cache_length_ == 0);  // append brings no targets
     head(nullptr, nullptr, divisor, 0);
 }
 
-template <class T>
-void Model<T>::backward(double divisor, const Observer& observe) {
+template <class Real>
+void Model<Real>::backward(double divisor, const Observer& observe) {
     CHECK(cache_length_ == 0 && all_gradients());
     const int R = rows(), C = config_.width;
-    T* const d_x = act_.d_hidden;  // of the hidden state that backward has come to
+    Real* const d_x = act_.d_hidden;  // of the hidden state that backward has come to
     head(d_x, gradient(table_.head), divisor, config_.z_loss);
     if (table_.final_norm)
         norm_backward(d_x, d_x, hidden(sublayer_count()), act_.final_norm, table_.final_norm, R, C);
@@ -204,16 +211,16 @@ void Model<T>::backward(double divisor, const Observer& observe) {
     }
     if (table_.embedding_norm)
         norm_backward(d_x, d_x, act_.embedded, act_.embedding_norm, table_.embedding_norm, R, C);
-    embedding_backward<T>(gradient(table_.embedding), d_x, act_.tokens, act_.order, R, C);
+    embedding_backward<Real>(gradient(table_.embedding), d_x, act_.tokens, act_.order, R, C);
 }
 
-template <class T>
-std::vector<double> Model<T>::next_token_logits() {
+template <class Real>
+std::vector<double> Model<Real>::next_token_logits() {
     const int C = config_.width, V = config_.vocab;
-    T* const logits = logits_.template at<T>();
-    linear_forward<T>(logits, act_.last + size_t(T_ - 1) * C, matrix(table_.head), nullptr, 1, C,
-                      V);
-    return download_as_double<T>(logits, V);
+    Real* const logits = logits_.template at<Real>();
+    linear_forward<Real>(logits, act_.last + size_t(T_ - 1) * C, matrix(table_.head), nullptr, 1, C,
+                         V);
+    return download_as_double<Real>(logits, V);
 }
 
 // ---- kernels with the table's tensors -----------------------------------------------------------
@@ -221,10 +228,10 @@ std::vector<double> Model<T>::next_token_logits() {
 // Each ends with what --check asks of the oracle: a result moved by as much as rounding would
 // (perturb_results).
 
-template <class T>
-void Model<T>::norm_forward(T* y, NormStats<T> stats, const T* x, NormIds ids, int rows, int width,
-                            Plus<T> term) {
-    const Accum<T> eps = static_cast<Accum<T>>(config_.norm_eps);
+template <class Real>
+void Model<Real>::norm_forward(Real* y, NormStats<Real> stats, const Real* x, NormIds ids, int rows,
+                               int width, Plus<Real> term) {
+    const Accum<Real> eps = static_cast<Accum<Real>>(config_.norm_eps);
     if (config_.layernorm)
         layernorm_forward(y, stats.mean, stats.rstd, x, vector(ids.gamma), vector(ids.beta), rows,
                           width, eps, term);
@@ -233,9 +240,9 @@ void Model<T>::norm_forward(T* y, NormStats<T> stats, const T* x, NormIds ids, i
     perturb(y, size_t(rows) * width);
 }
 
-template <class T>
-void Model<T>::norm_backward(T* dx, const T* dy, const T* x, NormStats<T> stats, NormIds ids,
-                             int rows, int width, Plus<T> term) {
+template <class Real>
+void Model<Real>::norm_backward(Real* dx, const Real* dy, const Real* x, NormStats<Real> stats,
+                                NormIds ids, int rows, int width, Plus<Real> term) {
     if (config_.layernorm)
         layernorm_backward(dx, gradient(ids.gamma), gradient(ids.beta), dy, x, vector(ids.gamma),
                            stats.mean, stats.rstd, rows, width, term);
@@ -246,63 +253,66 @@ void Model<T>::norm_backward(T* dx, const T* dy, const T* x, NormStats<T> stats,
 }
 
 // A norm of q, k or v: gamma's size tells whether each head is a row, or all heads together are.
-template <class T>
-void Model<T>::qkv_norm_forward(T* y, NormStats<T> stats, const T* x, NormIds ids, int width) {
+template <class Real>
+void Model<Real>::qkv_norm_forward(Real* y, NormStats<Real> stats, const Real* x, NormIds ids,
+                                   int width) {
     const int C = table_.rows[ids.gamma].cols;
     norm_forward(y, stats, x, ids, rows() * (width / C), C);
 }
 
-template <class T>
-void Model<T>::qkv_norm_backward(T* dx, const T* x, NormStats<T> stats, NormIds ids, int width) {
+template <class Real>
+void Model<Real>::qkv_norm_backward(Real* dx, const Real* x, NormStats<Real> stats, NormIds ids,
+                                    int width) {
     const int C = table_.rows[ids.gamma].cols;
     norm_backward(dx, dx, x, stats, ids, rows() * (width / C), C);
 }
 
-template <class T>
-void Model<T>::project(T* y, const T* x, int id) {
+template <class Real>
+void Model<Real>::project(Real* y, const Real* x, int id) {
     const Tensor& w = table_.rows[id];
-    linear_forward<T>(y, x, matrix(id), nullptr, rows(), w.cols, w.rows);
+    linear_forward<Real>(y, x, matrix(id), nullptr, rows(), w.cols, w.rows);
     perturb(y, size_t(rows()) * w.rows);
 }
 
-template <class T>
-void Model<T>::project_backward(T* dx, const T* dy, const T* x, int id, Dx mode) {
+template <class Real>
+void Model<Real>::project_backward(Real* dx, const Real* dy, const Real* x, int id, Dx mode) {
     const Tensor& w = table_.rows[id];
-    linear_backward<T>(dx, gradient(id), nullptr, dy, x, matrix(id), rows(), w.cols, w.rows, mode);
+    linear_backward<Real>(dx, gradient(id), nullptr, dy, x, matrix(id), rows(), w.cols, w.rows,
+                          mode);
     perturb(dx, size_t(rows()) * w.cols);
 }
 
 // y = alpha x + a, on the residual stream
-template <class T>
-void Model<T>::add(T* y, double alpha, const T* x, const T* a) {
+template <class Real>
+void Model<Real>::add(Real* y, double alpha, const Real* x, const Real* a) {
     const size_t n = size_t(rows()) * config_.width;
-    residual_add(y, x, a, Accum<T>(alpha), n);
+    residual_add(y, x, a, Accum<Real>(alpha), n);
     perturb(y, n);
 }
 
-template <class T>
-void Model<T>::attend(const Views& v) {
-    attention_forward(v.context, v.lse, v.q, v.k, v.v, act_.document, attention_shape());
-    perturb(v.context, size_t(rows()) * config_.width);
+template <class Real>
+void Model<Real>::attend(const Views& act) {
+    attention_forward(act.context, act.lse, act.q, act.k, act.v, act_.document, attention_shape());
+    perturb(act.context, size_t(rows()) * config_.width);
 }
 
 // d_last, d_head: null when only evaluating
-template <class T>
-void Model<T>::head(T* d_last, Accum<T>* d_head, double divisor, double z_loss) {
-    head_loss<T>(scalars_.template at<double>(), d_last, d_head, act_.last, matrix(table_.head),
-                 act_.labels, rows(), config_.width, config_.vocab, divisor, z_loss);
+template <class Real>
+void Model<Real>::head(Real* d_last, Accum<Real>* d_head, double divisor, double z_loss) {
+    head_loss<Real>(scalars_.template at<double>(), d_last, d_head, act_.last, matrix(table_.head),
+                    act_.targets, rows(), config_.width, config_.vocab, divisor, z_loss);
     if (d_last) perturb(d_last, size_t(rows()) * config_.width);
 }
 
-template <class T>
-AttentionShape Model<T>::attention_shape() const {
+template <class Real>
+AttentionShape Model<Real>::attention_shape() const {
     const ModelConfig& c = config_;
     return {B_, T_, cache_length_ + T_, cache_length_, c.heads, c.kv_heads, c.head_size()};
 }
 
-template <class T>
-void Model<T>::perturb([[maybe_unused]] T* y, [[maybe_unused]] size_t n) {
-    if constexpr (std::is_same_v<T, double>) {
+template <class Real>
+void Model<Real>::perturb([[maybe_unused]] Real* y, [[maybe_unused]] size_t n) {
+    if constexpr (std::is_same_v<Real, double>) {
         if (perturbation_ == 0) return;
         for (size_t i = 0; i < n; i++)
             y[i] *= 1 + (perturbation_rng_.below(2) ? perturbation_ : -perturbation_);

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "activations.h"
+#include "batch.h"
 #include "config.h"
-#include "data.h"
 #include "device.h"
 #include "kernels.h"
 #include "random.h"
@@ -23,8 +23,8 @@ struct MemoryPlan {
 };
 
 // For batches of B sequences of T tokens; moments: the optimizer's numbers per weight.
-template <class T>
-MemoryPlan plan_memory(const ModelConfig& config, int B, int T_, int moments,
+template <class Real>
+MemoryPlan plan_memory(const ModelConfig& config, int B, int T, int moments,
                        Purpose purpose = Purpose::training);
 
 // Looks on while a model runs: called with s when hidden state s, of 0 .. S, is there (forward) or
@@ -32,12 +32,12 @@ MemoryPlan plan_memory(const ModelConfig& config, int B, int T_, int moments,
 // the next one will overwrite.
 using Observer = std::function<void(int s)>;
 
-template <class T>
+template <class Real>
 class Model {
   public:
     // Memory for batches of up to B sequences of up to T tokens; all weights 0.
     // Throws UserError when there is not enough.
-    Model(const ModelConfig& config, int B, int T_, Purpose purpose = Purpose::training);
+    Model(const ModelConfig& config, int B, int T, Purpose purpose = Purpose::training);
 
     void initialise(uint64_t seed);
 
@@ -55,7 +55,7 @@ class Model {
 
     void forward(const Observer& observe = {});
 
-    // Add the mean loss over the labels, sum / divisor, to the loss on the device. backward also
+    // Add the mean loss over the targets, sum / divisor, to the loss on the device. backward also
     // adds the gradient of every trained tensor, z-loss included, to the gradient arena. Both come
     // after load and forward. Only a model for training has gradients.
     void evaluate(double divisor);
@@ -73,12 +73,12 @@ class Model {
     std::vector<double> hidden_state(int s) const;
 
     // What forward keeps, and the gradients on their way: views of memory on the device.
-    const Activations<T>& activations() const { return act_; }
+    const Activations<Real>& activations() const { return act_; }
 
     // From now on what products, the head, norms, attention and sums on the residual stream
     // compute, forward and backward, is moved by `share` of itself, up or down by chance: what
     // rounding to a narrower type would do (crosscheck.h). 0: not moved.
-    void perturb_results(double share, uint64_t seed) requires std::is_same_v<T, double> {
+    void perturb_results(double share, uint64_t seed) requires std::is_same_v<Real, double> {
         perturbation_ = share;
         perturbation_rng_ = Rng(seed);
     }
@@ -89,10 +89,12 @@ class Model {
     int sublayer_count() const { return static_cast<int>(sublayers_.size()); }
 
     // Row `id` of the table: its values on the device, and its gradient (null if not trained).
-    T* matrix(int id) const { return weights_.template at<T>(weight_offsets_[id]); }
-    Accum<T>* vector(int id) const { return weights_.template at<Accum<T>>(weight_offsets_[id]); }
-    Accum<T>* gradient(int id) const;
-    Accum<T>* all_gradients() const { return gradients_.template at<Accum<T>>(); }
+    Real* matrix(int id) const { return weights_.template at<Real>(weight_offsets_[id]); }
+    Accum<Real>* vector(int id) const {
+        return weights_.template at<Accum<Real>>(weight_offsets_[id]);
+    }
+    Accum<Real>* gradient(int id) const;
+    Accum<Real>* all_gradients() const { return gradients_.template at<Accum<Real>>(); }
 
     // Copies of one tensor on the host, as double.
     std::vector<double> values(int id) const;
@@ -101,46 +103,48 @@ class Model {
     void set_gradient_values(int id, const std::vector<double>& values);
 
   private:
-    using Views = SubLayerActivations<T>;
+    using Views = SubLayerActivations<Real>;
 
-    const T* sublayer_forward(int s, const T* x);
-    void sublayer_backward(int s, const T* x);
-    void recompute(int s, const T* x);
-    void attention_module_forward(int s, T* a, const T* x_tilde);
-    void attention_module_backward(int s, T* d_x_tilde, const T* d_a, const T* x_tilde);
-    void mlp_module_forward(int s, T* a, const T* x_tilde);
+    const Real* sublayer_forward(int s, const Real* x);
+    void sublayer_backward(int s, const Real* x);
+    void recompute(int s, const Real* x);
+    void attention_module_forward(int s, Real* a, const Real* x_tilde);
+    void attention_module_backward(int s, Real* d_x_tilde, const Real* d_a, const Real* x_tilde);
+    void mlp_module_forward(int s, Real* a, const Real* x_tilde);
     void gate_forward(int s);
-    void mlp_module_backward(int s, T* d_x_tilde, const T* d_a, const T* x_tilde);
+    void mlp_module_backward(int s, Real* d_x_tilde, const Real* d_a, const Real* x_tilde);
 
     // the term of a norm call that makes it "alpha x + Norm(...)"
-    static Plus<T> plus(double alpha, const T* x) { return {Accum<T>(alpha), x}; }
-    void norm_forward(T* y, NormStats<T> stats, const T* x, NormIds ids, int rows, int width,
-                      Plus<T> term = {});
-    void norm_backward(T* dx, const T* dy, const T* x, NormStats<T> stats, NormIds ids, int rows,
-                       int width, Plus<T> term = {});
-    void add(T* y, double alpha, const T* x, const T* a);
-    void attend(const Views& v);
-    void head(T* d_last, Accum<T>* d_head, double divisor, double z_loss);
-    void project(T* y, const T* x, int id);
-    void project_backward(T* dx, const T* dy, const T* x, int id, Dx mode);
-    void qkv_norm_forward(T* y, NormStats<T> stats, const T* x, NormIds ids, int width);
-    void qkv_norm_backward(T* dx, const T* x, NormStats<T> stats, NormIds ids, int width);
+    static Plus<Real> plus(double alpha, const Real* x) { return {Accum<Real>(alpha), x}; }
+    void norm_forward(Real* y, NormStats<Real> stats, const Real* x, NormIds ids, int rows,
+                      int width, Plus<Real> term = {});
+    void norm_backward(Real* dx, const Real* dy, const Real* x, NormStats<Real> stats, NormIds ids,
+                       int rows, int width, Plus<Real> term = {});
+    void add(Real* y, double alpha, const Real* x, const Real* a);
+    void attend(const Views& act);
+    void head(Real* d_last, Accum<Real>* d_head, double divisor, double z_loss);
+    void project(Real* y, const Real* x, int id);
+    void project_backward(Real* dx, const Real* dy, const Real* x, int id, Dx mode);
+    void qkv_norm_forward(Real* y, NormStats<Real> stats, const Real* x, NormIds ids, int width);
+    void qkv_norm_backward(Real* dx, const Real* x, NormStats<Real> stats, NormIds ids, int width);
 
-    void perturb(T* y, size_t n);
+    void perturb(Real* y, size_t n);
     void load_documents(const std::vector<int>& tokens);
 
-    const T* hidden(int s) const { return s == 0 ? act_.x0 : act_.sublayers[s - 1].y; }
+    const Real* hidden(int s) const { return s == 0 ? act_.x0 : act_.sublayers[s - 1].y; }
     AttentionShape attention_shape() const;
     int rows() const { return B_ * T_; }
     // where a key or value of the new tokens goes: after those of the tokens before (append)
-    T* after_cache(T* rows) const { return rows + size_t(cache_length_) * config_.kv_width(); }
+    Real* after_cache(Real* rows) const {
+        return rows + size_t(cache_length_) * config_.kv_width();
+    }
 
     ModelConfig config_;
     TensorTable table_;
     std::vector<SubLayer> sublayers_;
     std::vector<size_t> weight_offsets_;  // bytes
-    Activations<T> act_;                  // views into activations_
-    Arena<T> weights_, gradients_, activations_, scalars_, logits_;
+    Activations<Real> act_;               // views into activations_
+    Arena<Real> weights_, gradients_, activations_, scalars_, logits_;
     int B_max_, T_max_, B_, T_;
     int cache_length_ = 0;  // tokens before these, whose keys and values are kept
     int document_ = 0;      // position at which the last token's document begins

@@ -12,82 +12,84 @@ namespace peri {
 namespace {
 
 // Offsets in bytes of all tensors in the weights' arena; the last entry is its size.
-template <class T>
+template <class Real>
 std::vector<size_t> lay_out_weights(const TensorTable& table) {
     std::vector<size_t> offsets = {0};
     for (const Tensor& tensor : table.rows) {
-        const size_t bytes = tensor.size() * (tensor.is_matrix() ? sizeof(T) : sizeof(Accum<T>));
+        const size_t bytes =
+            tensor.size() * (tensor.is_matrix() ? sizeof(Real) : sizeof(Accum<Real>));
         offsets.push_back(offsets.back() + (bytes + 63) / 64 * 64);
     }
     return offsets;
 }
 
-template <class T>
+template <class Real>
 size_t gradient_bytes(const TensorTable& table, Purpose purpose) {
-    return purpose == Purpose::training ? table.gradient_numbers() * sizeof(Accum<T>) : 0;
+    return purpose == Purpose::training ? table.gradient_numbers() * sizeof(Accum<Real>) : 0;
 }
 
-template <class T>
-size_t workspace_bytes(const ModelConfig& c, const TensorTable& table, int B, int T_) {
-    const AttentionShape attention = {B, T_, T_, 0, c.heads, c.kv_heads, c.head_size()};
-    return std::max({norm_workspace<T>(std::max(c.width, c.ffn)), attention_workspace<T>(attention),
-                     head_loss_workspace<T>(B * T_, c.vocab), linear_workspace<T>(),
-                     sum_of_squares_workspace<T>(table.gradient_numbers())});
+template <class Real>
+size_t workspace_bytes(const ModelConfig& c, const TensorTable& table, int B, int T) {
+    const AttentionShape attention = {B, T, T, 0, c.heads, c.kv_heads, c.head_size()};
+    return std::max({norm_workspace<Real>(std::max(c.width, c.ffn)),
+                     attention_workspace<Real>(attention),
+                     head_loss_workspace<Real>(B * T, c.vocab), linear_workspace<Real>(),
+                     sum_of_squares_workspace<Real>(table.gradient_numbers())});
 }
 
 }  // namespace
 
-template <class T>
-MemoryPlan plan_memory(const ModelConfig& config, int B, int T_, int moments, Purpose purpose) {
+template <class Real>
+MemoryPlan plan_memory(const ModelConfig& config, int B, int T, int moments, Purpose purpose) {
     const TensorTable table = tensor_table(config);
-    Activations<T> unused;
+    Activations<Real> unused;
     MemoryPlan plan;
-    plan.weights = lay_out_weights<T>(table).back();
-    plan.gradients = gradient_bytes<T>(table, purpose);
-    plan.optimizer = (moments + has_masters<T>)*plan.gradients;
-    plan.activations = lay_out(unused, config, B, T_, purpose, nullptr);
-    plan.workspace = workspace_bytes<T>(config, table, B, T_);
+    plan.weights = lay_out_weights<Real>(table).back();
+    plan.gradients = gradient_bytes<Real>(table, purpose);
+    plan.optimizer = (moments + has_masters<Real>)*plan.gradients;
+    plan.activations = lay_out(unused, config, B, T, purpose, nullptr);
+    plan.workspace = workspace_bytes<Real>(config, table, B, T);
     return plan;
 }
 
-template <class T>
-Model<T>::Model(const ModelConfig& config, int B, int T_, Purpose purpose)
+template <class Real>
+Model<Real>::Model(const ModelConfig& config, int B, int T, Purpose purpose)
     : config_(config),
       table_(tensor_table(config)),
       sublayers_(sublayers(config.placement)),
-      weight_offsets_(lay_out_weights<T>(table_)),
+      weight_offsets_(lay_out_weights<Real>(table_)),
       weights_(weight_offsets_.back()),
-      gradients_(gradient_bytes<T>(table_, purpose)),
-      activations_(lay_out(act_, config, B, T_, purpose, nullptr)),
+      gradients_(gradient_bytes<Real>(table_, purpose)),
+      activations_(lay_out(act_, config, B, T, purpose, nullptr)),
       scalars_(sizeof(double)),
-      logits_(config.vocab * sizeof(T)),
+      logits_(config.vocab * sizeof(Real)),
       B_max_(B),
-      T_max_(T_),
+      T_max_(T),
       B_(B),
-      T_(T_) {
-    lay_out(act_, config_, B, T_, purpose, activations_.at());
-    reserve_workspace<T>(workspace_bytes<T>(config_, table_, B, T_));
-    rope_table<T>(act_.rope, T_, config_.head_size(), config_.rope_base);
+      T_(T) {
+    lay_out(act_, config_, B, T, purpose, activations_.at());
+    reserve_workspace<Real>(workspace_bytes<Real>(config_, table_, B, T));
+    rope_table<Real>(act_.rope, T, config_.head_size(), config_.rope_base);
 }
 
-template <class T>
-void Model<T>::initialise(uint64_t seed) {
+template <class Real>
+void Model<Real>::initialise(uint64_t seed) {
     for (int id = 0; id < static_cast<int>(table_.rows.size()); id++)
         set_values(id, initial_values(table_.rows[id], seed, id));
 }
 
-template <class T>
-void Model<T>::tune() {
+template <class Real>
+void Model<Real>::tune() {
     for (int id = 0; id < static_cast<int>(table_.rows.size()); id++) {
         const Tensor& w = table_.rows[id];
         if (w.is_matrix() && id != table_.embedding && id != table_.head)
-            linear_tune<T>(B_max_ * T_max_, w.cols, w.rows);
+            linear_tune<Real>(B_max_ * T_max_, w.cols, w.rows);
     }
-    head_loss_tune<T>(B_max_ * T_max_, config_.width, config_.vocab);
+    head_loss_tune<Real>(B_max_ * T_max_, config_.width, config_.vocab);
 }
 
-template <class T>
-void Model<T>::load(const Batch& batch) {
+template <class Real>
+void Model<Real>::load(const Batch& batch) {
     CHECK(batch.B >= 1 && batch.T >= 1 && batch.B * batch.T <= B_max_ * T_max_ &&
           batch.T <= T_max_);
     B_ = batch.B;
@@ -98,17 +100,17 @@ void Model<T>::load(const Batch& batch) {
     std::stable_sort(order.begin(), order.end(),
                      [&](int i, int j) { return batch.tokens[i] < batch.tokens[j]; });
     const size_t bytes = rows() * sizeof(int);
-    device_upload<T>(act_.tokens, batch.tokens.data(), bytes);
-    device_upload<T>(act_.labels, batch.labels.data(), bytes);
-    device_upload<T>(act_.order, order.data(), bytes);
+    device_upload<Real>(act_.tokens, batch.tokens.data(), bytes);
+    device_upload<Real>(act_.targets, batch.targets.data(), bytes);
+    device_upload<Real>(act_.order, order.data(), bytes);
     load_documents(batch.tokens);
 }
 
 // A separator is the first token of its document: it sees only itself, so that what it predicts,
 // the first token of the text, knows nothing of the text before. A sequence that begins within a
 // document has the rest of it as its first.
-template <class T>
-void Model<T>::load_documents(const std::vector<int>& tokens) {
+template <class Real>
+void Model<Real>::load_documents(const std::vector<int>& tokens) {
     if (!config_.document_mask) return;
     std::vector<int> starts(rows());
     for (int r = 0; r < rows(); r++) {
@@ -116,34 +118,34 @@ void Model<T>::load_documents(const std::vector<int>& tokens) {
         if (position == 0 || tokens[r] == config_.separator) document_ = position;
         starts[r] = document_;
     }
-    device_upload<T>(act_.document, starts.data(), starts.size() * sizeof(int));
+    device_upload<Real>(act_.document, starts.data(), starts.size() * sizeof(int));
 }
 
-template <class T>
-void Model<T>::append(const std::vector<int>& tokens) {
+template <class Real>
+void Model<Real>::append(const std::vector<int>& tokens) {
     const int n = static_cast<int>(tokens.size());
     CHECK(B_ == 1 && n >= 1 && cache_length_ + T_ + n <= T_max_);
     CHECK(config_.recompute != Recompute::sublayers);
     cache_length_ += T_;
     T_ = n;
-    device_upload<T>(act_.tokens, tokens.data(), n * sizeof(int));
+    device_upload<Real>(act_.tokens, tokens.data(), n * sizeof(int));
     load_documents(tokens);
 }
 
-template <class T>
-void Model<T>::zero_loss() {
+template <class Real>
+void Model<Real>::zero_loss() {
     scalars_.zero();
 }
 
-template <class T>
-void Model<T>::zero_gradients() {
+template <class Real>
+void Model<Real>::zero_gradients() {
     gradients_.zero();
 }
 
-template <class T>
-double Model<T>::loss() const {
+template <class Real>
+double Model<Real>::loss() const {
     double loss;
-    device_download<T>(&loss, scalars_.at(), sizeof loss);
+    device_download<Real>(&loss, scalars_.at(), sizeof loss);
     return loss;
 }
 
@@ -151,52 +153,52 @@ double Model<T>::loss() const {
 
 namespace {
 
-template <class T, class Number>
+template <class Real, class Number>
 void upload_from_double(Number* device, const std::vector<double>& values) {
     const std::vector<Number> numbers(values.begin(), values.end());
-    device_upload<T>(device, numbers.data(), numbers.size() * sizeof(Number));
+    device_upload<Real>(device, numbers.data(), numbers.size() * sizeof(Number));
 }
 
 }  // namespace
 
-template <class T>
-Accum<T>* Model<T>::gradient(int id) const {
+template <class Real>
+Accum<Real>* Model<Real>::gradient(int id) const {
     if (id < 0 || !table_.rows[id].trained || !all_gradients()) return nullptr;
     return all_gradients() + table_.rows[id].offset;
 }
 
-template <class T>
-std::vector<double> Model<T>::values(int id) const {
+template <class Real>
+std::vector<double> Model<Real>::values(int id) const {
     const size_t n = table_.rows[id].size();
-    return table_.rows[id].is_matrix() ? download_as_double<T>(matrix(id), n)
-                                       : download_as_double<T>(vector(id), n);
+    return table_.rows[id].is_matrix() ? download_as_double<Real>(matrix(id), n)
+                                       : download_as_double<Real>(vector(id), n);
 }
 
-template <class T>
-std::vector<double> Model<T>::gradient_values(int id) const {
+template <class Real>
+std::vector<double> Model<Real>::gradient_values(int id) const {
     CHECK(gradient(id));
-    return download_as_double<T>(gradient(id), table_.rows[id].size());
+    return download_as_double<Real>(gradient(id), table_.rows[id].size());
 }
 
-template <class T>
-void Model<T>::set_values(int id, const std::vector<double>& values) {
+template <class Real>
+void Model<Real>::set_values(int id, const std::vector<double>& values) {
     CHECK(values.size() == table_.rows[id].size());
     if (table_.rows[id].is_matrix())
-        upload_from_double<T>(matrix(id), values);
+        upload_from_double<Real>(matrix(id), values);
     else
-        upload_from_double<T>(vector(id), values);
+        upload_from_double<Real>(vector(id), values);
 }
 
-template <class T>
-void Model<T>::set_gradient_values(int id, const std::vector<double>& values) {
+template <class Real>
+void Model<Real>::set_gradient_values(int id, const std::vector<double>& values) {
     CHECK(gradient(id) && values.size() == table_.rows[id].size());
-    upload_from_double<T>(gradient(id), values);
+    upload_from_double<Real>(gradient(id), values);
 }
 
-template <class T>
-std::vector<double> Model<T>::hidden_state(int s) const {
-    const T* const x = s > sublayer_count() ? act_.last : hidden(s);
-    return download_as_double<T>(x, size_t(rows()) * config_.width);
+template <class Real>
+std::vector<double> Model<Real>::hidden_state(int s) const {
+    const Real* const x = s > sublayer_count() ? act_.last : hidden(s);
+    return download_as_double<Real>(x, size_t(rows()) * config_.width);
 }
 
 template class Model<double>;

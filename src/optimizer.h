@@ -14,11 +14,11 @@ struct OptimizerSettings {
     int moments() const { return sgd ? 1 : 2; }
 };
 
-template <class T>
+template <class Real>
 class Optimizer {
   public:
     // Master weights (real.h) start as copies of the model's: initialise or load the model first.
-    Optimizer(Model<T>& model, const OptimizerSettings& settings);
+    Optimizer(Model<Real>& model, const OptimizerSettings& settings);
 
     // One update of every trained tensor from the gradients in the model, at learning rate lr.
     // A gradient norm that is not finite makes every weight NaN: nothing hides a divergence.
@@ -30,12 +30,12 @@ class Optimizer {
     int steps() const { return steps_; }
     void set_steps(int steps) { steps_ = steps; }
 
-    // For every trained tensor, in the table's order: "m", "v" (AdamW) and, of matrices where T has
+    // For every trained tensor, in the table's order: "m", "v" (AdamW) and, of matrices where Real has
     // them, "master".
     struct State {
         std::string name;  // "m.<tensor>"
         int id;            // of the tensor in the table, whose shape it has
-        Accum<T>* numbers;
+        Accum<Real>* numbers;
     };
     std::vector<State> state() const;
     // Tensor id as updates add up in it: its master weights where it has them, else the model's.
@@ -44,16 +44,16 @@ class Optimizer {
     void set_weights(int id, const std::vector<double>& values);
 
   private:
-    struct Scalars {       // on the device
-        double sum, norm;  // of the gradient's squares; its root
-        Accum<T> scale;    // what gradients are multiplied by, so that their norm is at most clip
+    struct Scalars {        // on the device
+        double sum, norm;   // of the gradient's squares; its root
+        Accum<Real> scale;  // what gradients are multiplied by, so that their norm is at most clip
     };
-    Accum<T>* master(int id) const;  // null where the model's own weights are as wide
+    Accum<Real>* master(int id) const;  // null where the model's own weights are as wide
 
-    Model<T>& model_;
+    Model<Real>& model_;
     OptimizerSettings settings_;
-    Arena<T> m_, v_, masters_;  // lie as the gradients do
-    Arena<T> scalars_;
+    Arena<Real> m_, v_, masters_;  // lie as the gradients do
+    Arena<Real> scalars_;
     int steps_ = 0;
 };
 

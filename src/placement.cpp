@@ -1,6 +1,7 @@
 #include "placement.h"
 
 #include <cmath>
+#include <iomanip>
 #include <sstream>
 
 #include "check.h"
@@ -40,20 +41,33 @@ const std::vector<Placement>& placements() {
 
 namespace {
 
-std::string names() {
-    std::string list;
-    for (const Placement& p : placements()) list += std::string(p.name) + ", ";
-    return list + "mix";
-}
-
 const Placement& find(const std::string& name, const std::string& text) {
     for (const Placement& p : placements())
         if (name == p.name) return p;
-    throw UserError("--norm " + text + ": '" + name + "' is no placement; choose one of " +
-                    names() + ", or a list such as post:3,peri:9");
+    std::string names;
+    for (const std::string& known : placement_names()) names += known + ", ";
+    throw UserError("--norm " + text + ": '" + name + "' is no placement; choose one of " + names +
+                    "or a list of layers such as post:3,peri:9");
 }
 
 }  // namespace
+
+std::vector<std::string> placement_names() {
+    std::vector<std::string> names;
+    for (const Placement& p : placements()) names.push_back(p.name);
+    names.push_back("mix");
+    return names;
+}
+
+std::string placement_list() {
+    std::ostringstream list;
+    list << std::left;
+    for (const Placement& p : placements())
+        list << std::setw(12) << p.name << std::setw(42) << equation(p) << p.source << '\n';
+    list << std::setw(12) << "mix" << std::setw(42) << "post in the first quarter, then pre"
+         << "arXiv 2412.13795\n";
+    return list.str();
+}
 
 std::vector<Placement> parse_placements(const std::string& text, int layers) {
     if (text == "mix") {  // Mix-LN, arXiv 2412.13795
@@ -106,7 +120,7 @@ std::vector<SubLayer> sublayers(const std::vector<Placement>& layers) {
         if (p.alpha == Alpha::deepnorm) alpha = std::pow(2 * L, 0.25);
         SubLayer s = {layer, true,    p.input_norm, p.output_norm, p.main_norm,
                       p.qk,  p.inner, alpha,        p.init};
-        // KEEL's first attention has no norm on the main path, and neither of its first two
+        // KEEL's first attention has no norm on the residual stream, and neither of its first two
         // sub-layers scales it.
         const bool first_of_keel = p.alpha == Alpha::sublayers && layer == 0;
         if (first_of_keel) {

@@ -9,7 +9,7 @@ namespace peri {
 // Norms of the queries and keys inside attention, before RoPE (position A2 of Figure 31).
 enum class QkNorm { none, head, full };  // per head, or over the full width of all heads
 
-// The weight of the main path in o = alpha x + a~.
+// The weight of the residual stream in o = alpha x + a~.
 enum class Alpha { one, sublayers, deepnorm };  // 1, S = 2L, (2L)^(1/4)
 
 // How a placement's own paper initialises: N(0, 0.02^2) everywhere unless said here.
@@ -24,7 +24,7 @@ enum class OwnInit {
 //   a  = Module(x~)               qk, inner: norms inside the module
 //   a~ = B ? Norm(a) : a          B   output norm
 //   o  = alpha x + a~
-//   y  = C ? Norm(o) : o          C   norm on the main path
+//   y  = C ? Norm(o) : o          C   norm on the residual stream
 struct Placement {
     const char* name;
     bool input_norm, output_norm, main_norm;
@@ -38,6 +38,12 @@ struct Placement {
 
 // All placements but `mix`, which is a list of two of them.
 const std::vector<Placement>& placements();
+
+// The names of all ten.
+std::vector<std::string> placement_names();
+
+// A line for each: name, equation, source.
+std::string placement_list();
 
 // "peri", "mix", or a list with numbers of layers, "post:3,peri:9": one placement a layer.
 // Throws UserError naming the part that is wrong.

@@ -44,9 +44,9 @@ struct fp16 {
     }
 };
 
-// T is how matrices and activations are stored; Accum<T> is how gradients, vectors (gammas,
+// Real is how matrices and activations are stored; Accum<Real> is how gradients, vectors (gammas,
 // biases), statistics and moments are: double for double (the oracle), float for everything else.
-template <class T>
+template <class Real>
 struct AccumOf {
     using type = float;
 };
@@ -54,12 +54,12 @@ template <>
 struct AccumOf<double> {
     using type = double;
 };
-template <class T>
-using Accum = typename AccumOf<T>::type;
+template <class Real>
+using Accum = typename AccumOf<Real>::type;
 
-// Where T is narrower than Accum<T>, updates are too small for T to add them up: the optimizer
-// keeps master weights in Accum<T>, and T's are their rounding.
-template <class T>
-constexpr bool has_masters = sizeof(T) < sizeof(Accum<T>);
+// where Real is narrower than Accum<Real>, updates are too small for Real to add them up: the optimizer
+// keeps master weights in Accum<Real>, and Real's are their rounding.
+template <class Real>
+constexpr bool has_masters = sizeof(Real) < sizeof(Accum<Real>);
 
 }  // namespace peri

@@ -6,14 +6,24 @@
 #include <cstdint>
 #include <numbers>
 
+#include "choice.h"
+
 namespace peri {
 
 enum class Decay { cosine, linear, constant, wsd };
 
+inline const Choices<Decay>& decays() {
+    static const Choices<Decay> choices = {{"cosine", Decay::cosine},
+                                           {"linear", Decay::linear},
+                                           {"constant", Decay::constant},
+                                           {"wsd", Decay::wsd}};
+    return choices;
+}
+
 struct Schedule {
-    double max_lr = 0;    // after warmup
-    int64_t steps = 0;    // of the whole run
-    double warmup = 0.1;  // share of the steps
+    double max_lr = 4e-3;  // after warmup
+    int64_t steps = 200;   // of the whole run
+    double warmup = 0.1;   // share of the steps
     Decay decay = Decay::cosine;
     double min_lr = 0;  // at the end, as a share of max_lr
     // wsd (warmup, stable, decay): constant until the last 20 % of the steps, then linear

@@ -24,7 +24,7 @@ run() {
     fi
 }
 
-for norm in post pre peri output input-main olmo2 keel simple mix deep documents; do
+for norm in $(./train --norm list | cut -d" " -f1) documents; do
     if [ "$norm" = documents ]; then # a space begins one
         run train_sim "$norm-fp32" --norm peri --document-mask --separator 32
     else

@@ -12,9 +12,6 @@
 
 namespace peri {
 
-inline const std::vector<std::string> all_placements = {
-    "post", "pre", "peri", "output", "input-main", "olmo2", "keel", "simple", "mix", "deep"};
-
 // What a test of the model is run with, and its name in failures.
 struct Case {
     std::string norm;
@@ -55,7 +52,7 @@ struct Case {
     }
 };
 
-constexpr int B = 2, T = 5, unlabelled[] = {3, 7}, labelled = 8;
+constexpr int B = 2, T = 5, untargeted[] = {3, 7}, targeted = 8;
 constexpr int separators[] = {2, 5, 8,
                               9};  // the rows at which documents begin, where there are any
 
@@ -64,20 +61,20 @@ inline Batch random_batch(int vocab, uint64_t seed) {
     Batch batch{B, T, {}, {}};
     for (int i = 0; i < B * T; i++) {
         batch.tokens.push_back(static_cast<int>(rng.below(vocab)));
-        batch.labels.push_back(static_cast<int>(rng.below(vocab)));
+        batch.targets.push_back(static_cast<int>(rng.below(vocab)));
     }
-    for (const int r : unlabelled) batch.labels[r] = -1;
+    for (const int r : untargeted) batch.targets[r] = -1;
     return batch;
 }
 
-// z_loss (log Z)^2 / labelled, summed over the rows with a label; after forward
+// z_loss (log Z)^2 / targeted, summed over the rows with a target; after forward
 inline double z_term(const Model<double>& model) {
     const size_t C = model.config().width;
     const std::vector<double> x = model.hidden_state(model.sublayer_count() + 1);
     const std::vector<double> head = model.values(model.table().head);
     double sum = 0;
     for (int r = 0; r < B * T; r++) {
-        if (r == unlabelled[0] || r == unlabelled[1]) continue;
+        if (r == untargeted[0] || r == untargeted[1]) continue;
         double Z = 0;
         for (int v = 0; v < model.config().vocab; v++) {
             double logit = 0;
@@ -86,14 +83,14 @@ inline double z_term(const Model<double>& model) {
         }
         sum += std::log(Z) * std::log(Z);
     }
-    return model.config().z_loss * sum / labelled;
+    return model.config().z_loss * sum / targeted;
 }
 
 // All that backward differentiates.
 inline double loss_of(Model<double>& model) {
     model.zero_loss();
     model.forward();
-    model.evaluate(labelled);
+    model.evaluate(targeted);
     return model.loss() + z_term(model);
 }
 
@@ -101,7 +98,7 @@ inline std::vector<std::vector<double>> gradients_of(Model<double>& model) {
     model.zero_loss();
     model.zero_gradients();
     model.forward();
-    model.backward(labelled);
+    model.backward(targeted);
     std::vector<std::vector<double>> gradients;
     for (int id = 0; id < static_cast<int>(model.table().rows.size()); id++)
         gradients.push_back(model.gradient(id) ? model.gradient_values(id) : std::vector<double>{});

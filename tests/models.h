@@ -22,8 +22,8 @@ inline ModelConfig small_config(int layers) {
 
 // Weights of standard deviation 1 / sqrt(fan-in), gammas in [0.5, 1.5], betas in [-0.5, 0.5]: no
 // gradient is small by accident, and every token matters to every later one.
-template <class T>
-void randomise(Model<T>& model, uint64_t seed) {
+template <class Real>
+void randomise(Model<Real>& model, uint64_t seed) {
     const std::vector<Tensor>& rows = model.table().rows;
     for (int id = 0; id < static_cast<int>(rows.size()); id++) {
         Rng rng(seed, id);

@@ -59,13 +59,13 @@ plant 'RMSNorm backward: a term dropped' cpu/norm.cpp \
 plant 'RMSNorm: eps outside of the root' cpu/norm.cpp \
     's|reciprocal_root(ms + eps)|1 / (std::sqrt(ms) + eps)|' unit '[norm]'
 plant 'SwiGLU backward: 1.001 for 1' cpu/activation.cpp \
-    's/(1 + g \* (1 - s))/(Accum<T>(1.001) + g * (1 - s))/' unit '[activation]'
+    's/(1 + g \* (1 - s))/(Accum<Real>(1.001) + g * (1 - s))/' unit '[activation]'
 plant 'bias: the gradient forgets the last row' cpu/linear.cpp \
     '/parallel_ranges(O/,/});/s/r < R;/r < R - 1;/' unit '[linear]'
 plant 'sum of squares: float for double' cpu/optimizer.cpp \
     's/double s = 0;/float s = 0;/' unit '[optimizer]'
 plant 'RoPE backward: the sign' cpu/rope.cpp \
-    '/rotate<T>(dx, dy/s/-1)/1)/' unit '[rope]'
+    '/rotate<Real>(dx, dy/s/-1)/1)/' unit '[rope]'
 plant 'causal mask: one key too many' cpu/attention.cpp \
     's/s.first + t.q0 + i + 1 - k0, block/s.first + t.q0 + i + 2 - k0, block/' unit '[attention]'
 plant 'sub-layer backward: alpha forgotten' model.cpp \

@@ -31,8 +31,8 @@ inline constexpr uint64_t seeds[] = {1, 2, 3};
 
 enum class Stage { given, forward, backward };  // who writes an array: the test, or which call
 
-// An array with a guard band at either end, in the memory of the device where T lives.
-template <class T>
+// An array with a guard band at either end, in the memory of the device where Real lives.
+template <class Real>
 struct Slot {
     std::string name;
     std::string gradient_of;  // the input whose gradient it is, "" for all others
@@ -40,7 +40,7 @@ struct Slot {
     bool accumulated;              // on entry it holds random values, not NaN
     bool rounded;                  // its entries are bf16
     size_t n, terms;               // its length; how many terms are summed into one entry
-    Arena<T> memory;               // guard, entries, guard
+    Arena<Real> memory;            // guard, entries, guard
     std::vector<std::byte> image;  // what the memory held when last looked at
     std::vector<double> before;    // the entries on entry
     void (*encode)(std::byte*, const std::vector<double>&);
@@ -66,7 +66,7 @@ void decode_as(std::vector<double>& to, const std::byte* from) {
     }
 }
 
-template <class T>
+template <class Real>
 class Problem {
   public:
     static constexpr size_t guard = 64;                     // bytes
@@ -86,7 +86,7 @@ class Problem {
 
     // ---- building: each returns the device pointer; the gradient of x is named dx
 
-    template <class E = T>
+    template <class E = Real>
     E* input(const std::string& name, size_t n) {
         E* const entries = add<E>(name, Stage::given, false, n, 1);
         set(name, random(n, slots_.size(), 1));
@@ -99,38 +99,38 @@ class Problem {
         return entries;
     }
 
-    template <class E = T>
+    template <class E = Real>
     E* output(const std::string& name, size_t n, size_t terms) {
         return add<E>(name, Stage::forward, false, n, terms);
     }
 
-    template <class E = T>
+    template <class E = Real>
     E* accumulated_output(const std::string& name, size_t n, size_t terms,
                           Stage stage = Stage::forward) {
         return add<E>(name, stage, true, n, terms);
     }
 
     // The random projection: loss = sum_i dy_i y_i.
-    template <class E = T>
+    template <class E = Real>
     E* upstream(const std::string& output) {
         projected_ = output;
         return input<E>("d" + output, slot(output).n);
     }
 
-    template <class E = T>
+    template <class E = Real>
     E* gradient(const std::string& input, size_t terms) {
         return add<E>("d" + input, Stage::backward, false, slot(input).n, terms, input);
     }
 
     // n: where the gradient is shorter than the input, whose end is then never read
-    template <class E = Accum<T>>
+    template <class E = Accum<Real>>
     E* accumulated_gradient(const std::string& input, size_t terms, size_t n = 0) {
         return add<E>("d" + input, Stage::backward, true, n ? n : slot(input).n, terms, input);
     }
 
     // So many bytes of workspace are needed. A kernel must not count on what they hold.
     void workspace(size_t bytes) {
-        reserve_workspace<T>(bytes);
+        reserve_workspace<Real>(bytes);
         workspace_bytes_ = bytes;
     }
 
@@ -143,13 +143,13 @@ class Problem {
 
     Problem& run(Stage stage) {
         for (size_t i = 0; i < slots_.size(); i++) {
-            Slot<T>& s = slots_[i];
+            Slot<Real>& s = slots_[i];
             if (s.stage != stage) continue;
             load(s, s.accumulated ? random(s.n, 1000 + i, offset) : std::vector<double>(s.n, nan));
         }
         (stage == Stage::forward ? forward : backward)();
-        device_synchronize<T>();
-        for (Slot<T>& s : slots_) inspect(s, s.stage == stage);
+        device_synchronize<Real>();
+        for (Slot<Real>& s : slots_) inspect(s, s.stage == stage);
         return *this;
     }
 
@@ -161,7 +161,7 @@ class Problem {
 
     // What the array holds; what was added to it if it is accumulated.
     std::vector<double> values(const std::string& name) const {
-        const Slot<T>& s = slot(name);
+        const Slot<Real>& s = slot(name);
         std::vector<double> result = decode(s);
         if (s.accumulated)
             for (size_t i = 0; i < s.n; i++) result[i] -= s.before[i];
@@ -170,29 +170,29 @@ class Problem {
 
     // What the array holds now on the device, where a test has called a kernel itself.
     std::vector<double> device_values(const std::string& name) {
-        Slot<T>& s = slot(name);
-        device_synchronize<T>();
-        device_download<T>(s.image.data(), s.memory.at(), s.image.size());
+        Slot<Real>& s = slot(name);
+        device_synchronize<Real>();
+        device_download<Real>(s.image.data(), s.memory.at(), s.image.size());
         return decode(s);
     }
 
     std::vector<double> before(const std::string& name) const { return slot(name).before; }
-    const std::vector<Slot<T>>& slots() const { return slots_; }
+    const std::vector<Slot<Real>>& slots() const { return slots_; }
     const std::string& projected() const { return projected_; }
     const std::string& errors() const { return errors_; }
 
-    template <class E = T>
+    template <class E = Real>
     E* at(const std::string& name) const {
         return slot(name).memory.template at<E>(guard);
     }
 
-    const Slot<T>& slot(const std::string& name) const {
-        for (const Slot<T>& s : slots_)
+    const Slot<Real>& slot(const std::string& name) const {
+        for (const Slot<Real>& s : slots_)
             if (s.name == name) return s;
         throw std::runtime_error(title + " has no array " + name);
     }
-    Slot<T>& slot(const std::string& name) {
-        return const_cast<Slot<T>&>(static_cast<const Problem&>(*this).slot(name));
+    Slot<Real>& slot(const std::string& name) {
+        return const_cast<Slot<Real>&>(static_cast<const Problem&>(*this).slot(name));
     }
 
   private:
@@ -203,7 +203,7 @@ class Problem {
            const std::string& gradient_of = "") {
         const size_t bytes = n * sizeof(E) + 2 * guard;
         slots_.push_back({name, gradient_of, stage, accumulated, std::is_same_v<E, bf16>, n, terms,
-                          Arena<T>(bytes), std::vector<std::byte>(bytes), std::vector<double>(n),
+                          Arena<Real>(bytes), std::vector<std::byte>(bytes), std::vector<double>(n),
                           encode_as<E>, decode_as<E>});
         load(slots_.back(), std::vector<double>(n, 0.0));
         return at<E>(name);
@@ -224,7 +224,7 @@ class Problem {
     // A kernel that reads a guard shows it by a NaN in its results. What it makes of an input's
     // guard and writes into another one must not equal what was there: NaN keep their bits in sums
     // and products. So outputs have another NaN, and accumulated arrays a number.
-    static void fill_guards(Slot<T>& s) {
+    static void fill_guards(Slot<Real>& s) {
         const bool given = s.stage == Stage::given;
         for (size_t i = 0; i < s.image.size(); i++)
             s.image[i] = s.accumulated         ? std::byte(0x5a)
@@ -232,23 +232,23 @@ class Problem {
                                                : std::byte(0xf5);
     }
 
-    void load(Slot<T>& s, const std::vector<double>& values) {
+    void load(Slot<Real>& s, const std::vector<double>& values) {
         if (values.size() != s.n) throw std::runtime_error(title + ": length of " + s.name);
         s.before = values;
         fill_guards(s);
         s.encode(s.image.data() + guard, values);
-        device_upload<T>(s.memory.at(), s.image.data(), s.image.size());
+        device_upload<Real>(s.memory.at(), s.image.data(), s.image.size());
     }
 
-    static std::vector<double> decode(const Slot<T>& s) {
+    static std::vector<double> decode(const Slot<Real>& s) {
         std::vector<double> result(s.n);
         s.decode(result, s.image.data() + guard);
         return result;
     }
 
-    void inspect(Slot<T>& s, bool may_be_written) {
+    void inspect(Slot<Real>& s, bool may_be_written) {
         std::vector<std::byte> now(s.image.size());
-        device_download<T>(now.data(), s.memory.at(), now.size());
+        device_download<Real>(now.data(), s.memory.at(), now.size());
         const auto same = [&](size_t from, size_t to) {
             return std::equal(now.begin() + from, now.begin() + to, s.image.begin() + from);
         };
@@ -262,22 +262,22 @@ class Problem {
     void poison_workspace() const {
         const std::string ones(workspace_bytes_, static_cast<char>(nan_byte));
         if (!ones.empty())
-            device_upload<T>(peri::workspace<T>(ones.size()), ones.data(), ones.size());
+            device_upload<Real>(peri::workspace<Real>(ones.size()), ones.data(), ones.size());
     }
 
     uint64_t seed_;
-    std::vector<Slot<T>> slots_;
+    std::vector<Slot<Real>> slots_;
     size_t workspace_bytes_ = 0;
     std::string projected_, errors_;
 };
 
-// What a kernel that may work in place is given as both: to = from, where T lives.
-template <class T, class E>
+// What a kernel that may work in place is given as both: to = from, where Real lives.
+template <class Real, class E>
 void copy(E* to, const E* from, size_t n) {
     std::vector<E> values(n);
-    device_synchronize<T>();
-    device_download<T>(values.data(), from, n * sizeof(E));
-    device_upload<T>(to, values.data(), n * sizeof(E));
+    device_synchronize<Real>();
+    device_download<Real>(values.data(), from, n * sizeof(E));
+    device_upload<Real>(to, values.data(), n * sizeof(E));
 }
 
 // By array: how many bf16 roundings lie on the way from the inputs to it, its own included. Arrays
@@ -288,8 +288,8 @@ using Roundings = std::map<std::string, int>;
 // largest entry of the tensor (or of what it held on entry): rounding errors of a sum grow like the
 // root of its length. On top of it an array's own rounding to bf16, which depends on the entry
 // alone, and for each rounding before 2^-8 scale, its worst case, twice: halved it must still hold.
-template <class T>
-std::string against_double(const Problem<T>& narrow, const Problem<double>& wide, double k,
+template <class Real>
+std::string against_double(const Problem<Real>& narrow, const Problem<double>& wide, double k,
                            const Roundings& roundings) {
     std::string errors;
     for (const Slot<double>& s : wide.slots()) {
@@ -316,10 +316,10 @@ std::string against_double(const Problem<T>& narrow, const Problem<double>& wide
 }
 
 // Of two problems made alike that have run.
-template <class T>
-std::string differing_bits(const Problem<T>& again, const Problem<T>& once) {
+template <class Real>
+std::string differing_bits(const Problem<Real>& again, const Problem<Real>& once) {
     std::string errors;
-    for (const Slot<T>& s : once.slots()) {
+    for (const Slot<Real>& s : once.slots()) {
         if (s.stage == Stage::given) continue;
         const std::string wrong = bit_difference(again.values(s.name), once.values(s.name));
         if (wrong != "")
@@ -348,10 +348,10 @@ namespace sim {
 [[gnu::weak]] void set_seed(uint64_t seed);
 }  // namespace sim
 
-// What the contract asks of the backend's T = float or bf16: double's results within the tolerance
+// What the contract asks of the backend's Real = float or bf16: double's results within the tolerance
 // of against_double, and the same bits again, on one thread of the CPU and on two, and in whatever
-// order the threads of a simulated GPU take turns. make(T()) returns a fresh problem of type T.
-template <class T, class Make>
+// order the threads of a simulated GPU take turns. make(Real()) returns a fresh problem of type Real.
+template <class Real, class Make>
 std::string conformance_errors(Make make, double k, const Roundings& roundings = {}) {
     const bool cpu = std::string(backend_name()) == "cpu";
     Problem<double> wide = make(double());
@@ -359,7 +359,7 @@ std::string conformance_errors(Make make, double k, const Roundings& roundings =
     std::string errors = wide.errors();
     for (const int threads : cpu ? std::vector<int>{1, 2} : std::vector<int>{1}) {
         const Threads only(threads);
-        Problem<T> once = make(T()), again = make(T());
+        Problem<Real> once = make(Real()), again = make(Real());
         once.run();
         if (sim::set_seed) sim::set_seed(2);
         again.run();

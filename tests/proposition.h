@@ -9,7 +9,7 @@
 //     a~ = Norm(a)                  Peri; else a~ = a
 //     o  = x + a~
 //     o~ = Norm(o)                  Post, or where a final norm follows; else o~ = o
-//     L  = -log p[label],   p = softmax(o~)
+//     L  = -log p[target],   p = softmax(o~)
 //     G  = dL/dW2
 //
 // As in all of peri.cpp a matrix is kept as (out, in): w1 is W1's transpose, and so are w2 and g.
@@ -37,7 +37,7 @@ struct Setting {
     Placement placement = Placement::pre;
     bool final_norm = false;  // Pre-LN and Peri-LN models have one; the proposition leaves it out
     int D = 1, H = 1;         // width and vocabulary, width of the MLP
-    int label = 0;
+    int target = 0;
     double eps = 1e-5;
     Vec x;                          // (D)
     Vec w1, b1, w2, b2;             // (H,D), (H), (D,H), (D): W1 and W2 transposed
@@ -47,7 +47,7 @@ struct Setting {
 struct Pass {
     double loss = 0;
     Vec x_norm, h, a, a_norm, o, o_norm;  // x~, h, a, a~, o, o~
-    Vec residual;                         // p - y = dL/do~, y the one-hot label
+    Vec residual;                         // p - y = dL/do~, y the one-hot target
     Vec da;                               // dL/da
     Vec g;                                // dL/dW2 (D,H)
     double rstd_x = 0, rstd_a = 0, rstd_o = 0;
@@ -91,7 +91,7 @@ inline Pass run(const Setting& s) {
     for (int i = 0; i < s.D; i++) head[i * s.D + i] = 1;
     p.residual.resize(s.D);
     peri::head_loss<double>(&p.loss, p.residual.data(), dhead.data(), p.o_norm.data(), head.data(),
-                            &s.label, 1, s.D, s.D, 1, 0);
+                            &s.target, 1, s.D, s.D, 1, 0);
 
     // dL/do~ -> dL/do = dL/da~ (o = x + a~) -> dL/da -> G
     p.da = p.residual;
@@ -138,7 +138,7 @@ inline Setting draw(uint64_t seed, Placement placement, Shape shape, Gamma kind 
     s.placement = placement;
     s.D = D;
     s.H = H;
-    s.label = static_cast<int>(rng.below(D));
+    s.target = static_cast<int>(rng.below(D));
     s.x = normals(rng, D, 3);
     s.w1 = normals(rng, H * D, 1 / std::sqrt(D));
     s.b1 = normals(rng, H, 0.5);
@@ -219,20 +219,20 @@ inline Vec kernel_jacobian(const Vec& a, const Vec& gamma, double eps) {
 // (Gelfand); n = 2^60 by squaring leaves a factor of D^(1/2n) at most, and needs no luck with a
 // start vector.
 inline double spectral_norm(const Vec& J, int D) {
-    const auto product = [D](const Vec& A, const Vec& B) {  // A^T B
+    const auto matmul = [D](const Vec& A, const Vec& B) {  // A^T B
         Vec C(D * D);
         for (int k = 0; k < D; k++)
             for (int i = 0; i < D; i++)
                 for (int j = 0; j < D; j++) C[i * D + j] += A[k * D + i] * B[k * D + j];
         return C;
     };
-    Vec M = product(J, J);
+    Vec M = matmul(J, J);
     double log_limit = 0;
     for (int k = 0; k <= 60; k++) {
         const double size = norm(M);
         log_limit += std::ldexp(std::log(size), -k);
         for (double& entry : M) entry /= size;
-        M = product(M, M);  // M is symmetric
+        M = matmul(M, M);  // M is symmetric
     }
     return std::exp(log_limit / 2);
 }

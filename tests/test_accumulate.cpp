@@ -24,14 +24,14 @@ ModelConfig small_model() {
     return c;
 }
 
-// Sequence 0 has no label, sequence 1 one, the others all: a mean of micro-batches' means differs
-// from the mean over all labels however the batch is cut.
+// Sequence 0 has no target, sequence 1 one, the others all: a mean of micro-batches' means differs
+// from the mean over all targets however the batch is cut.
 Batch masked_batch() {
     Rng rng(5);
     Batch batch{B, T, {}, {}};
     for (int i = 0; i < B * T; i++) {
         batch.tokens.push_back(static_cast<int>(rng.below(V)));
-        batch.labels.push_back(i < 2 * T - 1 ? -1 : static_cast<int>(rng.below(V)));
+        batch.targets.push_back(i < 2 * T - 1 ? -1 : static_cast<int>(rng.below(V)));
     }
     return batch;
 }
@@ -71,7 +71,7 @@ TEMPLATE_TEST_CASE("a step in micro-batches is the step in one batch", "[accumul
     // sums of 30 terms in another order, in two layers
     constexpr double tolerance = roundings<TestType>(500);
     const Batch batch = masked_batch();
-    CHECK(label_count(batch) == B * T - 2 * T + 1);
+    CHECK(target_count(batch) == B * T - 2 * T + 1);
     Model<TestType> whole(small_model(), B, T);
     whole.initialise(3);
     const Step expected = step(whole, batch, B);
@@ -84,7 +84,7 @@ TEMPLATE_TEST_CASE("a step in micro-batches is the step in one batch", "[accumul
     }
 }
 
-TEST_CASE("the loss of a whole set of batches is a sum over its labels", "[accumulate]") {
+TEST_CASE("the loss of a whole set of batches is a sum over its targets", "[accumulate]") {
     const Batch batch = masked_batch();
     Model<double> model(small_model(), 4, T);
     model.initialise(3);
@@ -96,13 +96,13 @@ TEST_CASE("the loss of a whole set of batches is a sum over its labels", "[accum
     model.zero_loss();
     forward_evaluate(model, slice(batch, 1, 2), 2);
     const double part = model.loss();
-    CHECK(all - part == near(mean * label_count(batch), roundings(9000) * all));
+    CHECK(all - part == near(mean * target_count(batch), roundings(9000) * all));
     CHECK(part > 0);
 }
 
-TEST_CASE("a step without any label is no step", "[accumulate]") {
+TEST_CASE("a step without any target is no step", "[accumulate]") {
     Batch batch = masked_batch();
-    batch.labels.assign(B * T, -1);
+    batch.targets.assign(B * T, -1);
     Model<double> model(small_model(), 2, T);
     model.initialise(3);
     const Step none = step(model, batch, 2);
@@ -116,5 +116,5 @@ TEST_CASE("a slice is the batch's own sequences", "[accumulate]") {
     CHECK(part.B == 3);
     CHECK(part.T == T);
     CHECK(part.tokens == std::vector<int>(batch.tokens.begin() + 10, batch.tokens.begin() + 25));
-    CHECK(part.labels == std::vector<int>(batch.labels.begin() + 10, batch.labels.begin() + 25));
+    CHECK(part.targets == std::vector<int>(batch.targets.begin() + 10, batch.targets.begin() + 25));
 }

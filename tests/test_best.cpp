@@ -1,14 +1,15 @@
 // --keep-best: the lowest validation loss wins, its weights can always be read, and a run that goes
 // on from any checkpoint finds those that were the best by then.
-#include "best.h"
+#include "store/best.h"
 
 #include <cmath>
 #include <filesystem>
 
 #include "catch.h"
-#include "files.h"
 #include "helpers.h"
 #include "models.h"
+#include "run/metrics.h"
+#include "store/files.h"
 
 using namespace peri;
 

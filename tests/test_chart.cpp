@@ -1,5 +1,5 @@
 // The chart and the table of the hidden state's variance.
-#include "chart.h"
+#include "probe/chart.h"
 
 #include <cmath>
 

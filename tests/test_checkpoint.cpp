@@ -1,14 +1,14 @@
 // A checkpoint holds all that a run needs, to the bit; a damaged one is named and changes nothing
 // on the disk.
-#include "checkpoint.h"
+#include "store/checkpoint.h"
 
 #include <filesystem>
 
 #include "catch.h"
 #include "check.h"
-#include "files.h"
 #include "helpers.h"
-#include "safetensors.h"
+#include "store/files.h"
+#include "store/safetensors.h"
 
 using namespace peri;
 namespace fs = std::filesystem;
@@ -16,10 +16,10 @@ namespace fs = std::filesystem;
 namespace {
 
 // A model with its optimizer; `peri` of two narrow layers, 61 tokens.
-template <class T>
+template <class Real>
 struct Run {
-    Model<T> model;
-    Optimizer<T> optimizer;
+    Model<Real> model;
+    Optimizer<Real> optimizer;
 
     static ModelConfig config(int width) {
         ModelConfig c;
@@ -31,8 +31,8 @@ struct Run {
         resolve(c, "auto", Choice::automatic, Choice::automatic);
         return c;
     }
-    static Model<T> initialised(int width) {
-        Model<T> model(config(width), 2, 7);
+    static Model<Real> initialised(int width) {
+        Model<Real> model(config(width), 2, 7);
         model.initialise(5);
         return model;
     }
@@ -49,7 +49,7 @@ struct Run {
             Batch batch{2, 7, {}, {}};
             for (int t = 0; t < 14; t++) {
                 batch.tokens.push_back((t * 7 + optimizer.steps()) % 61);
-                batch.labels.push_back((t * 5 + 1) % 61);
+                batch.targets.push_back((t * 5 + 1) % 61);
             }
             model.load(batch);
             model.zero_loss();
@@ -66,17 +66,17 @@ struct Run {
         for (int id = 0; id < static_cast<int>(model.table().rows.size()); id++)
             all.push_back(model.values(id));
         for (const auto& part : optimizer.state()) {
-            std::vector<Accum<T>> part_numbers(model.table().rows[part.id].size());
-            device_download<T>(part_numbers.data(), part.numbers,
-                               part_numbers.size() * sizeof(Accum<T>));
+            std::vector<Accum<Real>> part_numbers(model.table().rows[part.id].size());
+            device_download<Real>(part_numbers.data(), part.numbers,
+                                  part_numbers.size() * sizeof(Accum<Real>));
             all.emplace_back(part_numbers.begin(), part_numbers.end());
         }
         return all;
     }
 };
 
-template <class T>
-std::string load_complaint(const std::string& path, Run<T>& run) {
+template <class Real>
+std::string load_complaint(const std::string& path, Run<Real>& run) {
     try {
         load_checkpoint(path, run.model, run.optimizer);
     } catch (const UserError& error) {

@@ -30,16 +30,16 @@ bf16 truncated(float value) {
 
 // y_i = x_i^2 w_i + x_i,   dx_i = (2 x_i w_i + 1) dy_i,   dw_i += x_i^2 dy_i: a kernel small enough
 // to be seen right, with one fault in its backward at wish.
-template <class T>
-Problem<T> toy(Fault fault, int n = 7) {
-    using A = Accum<T>;
-    Problem<T> p("toy", {n}, 1);
-    T* const x = p.input("x", n);
-    T* const w = p.input("w", n);
-    T* const y = p.output("y", n, 1);
-    T* const dy = p.upstream("y");
-    T* const dx = p.gradient("x", 1);
-    Accum<T>* const dw = p.accumulated_gradient("w", 1);
+template <class Real>
+Problem<Real> toy(Fault fault, int n = 7) {
+    using A = Accum<Real>;
+    Problem<Real> p("toy", {n}, 1);
+    Real* const x = p.input("x", n);
+    Real* const w = p.input("w", n);
+    Real* const y = p.output("y", n, 1);
+    Real* const dy = p.upstream("y");
+    Real* const dx = p.gradient("x", 1);
+    Accum<Real>* const dw = p.accumulated_gradient("w", 1);
     p.forward = [=] {
         for (int i = 0; i < n; i++) y[i] = x[i] * x[i] * w[i] + x[i];
     };
@@ -50,7 +50,7 @@ Problem<T> toy(Fault fault, int n = 7) {
             const A slope = 2 * x[i] * w[i] + (fault == Fault::dropped_term && i == n - 1 ? 0 : 1);
             const A next = fault == Fault::read_outside ? 0 * x[i + 1] : 0;
             const A sum = (fault == Fault::added_to_output ? A(dx[i]) : 0) + slope * dy[i] + next;
-            dx[i] = fault == Fault::truncated ? T(truncated(sum)) : T(sum);
+            dx[i] = fault == Fault::truncated ? Real(truncated(sum)) : Real(sum);
             dw[i] = (fault == Fault::overwrote_sum ? 0 : dw[i]) + x[i] * x[i] * dy[i];
         }
         if (fault == Fault::sign) dx[n / 2] = -dx[n / 2];
@@ -67,13 +67,13 @@ Problem<T> toy(Fault fault, int n = 7) {
 std::string toy_gradient_errors(Fault fault) { return gradient_errors(toy<double>(fault)); }
 
 // the toy with a fault in the backend's type alone
-template <class T>
+template <class Real>
 std::string toy_conformance_errors(Fault fault, const Roundings& roundings = {}) {
     const auto make = [&](auto t) {
         using U = decltype(t);
         return toy<U>(std::is_same_v<U, double> ? Fault::none : fault);
     };
-    return conformance_errors<T>(make, 4, roundings);
+    return conformance_errors<Real>(make, 4, roundings);
 }
 
 std::string toy_float_errors(Fault fault) { return toy_conformance_errors<float>(fault); }

@@ -2,8 +2,8 @@
 #include <cmath>
 
 #include "catch.h"
-#include "crosscheck.h"
 #include "helpers.h"
+#include "jobs/crosscheck.h"
 #include "random.h"
 #include "tolerance.h"
 
@@ -30,7 +30,7 @@ Batch random_batch(const RunConfig& run, int step) {
     Batch batch{run.batch, run.seq, {}, {}};
     for (int i = 0; i < run.batch * run.seq; i++) {
         batch.tokens.push_back(static_cast<int>(rng.below(run.model.vocab)));
-        batch.labels.push_back(static_cast<int>(rng.below(run.model.vocab)));
+        batch.targets.push_back(static_cast<int>(rng.below(run.model.vocab)));
     }
     return batch;
 }

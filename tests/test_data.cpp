@@ -14,9 +14,9 @@
 
 #include "catch.h"
 #include "check.h"
-#include "data.h"
+#include "data/data.h"
+#include "data/stories.h"
 #include "helpers.h"
-#include "stories.h"
 #include "tolerance.h"
 
 using namespace peri;
@@ -59,32 +59,32 @@ bool has(const std::string& text, const std::string& part) {
 }
 
 bool same(const Batch& a, const Batch& b) {
-    return a.B == b.B && a.T == b.T && a.tokens == b.tokens && a.labels == b.labels;
+    return a.B == b.B && a.T == b.T && a.tokens == b.tokens && a.targets == b.targets;
 }
 
 std::vector<int> row(const Batch& batch, int r) {
     std::vector<int> tokens(batch.tokens.begin() + r * batch.T,
                             batch.tokens.begin() + (r + 1) * batch.T);
-    tokens.push_back(batch.labels[(r + 1) * batch.T - 1]);
+    tokens.push_back(batch.targets[(r + 1) * batch.T - 1]);
     return tokens;
 }
 
-bool labels_follow(const Batch& batch) {
+bool targets_follow(const Batch& batch) {
     for (int r = 0; r < batch.B; ++r) {
         for (int t = 0; t + 1 < batch.T; ++t) {
             const int i = r * batch.T + t;
-            if (batch.labels[i] != batch.tokens[i + 1]) return false;
+            if (batch.targets[i] != batch.tokens[i + 1]) return false;
         }
     }
     return int(batch.tokens.size()) == batch.B * batch.T &&
-           batch.labels.size() == batch.tokens.size();
+           batch.targets.size() == batch.tokens.size();
 }
 
 // What must hold of every source.
 void check_source(const Data& data, int T) {
     const Batch batch = data.training(1, 7, 4, T);
-    CHECK(labels_follow(batch));
-    CHECK(labels_follow(data.validation(3, 4, T)));
+    CHECK(targets_follow(batch));
+    CHECK(targets_follow(data.validation(3, 4, T)));
     CHECK(same(batch, data.training(1, 7, 4, T)));
     CHECK_FALSE(same(batch, data.training(2, 7, 4, T)));
     CHECK_FALSE(same(batch, data.training(1, 8, 4, T)));
@@ -132,7 +132,7 @@ TEST_CASE("stories: a row is end of text, a story, end of text, ...", "[data]") 
     }
 }
 
-TEST_CASE("stories: the floor is the mean cost of the validation labels, recounted", "[data]") {
+TEST_CASE("stories: the floor is the mean cost of the validation targets, recounted", "[data]") {
     constexpr int batches = 3, B = 5, T = 100;
     const auto data = open_data("", "", T);
     // The very stories again, told from the validation rows' own random numbers.
@@ -210,9 +210,9 @@ TEST_CASE("text: --val-data leaves the whole file to train on", "[data]") {
     bool last_byte = false;
     for (int step = 0; step < 200; ++step) {
         const Batch batch = data->training(1, step, 16, 20);
-        for (const int label : batch.labels) {
-            if (!(label == 'a' || label == 'z')) FAIL("label " << label);
-            last_byte |= label == 'z';
+        for (const int target : batch.targets) {
+            if (!(target == 'a' || target == 'z')) FAIL("target " << target);
+            last_byte |= target == 'z';
         }
     }
     CHECK(last_byte);
@@ -224,7 +224,7 @@ TEST_CASE("text: byte 0, bytes above 127 and the shortest possible file", "[data
     const std::string path = directory.write("a.txt", std::string("\0\xff", 2));
     const Batch batch = open_data(path, path, 1)->training(1, 0, 2, 1);
     CHECK(batch.tokens == std::vector<int>{0, 0});
-    CHECK(batch.labels == std::vector<int>{255, 255});
+    CHECK(batch.targets == std::vector<int>{255, 255});
 }
 
 TEST_CASE("text: a glob takes several files, and a file's own name comes first", "[data]") {

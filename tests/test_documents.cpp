@@ -3,19 +3,20 @@
 
 #include "accumulate.h"
 #include "check.h"
-#include "checkpoint.h"
 #include "compare.h"
-#include "crosscheck.h"
-#include "evaluate.h"
-#include "generate.h"
+#include "jobs/crosscheck.h"
+#include "jobs/evaluate.h"
+#include "jobs/generate.h"
 #include "models.h"
 #include "program.h"
+#include "run/flags.h"
+#include "store/checkpoint.h"
 
 using namespace peri;
 
 namespace {
 
-constexpr int separator = 3, B = 2, T = 11, label_rows = B * T;
+constexpr int separator = 3, B = 2, T = 11, target_rows = B * T;
 
 // Where documents begin in each of the two sequences: at a separator, and with one of a single token
 // at the end; within a document, which a separator ends at once.
@@ -50,7 +51,7 @@ Batch documents(uint64_t seed) {
     Batch batch{B, T, {}, {}};
     for (int r = 0; r < B * T; r++) {
         batch.tokens.push_back(any_token_but_separator(rng));
-        batch.labels.push_back(any_token_but_separator(rng));
+        batch.targets.push_back(any_token_but_separator(rng));
     }
     for (int b = 0; b < B; b++)
         for (const int begin : beginnings[b])
@@ -68,7 +69,7 @@ std::vector<Batch> one_by_one(const Batch& batch) {
             const auto part = [&](const std::vector<int>& all) {
                 return std::vector<int>(all.begin() + begin, all.begin() + end);
             };
-            list.push_back({1, end - begin, part(batch.tokens), part(batch.labels)});
+            list.push_back({1, end - begin, part(batch.tokens), part(batch.targets)});
         }
     return list;
 }
@@ -89,7 +90,7 @@ Trace run(const ModelConfig& config, const std::vector<Batch>& batches) {
         model.forward();
         const std::vector<double> x = model.hidden_state(model.sublayer_count() + 1);
         trace.hidden.insert(trace.hidden.end(), x.begin(), x.end());
-        model.backward(label_rows);
+        model.backward(target_rows);
     }
     for (int id = 0; id < static_cast<int>(model.table().rows.size()); id++) {
         const std::vector<double> g = model.gradient_values(id);
@@ -133,7 +134,7 @@ TEST_CASE("documents side by side are documents alone: states and gradients", "[
     for (const std::string norm : {"peri", "pre", "olmo2", "keel"})
         for (const Recompute recompute :
              {Recompute::none, Recompute::norms, Recompute::sublayers}) {
-            CAPTURE(norm, to_string(recompute));
+            CAPTURE(norm, word_for(recompute, recomputes()));
             const Trace together = run(config_of(norm, recompute), {batch});
             const Trace alone = run(config_of(norm, Recompute::none, false), one_by_one(batch));
             CHECK(differs(together.hidden, alone.hidden) == "");
@@ -145,12 +146,12 @@ TEST_CASE("documents side by side are documents alone: states and gradients", "[
         }
 }
 
-// The labels are those of the second document of the first sequence: rows 4 to 9.
+// The targets are those of the second document of the first sequence: rows 4 to 9.
 TEST_CASE("a document's tokens change nothing of another document", "[documents]") {
     const Threads one(1);  // these models are too small to share
     Batch batch = documents(2);
     for (int r = 0; r < B * T; r++)
-        if (r < 4 || r > 9) batch.labels[r] = -1;
+        if (r < 4 || r > 9) batch.targets[r] = -1;
     Batch changed = batch;
     for (const int r : {0, 1, 2, 3, 10, 13}) changed.tokens[r] = (batch.tokens[r] + 5) % 17;
     const auto both = [&](bool mask) {

@@ -1,9 +1,9 @@
 // --evaluate: every token of a file once, and the mean loss of windows computed one by one.
-#include "evaluate.h"
+#include "jobs/evaluate.h"
 
 #include "accumulate.h"
 #include "catch.h"
-#include "data.h"
+#include "data/data.h"
 #include "helpers.h"
 #include "random.h"
 #include "tolerance.h"
@@ -16,8 +16,8 @@ std::vector<int> bytes_as_tokens(const std::string& text) { return {text.begin()
 
 // The rows of all of the data, B at a time; the padding of a row must be at its end.
 struct Rows {
-    std::vector<std::vector<int>> tokens, labels;  // without padding
-    std::vector<int> sizes;                        // of the batches
+    std::vector<std::vector<int>> tokens, targets;  // without padding
+    std::vector<int> sizes;                         // of the batches
 };
 
 Rows all_rows(const Data& data, int B, int T) {
@@ -28,13 +28,13 @@ Rows all_rows(const Data& data, int B, int T) {
         if (batch.B == 0) return rows;
         REQUIRE(batch.T == T);
         REQUIRE(batch.tokens.size() == size_t(batch.B) * T);
-        REQUIRE(batch.labels.size() == size_t(batch.B) * T);
+        REQUIRE(batch.targets.size() == size_t(batch.B) * T);
         for (int b = 0; b < batch.B; b++) {
             const Batch row = slice(batch, b, 1);
-            const auto n = label_count(row);
-            for (int t = 0; t < T; t++) CHECK((row.labels[t] >= 0) == (t < n));
+            const auto n = target_count(row);
+            for (int t = 0; t < T; t++) CHECK((row.targets[t] >= 0) == (t < n));
             rows.tokens.push_back({row.tokens.begin(), row.tokens.begin() + n});
-            rows.labels.push_back({row.labels.begin(), row.labels.begin() + n});
+            rows.targets.push_back({row.targets.begin(), row.targets.begin() + n});
         }
     }
 }
@@ -50,7 +50,7 @@ ModelConfig tiny(int vocab) {
     return c;
 }
 
-// The mean over the windows' labels, each window computed alone and without padding.
+// The mean over the windows' targets, each window computed alone and without padding.
 double mean_loss_by_hand(Model<double>& model, const std::vector<int>& text, int T) {
     double sum = 0;
     for (size_t first = 0; first + 1 < text.size(); first += T) {
@@ -67,7 +67,7 @@ double mean_loss_by_hand(Model<double>& model, const std::vector<int>& text, int
 
 }  // namespace
 
-TEST_CASE("the whole of the data: windows in order, every token but the first a label once",
+TEST_CASE("the whole of the data: windows in order, every token but the first a target once",
           "[evaluate]") {
     const TemporaryDirectory folder;
     const std::string first = "It was a dark and stormy", second = "night", third = "!";
@@ -81,13 +81,14 @@ TEST_CASE("the whole of the data: windows in order, every token but the first a 
         for (const int T : {1, 4, 5, 23, 24, 50}) {
             CAPTURE(B, T);
             const Rows rows = all_rows(*data, B, T);
-            std::vector<int> tokens, labels;
+            std::vector<int> tokens, targets;
             for (const auto& row : rows.tokens) tokens.insert(tokens.end(), row.begin(), row.end());
-            for (const auto& row : rows.labels) labels.insert(labels.end(), row.begin(), row.end());
+            for (const auto& row : rows.targets)
+                targets.insert(targets.end(), row.begin(), row.end());
             CHECK(tokens == bytes_as_tokens("It was a dark and storm"
                                             "nigh"));
-            CHECK(labels == bytes_as_tokens("t was a dark and stormy"
-                                            "ight"));
+            CHECK(targets == bytes_as_tokens("t was a dark and stormy"
+                                             "ight"));
             for (size_t i = 0; i + 2 < rows.sizes.size(); i++) CHECK(rows.sizes[i] == B);
         }
     CHECK(all_rows(*data, 2, 5).sizes == std::vector<int>{2, 2, 2, 0});  // 5 rows and 1
@@ -102,7 +103,7 @@ TEST_CASE("the whole of a shard, and of the stories", "[evaluate]") {
     const Batch batch = data->whole(0, 3, 2);
     CHECK(batch.B == 2);
     CHECK(batch.tokens == std::vector<int>{5, 6, 700, 0});
-    CHECK(batch.labels == std::vector<int>{6, 700, 8, -1});
+    CHECK(batch.targets == std::vector<int>{6, 700, 8, -1});
     CHECK(open_data("", "", 4)->whole(0, 3, 2).B == 0);
 }
 
@@ -113,7 +114,7 @@ TEST_CASE("the loss over a file is that of its windows one by one", "[evaluate]"
     for (int i = 0; i < 103; i++) text += static_cast<char>('a' + rng.below(26));
     const std::string path = folder.write("book.txt", text);
     const auto data = open_data(path, path, 1);
-    constexpr int T = 7;  // 102 labels: 14 windows and one of 4
+    constexpr int T = 7;  // 102 targets: 14 windows and one of 4
     Model<double> model(tiny(256), 4, T);
     model.initialise(3);
     const double expected = mean_loss_by_hand(model, bytes_as_tokens(text), T);

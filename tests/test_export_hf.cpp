@@ -1,17 +1,17 @@
 // --export-hf, as far as it can be seen without Python: which architecture, names, shapes, numbers,
 // config.json, tokenizer, parts, refusals. That the models then compute the same is seen by
 // tests/check_hf.py.
-#include "export_hf.h"
+#include "jobs/export_hf.h"
 
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "checkpoint.h"
 #include "compare.h"
-#include "hf_architecture.h"
-#include "hf_tokenizer.h"
+#include "jobs/hf_architecture.h"
+#include "jobs/hf_tokenizer.h"
 #include "program.h"
+#include "store/checkpoint.h"
 
 using namespace peri;
 using Json = nlohmann::json;
@@ -43,7 +43,7 @@ ModelConfig config_of(const std::string& norm, const Options& options = {}) {
 }
 
 // A checkpoint with random weights, gammas around 1, and its export.
-template <class T>
+template <class Real>
 class Exported {
   public:
     explicit Exported(const ModelConfig& config) : model(config, 1, 8) {
@@ -54,8 +54,8 @@ class Exported {
             for (double& v : values) v = rng.normal() / 4 + rows[id].mean;
             model.set_values(id, values);
         }
-        const Optimizer<T> optimizer(model, {});
-        save_checkpoint<T>(folder / "", model, optimizer, {}, 0);
+        const Optimizer<Real> optimizer(model, {});
+        save_checkpoint<Real>(folder / "", model, optimizer, {}, 0);
         run.model = config;
         run.init_from = folder / "step-00000000";
         run.export_hf = folder / "exported";
@@ -86,7 +86,7 @@ class Exported {
     }
 
     const TemporaryDirectory folder;
-    Model<T> model;
+    Model<Real> model;
     RunConfig run;
 
   private:

@@ -4,7 +4,8 @@
 #include <sstream>
 
 #include "catch.h"
-#include "fit.h"
+#include "run/fit.h"
+#include "run/flags.h"
 #include "tolerance.h"
 
 using namespace peri;

@@ -1,5 +1,5 @@
 // Reading piece by piece with cached keys and values, against the full forward pass; and sampling.
-#include "generate.h"
+#include "jobs/generate.h"
 
 #include <cmath>
 
@@ -11,9 +11,6 @@
 using namespace peri;
 
 namespace {
-
-const std::vector<std::string> all_placements = {"post",  "pre",  "peri",   "output", "input-main",
-                                                 "olmo2", "keel", "simple", "mix",    "deep"};
 
 struct Options {
     std::string qk_norm = "auto";
@@ -48,8 +45,8 @@ std::vector<int> part(const std::vector<int>& tokens, int first, int end) {
 }
 
 // logits of the token after these, from the full forward pass
-template <class T>
-std::vector<double> full_logits(Model<T>& model, const std::vector<int>& tokens) {
+template <class Real>
+std::vector<double> full_logits(Model<Real>& model, const std::vector<int>& tokens) {
     const int n = static_cast<int>(tokens.size());
     model.load({1, n, tokens, std::vector<int>(n, -1)});
     model.forward();
@@ -60,10 +57,10 @@ std::vector<double> full_logits(Model<T>& model, const std::vector<int>& tokens)
 const std::vector<int> pieces = {1, 5, 1, 1, 3, 1};
 
 // The logits after each piece, end to end: with the cache, or by the full forward pass.
-template <class T>
-std::vector<double> logits_after_pieces(Model<T>& model, const std::vector<int>& tokens,
+template <class Real>
+std::vector<double> logits_after_pieces(Model<Real>& model, const std::vector<int>& tokens,
                                         bool cached) {
-    Decoder<T> decoder(model);
+    Decoder<Real> decoder(model);
     std::vector<double> all;
     int end = 0;
     for (const int piece : pieces) {
@@ -96,7 +93,7 @@ double largest_error(const std::vector<double>& got, const std::vector<double>& 
 }  // namespace
 
 TEST_CASE("cached keys and values: the logits of the full forward pass", "[generate]") {
-    for (const std::string& norm : all_placements) {
+    for (const std::string& norm : placement_names()) {
         CAPTURE(norm);
         check_double(config_of(norm));
         check_double(config_of(norm, {.embedding_norm = Choice::on, .grouped = true}));
@@ -110,7 +107,7 @@ TEST_CASE("cached keys and values: the logits of the full forward pass", "[gener
 // Against the oracle with the same weights, reading by pieces may be twice as far off as the full
 // pass is.
 TEMPLATE_TEST_CASE("cached keys and values in narrow types", "[generate]", float, bf16) {
-    for (const std::string& norm : all_placements) {
+    for (const std::string& norm : placement_names()) {
         const ModelConfig config = config_of(norm, {.grouped = true});
         Model<TestType> model(config, 1, 12);
         Model<double> oracle(config, 1, 12);

@@ -1,5 +1,5 @@
 // The two fits of the variance's growth, on series whose answer is known.
-#include "growth.h"
+#include "probe/growth.h"
 
 #include <cmath>
 

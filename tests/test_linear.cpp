@@ -52,22 +52,22 @@ TEST_CASE("linear: the same bits twice", "[linear]") {
 namespace {
 
 // y, dx and dw of ones times 1 + 2^-12, which fp32 holds and tf32 rounds to 1
-template <class T>
+template <class Real>
 std::vector<double> sums_of_64() {
     constexpr int n = 64;
-    const std::vector<T> odd(n * n, 1 + 0x1p-12f), one(n * n, 1.0f);
-    Arena<T> x(n * n * sizeof(T)), w(x.bytes()), y(x.bytes()), dx(x.bytes());
-    Arena<T> dw(n * n * sizeof(Accum<T>));
-    device_upload<T>(x.at(), odd.data(), x.bytes());
-    device_upload<T>(w.at(), one.data(), w.bytes());
-    linear_forward<T>(y.at(), x.at(), w.at(), nullptr, n, n, n);
-    linear_backward<T>(dx.at(), dw.template at<Accum<T>>(), nullptr, w.at(), x.at(), x.at(), n, n,
-                       n, Dx::overwrite);
-    T one_y, one_dx;
-    Accum<T> one_dw;
-    device_download<T>(&one_y, y.at(), sizeof one_y);
-    device_download<T>(&one_dx, dx.at(), sizeof one_dx);
-    device_download<T>(&one_dw, dw.at(), sizeof one_dw);
+    const std::vector<Real> odd(n * n, 1 + 0x1p-12f), one(n * n, 1.0f);
+    Arena<Real> x(n * n * sizeof(Real)), w(x.bytes()), y(x.bytes()), dx(x.bytes());
+    Arena<Real> dw(n * n * sizeof(Accum<Real>));
+    device_upload<Real>(x.at(), odd.data(), x.bytes());
+    device_upload<Real>(w.at(), one.data(), w.bytes());
+    linear_forward<Real>(y.at(), x.at(), w.at(), nullptr, n, n, n);
+    linear_backward<Real>(dx.at(), dw.template at<Accum<Real>>(), nullptr, w.at(), x.at(), x.at(),
+                          n, n, n, Dx::overwrite);
+    Real one_y, one_dx;
+    Accum<Real> one_dw;
+    device_download<Real>(&one_y, y.at(), sizeof one_y);
+    device_download<Real>(&one_dx, dx.at(), sizeof one_dx);
+    device_download<Real>(&one_dw, dw.at(), sizeof one_dw);
     return {one_y, one_dx, one_dw};
 }
 

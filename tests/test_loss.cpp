@@ -21,13 +21,13 @@ struct Reference {
 };
 
 // Straight from the equation in kernels.h, one row at a time.
-Reference reference(HeadCase s, const std::vector<int>& labels, double divisor,
+Reference reference(HeadCase s, const std::vector<int>& targets, double divisor,
                     const std::vector<double>& x, const std::vector<double>& w) {
     const size_t C = s.C;
     Reference result{0, 0, std::vector<double>(s.R * C), std::vector<double>(s.V * C)};
     std::vector<double> p(s.V);
     for (int r = 0; r < s.R; r++) {
-        if (labels[r] < 0) continue;
+        if (targets[r] < 0) continue;
         double most = -INFINITY, sum = 0;
         for (int v = 0; v < s.V; v++) {
             p[v] = 0;
@@ -36,11 +36,11 @@ Reference reference(HeadCase s, const std::vector<int>& labels, double divisor,
         }
         for (int v = 0; v < s.V; v++) sum += std::exp(p[v] - most);
         const double log_Z = most + std::log(sum);
-        result.loss += (log_Z - p[labels[r]]) / divisor;
+        result.loss += (log_Z - p[targets[r]]) / divisor;
         result.z_term += s.z_loss * log_Z * log_Z / divisor;
         for (int v = 0; v < s.V; v++) {
             const double share = std::exp(p[v] - most) / sum;
-            const double dz = (share - (v == labels[r]) + 2 * s.z_loss * log_Z * share) / divisor;
+            const double dz = (share - (v == targets[r]) + 2 * s.z_loss * log_Z * share) / divisor;
             for (size_t c = 0; c < C; c++) {
                 result.dx[r * C + c] += dz * w[v * C + c];
                 result.dw[v * C + c] += dz * x[r * C + c];
@@ -50,14 +50,14 @@ Reference reference(HeadCase s, const std::vector<int>& labels, double divisor,
     return result;
 }
 
-std::string reference_errors(HeadCase s, const std::vector<int>& labels, double divisor,
+std::string reference_errors(HeadCase s, const std::vector<int>& targets, double divisor,
                              double magnitude, uint64_t seed) {
-    auto p = head<double>(s, labels, divisor, seed);
+    auto p = head<double>(s, targets, divisor, seed);
     std::vector<double> x = p.values("x");
     for (double& value : x) value *= magnitude;
     p.set("x", x);
     p.run();
-    const Reference r = reference(s, labels, divisor, x, p.values("w"));
+    const Reference r = reference(s, targets, divisor, x, p.values("w"));
     const double tolerance = roundings(16 * (s.C + std::sqrt(s.V + s.R))) * magnitude;
     return p.errors() + difference(p.values("loss"), {r.loss}, tolerance * std::max(1.0, r.loss)) +
            difference(p.values("loss again"), {r.loss}, tolerance * std::max(1.0, r.loss)) +
@@ -71,15 +71,15 @@ TEST_CASE("head_loss: against its equation", "[loss]") {
     for (const uint64_t seed : seeds)
         for (const HeadCase& s : shapes) {
             CAPTURE(seed, s.R, s.C, s.V);
-            CHECK(reference_errors(s, labels_of(s, seed), 0.7 * s.R, 1, seed) == "");
-            CHECK(reference_errors(with_z_loss(s), labels_of(s, seed), 0.7 * s.R, 1, seed) == "");
+            CHECK(reference_errors(s, targets_of(s, seed), 0.7 * s.R, 1, seed) == "");
+            CHECK(reference_errors(with_z_loss(s), targets_of(s, seed), 0.7 * s.R, 1, seed) == "");
         }
 }
 
 TEST_CASE("head_loss: logits in the thousands do not overflow", "[loss]") {
     const HeadCase s{7, 5, 11};
-    CHECK(reference_errors(s, labels_of(s, 1), 7, 2000, 1) == "");
-    CHECK(reference_errors(with_z_loss(s), labels_of(s, 1), 7, 2000, 1) == "");
+    CHECK(reference_errors(s, targets_of(s, 1), 7, 2000, 1) == "");
+    CHECK(reference_errors(with_z_loss(s), targets_of(s, 1), 7, 2000, 1) == "");
 }
 
 TEST_CASE("head_loss: gradients", "[loss]") {
@@ -97,13 +97,13 @@ TEST_CASE("head_loss: gradients with z-loss", "[loss]") {
     for (const uint64_t seed : seeds)
         for (const HeadCase& shape : shapes) {
             const HeadCase s = with_z_loss(shape);
-            const std::vector<int> labels = labels_of(s, seed);
+            const std::vector<int> targets = targets_of(s, seed);
             const double divisor = 0.7 * s.R;
-            auto p = head<double>(s, labels, divisor, seed);
+            auto p = head<double>(s, targets, divisor, seed);
             p.forward = [=, cross_entropy = p.forward, loss = p.at("loss"), x = p.at("x"),
                          w = p.at("w")] {
                 cross_entropy();
-                *loss += reference(s, labels, divisor, {x, x + size_t(s.R) * s.C},
+                *loss += reference(s, targets, divisor, {x, x + size_t(s.R) * s.C},
                                    {w, w + size_t(s.V) * s.C})
                              .z_term;
             };
@@ -112,7 +112,7 @@ TEST_CASE("head_loss: gradients with z-loss", "[loss]") {
         }
 }
 
-// Logits ln 3 and 0: Z = 4, p = (3/4, 1/4). With label 1 and z_loss 1/2, dlogits is
+// Logits ln 3 and 0: Z = 4, p = (3/4, 1/4). With target 1 and z_loss 1/2, dlogits is
 // (3/4, 1/4) - (0, 1) + ln 4 (3/4, 1/4), all over the divisor 2.
 TEST_CASE("head_loss: z-loss by hand", "[loss]") {
     auto p = head<double>({1, 1, 2, false, 0.5}, {1}, 2, 1);
@@ -130,10 +130,10 @@ TEST_CASE("head_loss: more logits than are held at once", "[loss]") {
     // Whatever a chunk holds, these rows need a second one, and the last is short.
     const HeadCase s{170, 2, 100003, false, 0.1};
     REQUIRE(head_loss_workspace<double>(s.R, s.V) < sizeof(double) * s.R * s.V);
-    CHECK(reference_errors(s, labels_of(s, 1), 100, 1, 1) == "");
+    CHECK(reference_errors(s, targets_of(s, 1), 100, 1, 1) == "");
 }
 
-TEST_CASE("head_loss: rows without a label count for nothing", "[loss]") {
+TEST_CASE("head_loss: rows without a target count for nothing", "[loss]") {
     const HeadCase s{5, 3, 7, false, 0.1};
     auto p = head<double>(s, {-1, 2, -1, 0, -1}, 2, 1);
     auto none = head<double>(s, {-1, -1, -1, -1, -1}, 2, 1);

@@ -20,13 +20,13 @@ ModelConfig sized(const std::string& size_name, const std::string& norm, int voc
     return c;
 }
 
-Batch batch_of(int B_, int T_, int vocab, uint64_t seed) {
+Batch batch_of(int B, int T, int vocab, uint64_t seed) {
     Rng rng(seed);
-    Batch batch{B_, T_, {}, {}};
-    for (int i = 0; i < B_ * T_ + 1; i++) {
+    Batch batch{B, T, {}, {}};
+    for (int i = 0; i < B * T + 1; i++) {
         const int token = static_cast<int>(rng.below(vocab));
-        if (i < B_ * T_) batch.tokens.push_back(token);
-        if (i > 0) batch.labels.push_back(token);
+        if (i < B * T) batch.tokens.push_back(token);
+        if (i > 0) batch.targets.push_back(token);
     }
     return batch;
 }
@@ -100,9 +100,9 @@ void run_both(Model<Real>& narrow, Model<double>& wide) {
 }  // namespace
 
 // With a head of standard deviation 0.02 all tokens are about equally likely: logits have one of
-// 0.02 sqrt(32) = 0.11, the mean over 132 labels one of 0.01. Five of that are 0.01 ln V.
+// 0.02 sqrt(32) = 0.11, the mean over 132 targets one of 0.01. Five of that are 0.01 ln V.
 TEST_CASE("the first loss is ln V", "[model]") {
-    for (const std::string& norm : all_placements) {
+    for (const std::string& norm : placement_names()) {
         ModelConfig config = sized("tiny", norm, 256);
         config.init = {Init::normal, 0.02};
         Model<float> model(config, 4, 33);
@@ -118,7 +118,7 @@ TEST_CASE("the first loss is ln V", "[model]") {
 
 TEST_CASE("every placement learns one sequence by heart", "[model]") {
     const Threads one(1);  // these models are too small to share
-    for (const std::string& norm : all_placements) {
+    for (const std::string& norm : placement_names()) {
         const double loss = loss_by_heart<float>(norm);
         CAPTURE(norm, loss);
         CHECK(loss < 0.1);
@@ -157,8 +157,9 @@ std::vector<std::vector<double>> gradients_with(ModelConfig config, Recompute re
 }
 
 TEST_CASE("what is computed again has the bits of what is kept", "[model]") {
-    for (const std::string norm : {"post", "pre", "peri", "output", "input-main", "olmo2", "keel",
-                                   "simple", "mix", "deep", "peri:1,simple:1,post:1,olmo2:1"})
+    std::vector<std::string> norms = placement_names();
+    norms.push_back("peri:1,simple:1,post:1,olmo2:1");
+    for (const std::string& norm : norms)
         for (const bool layernorm : {false, true})
             for (const Recompute recompute : {Recompute::norms, Recompute::sublayers}) {
                 ModelConfig config = sized("tiny", norm, 256);
@@ -209,7 +210,7 @@ TEST_CASE("a step at learning rate 0 changes no weight", "[model]") {
 
 // k = 32 roundings along the model's depth, each relative to the tensor's largest gradient.
 TEST_CASE("float model against double model", "[model]") {
-    for (const std::string& norm : all_placements) {
+    for (const std::string& norm : placement_names()) {
         const ModelConfig config = sized("tiny", norm, 101);
         Model<double> wide(config, 2, 31);
         Model<float> narrow(config, 2, 31);
@@ -226,13 +227,13 @@ TEST_CASE("float model against double model", "[model]") {
 }
 
 // Every array on the way is rounded by up to 2^-8 of each number, at random: errors add up like the
-// root of their count. Logits of about 1 then err by about 2^-8 each, and the mean over the labels
+// root of their count. Logits of about 1 then err by about 2^-8 each, and the mean over the targets
 // by the root of their number less: twice that is allowed. Of a gradient's length 0.029 was
 // measured, in SimpleNorm's norm of keys, whose gradient is what two larger ones leave: four times
 // that is allowed.
 TEST_CASE("bf16 model against double model", "[model]") {
     const auto length = [](const std::vector<double>& v) { return std::sqrt(dot(v, v)); };
-    for (const std::string& norm : all_placements) {
+    for (const std::string& norm : placement_names()) {
         const ModelConfig config = sized("tiny", norm, 101);
         Model<double> wide(config, 2, 31);
         Model<bf16> narrow(config, 2, 31);

@@ -92,7 +92,7 @@ bool has_output_norm(const std::string& norm) {
 
 TEST_CASE("gradient of the whole model, all ten placements", "[model][gradient]") {
     const Threads one(1);  // these models are too small to share
-    for (const std::string& norm : all_placements) check_gradients({norm});
+    for (const std::string& norm : placement_names()) check_gradients({norm});
 }
 
 TEST_CASE("gradient of the whole model, layers of different placements", "[model][gradient]") {
@@ -104,7 +104,7 @@ TEST_CASE("gradient of the whole model, layers of different placements", "[model
 
 TEST_CASE("gradient of the whole model, each option with each placement", "[model][gradient]") {
     const Threads one(1);  // these models are too small to share
-    for (const std::string& norm : all_placements) {
+    for (const std::string& norm : placement_names()) {
         if (norm != "simple")
             for (const char* qk : {"none", "head", "full"}) check_gradients({norm, qk});
         for (const Choice choice : {Choice::on, Choice::off}) {
@@ -140,7 +140,7 @@ TEST_CASE("z-loss changes gradients and no loss", "[model]") {
         const std::vector<double> head = gradients_of(model)[model.table().head];
         const double trained = model.loss();
         model.zero_loss();
-        model.evaluate(labelled);
+        model.evaluate(targeted);
         return std::tuple(trained, model.loss(), head);
     };
     const auto [trained, evaluated, head] = run(0);
@@ -154,7 +154,7 @@ TEST_CASE("z-loss changes gradients and no loss", "[model]") {
 TEST_CASE("gradient of the whole model, the full grid of options", "[.grid]") {
     const Threads one(1);  // these models are too small to share
     const std::vector<Choice> on_off = {Choice::on, Choice::off};
-    for (const std::string& norm : all_placements)
+    for (const std::string& norm : placement_names())
         for (const std::string qk : {"auto", "none", "head", "full"})
             for (const Choice embedding_norm : on_off)
                 for (const Choice final_norm : on_off)
@@ -189,7 +189,7 @@ TEST_CASE("the model's gradient check fails on a wrong gradient", "[model][gradi
 // up either, in which attention and the MLP are linear.
 TEST_CASE("<W, dL/dW> = 0 for every matrix directly followed by a norm", "[model]") {
     const Threads one(1);  // these models are too small to share
-    for (const std::string& norm : all_placements)
+    for (const std::string& norm : placement_names())
         for (const bool layernorm : {false, true})
             for (const std::string qk : {"auto", "head", "full"}) {
                 if (norm == "simple" && qk != "auto") continue;

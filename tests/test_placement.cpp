@@ -21,7 +21,7 @@ std::vector<SubLayer> resolved(const std::string& norm, int layers) {
 
 ModelConfig config(const std::string& norm, const std::string& qk = "auto",
                    Choice embedding = Choice::automatic, Choice final = Choice::automatic) {
-    ModelConfig c;
+    ModelConfig c = model_of(find_size("small"));
     c.norm = norm;
     resolve(c, qk, embedding, final);
     return c;

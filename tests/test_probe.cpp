@@ -1,16 +1,16 @@
 // Each measurement against a computation of its own, in double, on small models.
-#include "probe.h"
+#include "probe/probe.h"
 
 #include <cmath>
 #include <numbers>
 
 #include "catch.h"
-#include "files.h"
 #include "helpers.h"
-#include "metrics.h"
 #include "models.h"
-#include "probe_file.h"
+#include "probe/probe_file.h"
 #include "random.h"
+#include "run/metrics.h"
+#include "store/files.h"
 #include "tolerance.h"
 
 using namespace peri;
@@ -18,9 +18,6 @@ using namespace peri;
 namespace {
 
 using Numbers = std::vector<double>;
-
-const std::vector<std::string> all_placements = {"post",  "pre",  "peri",   "output", "input-main",
-                                                 "olmo2", "keel", "simple", "mix",    "deep"};
 
 // Odd on purpose. Without an embedding norm the hidden state 0 is rows of the embedding.
 ModelConfig small_model(const std::string& norm, Choice embedding_norm = Choice::off,
@@ -37,8 +34,8 @@ ModelConfig small_model(const std::string& norm, Choice embedding_norm = Choice:
 }
 
 // All tokens differ, so that row tokens[r] of the embedding is hidden state 0 of row r alone; two
-// rows have no label.
-constexpr int B = 2, T = 5, labelled = 8;
+// rows have no target.
+constexpr int B = 2, T = 5, targeted = 8;
 const Batch batch = {B, T, {3, 1, 4, 15, 9, 2, 6, 5, 0, 8}, {1, 4, 15, -1, 2, 6, 5, -1, 8, 11}};
 
 // The one measurement of that name and layer; NaN where there is none, or more than one.
@@ -77,7 +74,7 @@ Numbers gradient_by_differences(Model<double>& model) {
         model.zero_loss();
         model.load(batch);
         model.forward();
-        model.evaluate(labelled);
+        model.evaluate(targeted);
         return model.loss();
     };
     const auto slope = [&](size_t i, double h) {
@@ -164,7 +161,7 @@ TEST_CASE("the terms of Eq. 4 add up", "[probe]") {
                 Model<double> model(config, B, T);
                 randomise(model, 3);
                 const std::vector<Measurement> list = measure(model, batch);
-                CAPTURE(norm, layernorm, to_string(recompute));
+                CAPTURE(norm, layernorm, word_for(recompute, recomputes()));
                 for (int s = 1; s <= 4; s++) {
                     const double terms = value(list, "hidden_variance", s - 1) +
                                          value(list, "output_variance", s) +
@@ -222,7 +219,7 @@ TEST_CASE("gradients of weights: all matrices of a sub-layer together", "[probe]
     model.zero_gradients();
     model.load(batch);
     model.forward();
-    model.backward(labelled);
+    model.backward(targeted);
     const auto gradients = [&](const std::vector<std::string>& names) {
         Numbers all;
         for (int id = 0; id < static_cast<int>(model.table().rows.size()); id++)
@@ -252,7 +249,7 @@ TEST_CASE("gradients of weights: all matrices of a sub-layer together", "[probe]
 // With one token, and no norm between W_down and o, the gradient is h times dL/do: as large as the
 // bound. With many it is a sum, and below; output norms only take away.
 TEST_CASE("the last layer's gradient is within its bound", "[probe]") {
-    for (const std::string& norm : all_placements)
+    for (const std::string& norm : placement_names())
         for (const bool layernorm : {false, true})
             for (const Recompute recompute : {Recompute::none, Recompute::sublayers}) {
                 ModelConfig config = small_model(norm, Choice::automatic);
@@ -390,7 +387,7 @@ TEST_CASE("measurements of float and bf16 are those of double", "[probe]") {
     }
 }
 
-TEST_CASE("a batch without labels, and a model that has diverged", "[probe]") {
+TEST_CASE("a batch without targets, and a model that has diverged", "[probe]") {
     Model<float> model(small_model("peri"), B, T);
     randomise(model, 14);
     const std::vector<Measurement> silent = measure(model, batch_of({1, 2, 3}));

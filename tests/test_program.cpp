@@ -358,7 +358,7 @@ TEST_CASE("--help names every flag with its default", "[program]") {
     const TemporaryDirectory folder;
     const Result r = train(folder, "--help");
     CHECK(r.code == 0);
-    for (const char* text : {"--norm", "(default: peri)", "--lr", "(default: 4e-3)", "--out"})
+    for (const char* text : {"--norm", "(default: peri)", "--lr", "(default: 0.004)", "--out"})
         CHECK_THAT(r.out, contains(text));
 }
 

@@ -1,7 +1,7 @@
 // ./train --evaluate and --generate as a user meets them.
-#include "checkpoint.h"
-#include "generate.h"
+#include "jobs/generate.h"
 #include "program.h"
+#include "store/checkpoint.h"
 #include "tolerance.h"
 
 using namespace peri;

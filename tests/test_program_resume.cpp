@@ -1,7 +1,7 @@
 // ./train interrupted, resumed, out of space, without its data, diverged; the best weights.
 #include "program.h"
 #include "random.h"
-#include "saved.h"
+#include "store/saved.h"
 #include "tolerance.h"
 
 using namespace peri;

@@ -29,8 +29,8 @@ Setting with_h_scaled(Setting s, int k) {
     return s;
 }
 
-// A label that is never the argmax: as k takes five values, at most five entries of p ever are.
-int label_never_argmax(const Setting& s) {
+// A target that is never the argmax: as k takes five values, at most five entries of p ever are.
+int target_never_argmax(const Setting& s) {
     std::vector<bool> wins(s.D);
     for (int k = 0; k <= decades; k++) {
         const Vec o = run(with_h_scaled(s, k)).o_norm;
@@ -113,7 +113,7 @@ TEST_CASE("Eq. 11 (C.1), Pre-LN: dL/dW2_ij = h_i (p_j - y_j), h of x~", "[propos
             double worst = 0;
             for (int j = 0; j < shape.D; j++)
                 for (int i = 0; i < shape.H; i++) {
-                    const double expected = pass.h[i] * (p[j] / sum - (j == s.label));
+                    const double expected = pass.h[i] * (p[j] / sum - (j == s.target));
                     const double error = std::abs(pass.g[j * shape.H + i] - expected);
                     worst = worse(worst, error - allowed(tolerance * pass.h[i]));
                 }
@@ -244,7 +244,7 @@ TEST_CASE(
     REQUIRE(spectral_norm(kernel_jacobian({0, 1}, gamma, 0), 2) == near(2 / r, tolerance));
 }
 
-// With c the label and q the sum of the other p_j, q = 1 - p_c:
+// With c the target and q the sum of the other p_j, q = 1 - p_c:
 //     |p - y|^2 = sum_{j != c} p_j^2 + (1 - p_c)^2 <= q^2 + q^2 <= 2,
 // the first equal where one wrong entry has all of q, the second where q is 1.
 TEST_CASE("Eq. 23: |p - y| <= sqrt(2), not 2, and close to it when confidently wrong",
@@ -257,7 +257,7 @@ TEST_CASE("Eq. 23: |p - y| <= sqrt(2), not 2, and close to it when confidently w
         }
 
     Setting s = draw(0, Placement::pre, {16, 64});
-    s.label = 3;
+    s.target = 3;
     for (const double confidence : {0., 5., 20.}) {
         s.w2.assign(s.w2.size(), 0);  // o = x: all logits 0 but one
         s.b2.assign(s.b2.size(), 0);
@@ -273,7 +273,7 @@ TEST_CASE("Eq. 23: |p - y| <= sqrt(2), not 2, and close to it when confidently w
 }
 
 // The proposition's claim. W1 and b1 times 10^k, b2 = 0: h and a grow by 10^k.
-//   Pre:  |G|_F = |h| |p - y|. Where the label is not the argmax of p, p_c <= 1/2 and |p - y| lies
+//   Pre:  |G|_F = |h| |p - y|. Where the target is not the argmax of p, p_c <= 1/2 and |p - y| lies
 //         between 1/2 and sqrt(2): |G| grows by 10^k, give or take a factor of 2 sqrt(2).
 //   Peri: a~ is blind to the scale of a, so p stays, J falls as 1/|a|, and |G| stays; but for eps,
 //         which changes all of this by about eps / mean a^2 of itself.
@@ -286,14 +286,14 @@ TEST_CASE("Proposition 3.1: as h grows by 10^k, Pre-LN's |G| grows by 10^k, Peri
         for (const Shape shape : wide_shapes) {
             Setting s = draw(seed, Placement::pre, shape, Gamma::per_channel);
             s.b2.assign(s.b2.size(), 0);
-            s.label = label_never_argmax(s);
+            s.target = target_never_argmax(s);
             CAPTURE(seed, shape.D, shape.H);
 
             const Vec pre = norms_of_g_as_h_grows(s);
             for (int k = 0; k <= decades; k++) {
                 CAPTURE(k);
                 const Pass pass = run(with_h_scaled(s, k));
-                REQUIRE(pass.o[s.label] < largest(pass.o));
+                REQUIRE(pass.o[s.target] < largest(pass.o));
                 const double ratio = pre[k] / (norm(pass.h) * norm(pass.residual));
                 REQUIRE(ratio == near(1, roundings(9000)));
                 const double growth = std::log10(pre[k] / pre[0]);
@@ -331,7 +331,7 @@ TEST_CASE("Limit of Proposition 3.1 (C.1): with the final norm Pre-LN's |G| is b
             CAPTURE(seed, shape.D, shape.H);
             Setting s = draw(seed, Placement::pre, shape);
             s.b2.assign(s.b2.size(), 0);
-            s.label = label_never_argmax(s);
+            s.target = target_never_argmax(s);
             const Vec without = norms_of_g_as_h_grows(s);
             s.final_norm = true;
             const Vec with = norms_of_g_as_h_grows(s);

@@ -5,7 +5,7 @@
 #include "accumulate.h"
 #include "catch.h"
 #include "compare.h"
-#include "data.h"
+#include "data/data.h"
 #include "model_cases.h"
 #include "optimizer.h"
 #include "program.h"
@@ -62,7 +62,7 @@ reference::Config reference_config(const Case& c) {
     return r;
 }
 
-reference::Batch reference_batch(const Batch& b) { return {b.B, b.T, b.tokens, b.labels}; }
+reference::Batch reference_batch(const Batch& b) { return {b.B, b.T, b.tokens, b.targets}; }
 
 reference::Tensor& find(reference::Model& model, const std::string& name) {
     for (reference::Tensor& tensor : model.tensors)
@@ -80,7 +80,7 @@ Batch batch_of(const Case& c, uint64_t seed) {
 // Every placement with every option that it takes.
 std::vector<Case> cases() {
     std::vector<Case> list;
-    for (const std::string& norm : all_placements) {
+    for (const std::string& norm : placement_names()) {
         const bool simple = norm == "simple";
         const bool output = simple || norm == "peri" || norm == "output" || norm == "olmo2";
         list.push_back({norm});
@@ -112,7 +112,7 @@ std::vector<Case> cases() {
 
 TEST_CASE("reference: the same initial values, to the bit", "[reference]") {
     for (const bool layernorm : {false, true})
-        for (const std::string& norm : all_placements) {
+        for (const std::string& norm : placement_names()) {
             const Case c = {.norm = norm, .layernorm = layernorm, .grouped = true};
             INFO(c.name());
             Model<double> model(c.config(), B, T);
@@ -140,7 +140,7 @@ TEST_CASE("reference: the same batches of a text", "[reference]") {
         const reference::Batch other =
             reference::training_batch({text.begin(), text.end()}, 5, step, 3, 13);
         CHECK(other.tokens == batch.tokens);
-        CHECK(other.labels == batch.labels);
+        CHECK(other.targets == batch.targets);
     }
 }
 
@@ -198,7 +198,7 @@ TEST_CASE("reference: one gradient off by a millionth is seen", "[reference]") {
 TEST_CASE("reference: the same losses over 20 steps of training", "[reference]") {
     constexpr int steps = 20;
     double worst = 0;
-    for (const std::string& norm : all_placements) {
+    for (const std::string& norm : placement_names()) {
         const Case c = {.norm = norm, .grouped = true, .z_loss = 1e-3, .documents = true};
         Model<double> model(c.config(), B, T);
         reference::Model other(reference_config(c));

@@ -1,5 +1,5 @@
 // A run's directory, the tables in it, and when a run has diverged.
-#include "run_directory.h"
+#include "run/run_directory.h"
 
 #include <cmath>
 #include <filesystem>
@@ -7,11 +7,11 @@
 
 #include "catch.h"
 #include "check.h"
-#include "divergence.h"
-#include "files.h"
 #include "helpers.h"
-#include "metrics.h"
 #include "models.h"
+#include "probe/divergence.h"
+#include "run/metrics.h"
+#include "store/files.h"
 #include "tolerance.h"
 
 using namespace peri;

@@ -1,5 +1,5 @@
 // Files written here read back bit for bit; every class of damage is named.
-#include "safetensors.h"
+#include "store/safetensors.h"
 
 #include <cstring>
 

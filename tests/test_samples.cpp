@@ -1,5 +1,5 @@
 // Samples to fine-tune on: which bytes carry loss, what an epoch is, which lines are refused.
-#include "samples.h"
+#include "data/samples.h"
 
 #include <algorithm>
 #include <cmath>
@@ -12,8 +12,8 @@
 #include "catch.h"
 #include "check.h"
 #include "compare.h"
-#include "flags.h"
 #include "helpers.h"
+#include "run/flags.h"
 
 using namespace peri;
 
@@ -47,7 +47,7 @@ std::vector<int> rows_of(const Batch& batch) {
 }
 
 bool same(const Batch& a, const Batch& b) {
-    return a.B == b.B && a.T == b.T && a.tokens == b.tokens && a.labels == b.labels;
+    return a.B == b.B && a.T == b.T && a.tokens == b.tokens && a.targets == b.targets;
 }
 
 ModelConfig small_model() {
@@ -78,12 +78,12 @@ TEST_CASE("loss is on the completion and its end of text alone", "[samples]") {
                                            'a', 'b',  'c',  'd',  'e', 'f',  // cut
                                            'q', 0xc3, 0xa9, '\n', 0,   0,    //
                                            'a', 'b',  'c',  'd',  'e', 'f'});
-    CHECK(batch.labels == std::vector<int>{-1,   'c',  'd',  0,   -1,  -1,   //
-                                           'x',  0,    -1,   -1,  -1,  -1,   //
-                                           -1,   -1,   'd',  'e', 'f', 'g',  //
-                                           0xc3, 0xa9, '\n', 0,   -1,  -1,   //
-                                           -1,   -1,   -1,   -1,  -1,  'g'});
-    CHECK(label_count(batch) == 14);
+    CHECK(batch.targets == std::vector<int>{-1,   'c',  'd',  0,   -1,  -1,   //
+                                            'x',  0,    -1,   -1,  -1,  -1,   //
+                                            -1,   -1,   'd',  'e', 'f', 'g',  //
+                                            0xc3, 0xa9, '\n', 0,   -1,  -1,   //
+                                            -1,   -1,   -1,   -1,  -1,  'g'});
+    CHECK(target_count(batch) == 14);
     CHECK(data->epoch() == 5);  // the prompt of 7 leaves no room
     CHECK(data->vocab() == 256);
     CHECK(std::isnan(data->floor(1, 1, T)));
@@ -94,7 +94,7 @@ TEST_CASE("loss is on the completion and its end of text alone", "[samples]") {
     CHECK(open_data(path, path, 20)->epoch() == 6);
 }
 
-// -log softmax of the head's logits at the labelled places, written down one by one.
+// -log softmax of the head's logits at the targeted places, written down one by one.
 TEST_CASE("the masked loss equals a hand computation", "[samples]") {
     const TemporaryDirectory directory;
     const std::string path = directory.write("a.jsonl", line("ab", "cd") + line("", "x"));
@@ -108,21 +108,21 @@ TEST_CASE("the masked loss equals a hand computation", "[samples]") {
     const std::vector<double> x = model.hidden_state(model.sublayer_count() + 1);
     const std::vector<double> head = model.values(model.table().head);
     double sum = 0;
-    const std::vector<std::pair<int, int>> labelled = {{1, 'c'},
+    const std::vector<std::pair<int, int>> targeted = {{1, 'c'},
                                                        {2, 'd'},
                                                        {3, 0},  // of row 0
                                                        {T, 'x'},
                                                        {T + 1, 0}};  // of row 1
-    for (const auto& [row, label] : labelled) {
+    for (const auto& [row, target] : targeted) {
         const double* const hidden = &x[row * C];
         const auto logit = [&](int v) {
             return std::inner_product(hidden, hidden + C, &head[v * C], 0.0);
         };
         double exponentials = 0;
         for (int v = 0; v < 256; ++v) exponentials += std::exp(logit(v));
-        sum += std::log(exponentials) - logit(label);
+        sum += std::log(exponentials) - logit(target);
     }
-    for (const int micro : {1, 2}) {  // their labels are 3 and 2: no mean of means
+    for (const int micro : {1, 2}) {  // their targets are 3 and 2: no mean of means
         model.zero_loss();
         forward_backward(model, batch, micro);
         CHECK(model.loss() == about(sum / 5, roundings(2 * 256)));  // sums of 256 terms
@@ -139,7 +139,7 @@ TEST_CASE("k batches of B samples make the step of one batch of k B", "[samples]
     const std::string path = directory.write("a.jsonl", text);
     constexpr int B = 6, T = 7;
     const Batch batch = open_data(path, path, T)->training(1, 2, B, T);
-    CHECK(label_count(slice(batch, 0, 2)) != label_count(slice(batch, 2, 2)));
+    CHECK(target_count(slice(batch, 0, 2)) != target_count(slice(batch, 2, 2)));
     Model<double> model(small_model(), B, T);
     model.initialise(3);
     const auto step = [&](int micro) {

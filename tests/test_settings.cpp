@@ -3,8 +3,8 @@
 #include <vector>
 
 #include "catch.h"
-#include "flags.h"
 #include "helpers.h"
+#include "run/flags.h"
 
 using namespace peri;
 

@@ -1,5 +1,5 @@
 // Spikes of the gradient norm on planted series.
-#include "spikes.h"
+#include "probe/spikes.h"
 
 #include <cmath>
 #include <vector>

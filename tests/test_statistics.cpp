@@ -1,5 +1,5 @@
 // Statistics on numbers that can be checked by hand.
-#include "statistics.h"
+#include "probe/statistics.h"
 
 #include <cmath>
 #include <limits>

@@ -8,7 +8,7 @@
 
 #include "catch.h"
 #include "check.h"
-#include "stories.h"
+#include "data/stories.h"
 #include "tolerance.h"
 
 using namespace peri;

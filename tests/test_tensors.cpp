@@ -12,11 +12,9 @@ using namespace peri;
 namespace {
 
 TensorTable table_of(const std::string& norm, const std::string& init = "auto") {
-    ModelConfig c;
+    ModelConfig c = model_of(find_size("small"));
     c.norm = norm;
     c.layers = 2;
-    c.width = 128;
-    c.ffn = 384;
     c.init = parse_init(init);
     resolve(c, "auto", Choice::automatic, Choice::automatic);
     return tensor_table(c);
@@ -116,7 +114,7 @@ TEST_CASE("initial values are the draws of one generator, in order, on any numbe
 }
 
 TEST_CASE("--freeze-output-gamma: output norms, and no others, are not trained", "[tensors]") {
-    ModelConfig c;
+    ModelConfig c = model_of(find_size("small"));
     c.layernorm = c.freeze_output_gamma = true;
     resolve(c, "auto", Choice::automatic, Choice::automatic);
     for (const Tensor& t : tensor_table(c).rows)

@@ -3,8 +3,8 @@
 #include "config.h"
 #include "device.h"
 #include "real.h"
+#include "run/utilization.h"
 #include "tolerance.h"
-#include "utilization.h"
 
 using namespace peri;
 

@@ -37,9 +37,9 @@ inline double allowed(double t) { return tolerance_factor() * t; }
 inline double of_format(double t) { return t / tolerance_factor(); }
 
 // n roundings to the nearest number, each by up to half a unit in the last place, relative.
-template <class T = double>
+template <class Real = double>
 constexpr double roundings(double n) {
-    return n * (std::is_same_v<T, double> ? 0x1p-53 : 0x1p-24);
+    return n * (std::is_same_v<Real, double> ? 0x1p-53 : 0x1p-24);
 }
 
 // got == near(expected, t): |got - expected| <= t. NaN is near nothing.

@@ -9,7 +9,7 @@ class PeriConfig(PretrainedConfig):
         {"A": True, "B": True, "C": False, "alpha": 1.0, "qk": "none", "inner": False}
 
     A, B, C: norms before the module, behind it, and behind the addition (the Peri-LN paper's
-    Figure 2); alpha: the weight of the main path; qk: "none", "head" or "full", norms of the
+    Figure 2); alpha: the weight of the residual stream; qk: "none", "head" or "full", norms of the
     queries and keys, each head alone or all together; inner: norms of value, gate and up.
     """
 

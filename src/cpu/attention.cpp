@@ -11,7 +11,7 @@
 // Queries come in tiles and meet the keys in blocks, so that the scores of a tile and a block stay
 // in cache and no T x T matrix exists. A task is one key/value head of one sequence with all the
 // queries that read it: it copies the head's keys and values once for all of them, as rows without
-// gaps and transposed, and dk and dv have one writer. All numbers are computed with as Accum<T>.
+// gaps and transposed, and dk and dv have one writer. All numbers are computed with as Accum<Real>.
 
 namespace peri {
 
@@ -48,15 +48,15 @@ Scratch<A> scratch_of_thread(void* memory, const AttentionShape& s) {
 }
 
 // y (rows,D) = the rows of x, which lie `stride` apart
-template <class A, class T>
-void gather(A* y, const T* x, int stride, int rows, int D) {
+template <class A, class Real>
+void gather(A* y, const Real* x, int stride, int rows, int D) {
     for (int i = 0; i < rows; i++)
         for (int d = 0; d < D; d++) y[size_t(i) * D + d] = x[size_t(i) * stride + d];
 }
 
 // the rows of y, which lie `stride` apart, = x (rows,D)
-template <class A, class T>
-void scatter(T* y, int stride, const A* x, int rows, int D) {
+template <class A, class Real>
+void scatter(Real* y, int stride, const A* x, int rows, int D) {
     for (int i = 0; i < rows; i++)
         for (int d = 0; d < D; d++) y[size_t(i) * stride + d] = x[size_t(i) * D + d];
 }
@@ -130,10 +130,10 @@ void softmax_block(A* p, A* out, A* most, A* sum, const Tile& t, int k0, int key
 }
 
 // out and q are those of the tile's first query in the head.
-template <class T>
-void tile_forward(T* out, Accum<T>* lse, const T* q, const int* document, const Tile& t,
-                  const Scratch<Accum<T>>& here, const AttentionShape& s) {
-    using A = Accum<T>;
+template <class Real>
+void tile_forward(Real* out, Accum<Real>* lse, const Real* q, const int* document, const Tile& t,
+                  const Scratch<Accum<Real>>& here, const AttentionShape& s) {
+    using A = Accum<Real>;
     const int stride = s.H * s.D, D = s.D, n = t.queries;
     A most[tile], sum[tile];
     std::fill(most, most + n, -std::numeric_limits<A>::infinity());
@@ -143,10 +143,10 @@ void tile_forward(T* out, Accum<T>* lse, const T* q, const int* document, const 
     for (int k0 = t.begin; k0 < t.end; k0 += block) {
         const int keys = std::min(block, t.end - k0);
         const size_t key = size_t(k0) * D;
-        tile_product<Into::set, A>(here.p, block, {here.q, D, 1}, here.k_transposed + key, block, n,
-                                   keys, D);
+        tile_matmul<Into::set, A>(here.p, block, {here.q, D, 1}, here.k_transposed + key, block, n,
+                                  keys, D);
         softmax_block(here.p, here.out, most, sum, t, k0, keys, document, s);
-        tile_product<Into::add, A>(here.out, D, {here.p, block, 1}, here.v + key, D, n, D, keys);
+        tile_matmul<Into::add, A>(here.out, D, {here.p, block, 1}, here.v + key, D, n, D, keys);
     }
     for (int i = 0; i < n; i++) {
         for (int d = 0; d < D; d++) here.out[i * D + d] /= sum[i];
@@ -157,20 +157,20 @@ void tile_forward(T* out, Accum<T>* lse, const T* q, const int* document, const 
 
 }  // namespace
 
-template <class T>
+template <class Real>
 size_t attention_workspace(AttentionShape s) {
-    return get_threads() * Scratch<Accum<T>>(nullptr, s).bytes;
+    return get_threads() * Scratch<Accum<Real>>(nullptr, s).bytes;
 }
 
-template <class T>
-void attention_forward(T* out, Accum<T>* lse, const T* q, const T* k, const T* v,
+template <class Real>
+void attention_forward(Real* out, Accum<Real>* lse, const Real* q, const Real* k, const Real* v,
                        const int* document, AttentionShape s) {
-    void* const memory = workspace<T>(attention_workspace<T>(s));
+    void* const memory = workspace<Real>(attention_workspace<Real>(s));
     const int group = s.H / s.KV, kv_stride = s.KV * s.D;
 #pragma omp parallel for collapse(2) schedule(dynamic)
     for (int b = 0; b < s.B; b++)
         for (int kv = 0; kv < s.KV; kv++) {
-            const Scratch<Accum<T>> here = scratch_of_thread<Accum<T>>(memory, s);
+            const Scratch<Accum<Real>> here = scratch_of_thread<Accum<Real>>(memory, s);
             const size_t key = (size_t(b) * s.Tk * s.KV + kv) * s.D;
             gather(here.k, k + key, kv_stride, s.Tk, s.D);
             gather(here.v, v + key, kv_stride, s.Tk, s.D);
@@ -214,11 +214,11 @@ void softmax_backward_block(A* p, A* ds, const A* delta, const A* lse, const Til
 // With p recomputed from lse and delta_i = dout_i . out_i:
 //   dv_j += sum_i p_ij dout_i,   dp_ij = dout_i . v_j
 //   dq_i  = sum_j ds_ij k_j,     dk_j += sum_i ds_ij q_i
-template <class T>
-void tile_backward(T* dq, const T* dout, const T* out, const T* q, const Accum<T>* lse,
-                   const int* document, const Tile& t, const Scratch<Accum<T>>& here,
-                   const AttentionShape& s) {
-    using A = Accum<T>;
+template <class Real>
+void tile_backward(Real* dq, const Real* dout, const Real* out, const Real* q,
+                   const Accum<Real>* lse, const int* document, const Tile& t,
+                   const Scratch<Accum<Real>>& here, const AttentionShape& s) {
+    using A = Accum<Real>;
     const int stride = s.H * s.D, D = s.D, n = t.queries;
     gather(here.q, q, stride, n, D);
     gather(here.dout, dout, stride, n, D);
@@ -232,36 +232,37 @@ void tile_backward(T* dq, const T* dout, const T* out, const T* q, const Accum<T
     for (int k0 = t.begin; k0 < t.end; k0 += block) {
         const int keys = std::min(block, t.end - k0);
         const size_t key = size_t(k0) * D;
-        tile_product<Into::set, A>(here.p, block, {here.q, D, 1}, here.k_transposed + key, block, n,
-                                   keys, D);
-        tile_product<Into::set, A>(here.ds, block, {here.dout, D, 1}, here.v_transposed + key,
-                                   block, n, keys, D);
+        tile_matmul<Into::set, A>(here.p, block, {here.q, D, 1}, here.k_transposed + key, block, n,
+                                  keys, D);
+        tile_matmul<Into::set, A>(here.ds, block, {here.dout, D, 1}, here.v_transposed + key, block,
+                                  n, keys, D);
         softmax_backward_block(here.p, here.ds, delta, lse, t, k0, keys, document, s);
-        tile_product<Into::add, A>(here.dv + key, D, {here.p, 1, block}, here.dout, D, keys, D, n);
-        tile_product<Into::add, A>(here.dk + key, D, {here.ds, 1, block}, here.q, D, keys, D, n);
-        tile_product<Into::add, A>(here.dq, D, {here.ds, block, 1}, here.k + key, D, n, D, keys);
+        tile_matmul<Into::add, A>(here.dv + key, D, {here.p, 1, block}, here.dout, D, keys, D, n);
+        tile_matmul<Into::add, A>(here.dk + key, D, {here.ds, 1, block}, here.q, D, keys, D, n);
+        tile_matmul<Into::add, A>(here.dq, D, {here.ds, block, 1}, here.k + key, D, n, D, keys);
     }
     scatter(dq, stride, here.dq, n, D);
 }
 
 }  // namespace
 
-template <class T>
-void attention_backward(T* dq, T* dk, T* dv, const T* dout, const T* out, const T* q, const T* k,
-                        const T* v, const Accum<T>* lse, const int* document, AttentionShape s) {
-    void* const memory = workspace<T>(attention_workspace<T>(s));
+template <class Real>
+void attention_backward(Real* dq, Real* dk, Real* dv, const Real* dout, const Real* out,
+                        const Real* q, const Real* k, const Real* v, const Accum<Real>* lse,
+                        const int* document, AttentionShape s) {
+    void* const memory = workspace<Real>(attention_workspace<Real>(s));
     const int group = s.H / s.KV, kv_stride = s.KV * s.D;
 #pragma omp parallel for collapse(2) schedule(dynamic)
     for (int b = 0; b < s.B; b++)
         for (int kv = 0; kv < s.KV; kv++) {
-            const Scratch<Accum<T>> here = scratch_of_thread<Accum<T>>(memory, s);
+            const Scratch<Accum<Real>> here = scratch_of_thread<Accum<Real>>(memory, s);
             const size_t key = (size_t(b) * s.Tk * s.KV + kv) * s.D;
             gather(here.k, k + key, kv_stride, s.Tk, s.D);
             gather(here.v, v + key, kv_stride, s.Tk, s.D);
             transpose_blocks(here.k_transposed, here.k, s);
             transpose_blocks(here.v_transposed, here.v, s);
-            std::fill(here.dk, here.dk + size_t(s.Tk) * s.D, Accum<T>(0));
-            std::fill(here.dv, here.dv + size_t(s.Tk) * s.D, Accum<T>(0));
+            std::fill(here.dk, here.dk + size_t(s.Tk) * s.D, Accum<Real>(0));
+            std::fill(here.dv, here.dv + size_t(s.Tk) * s.D, Accum<Real>(0));
             for (int h = kv * group; h < (kv + 1) * group; h++)
                 for (int q0 = 0; q0 < s.Tq; q0 += tile) {
                     const size_t query = ((size_t(b) * s.Tq + q0) * s.H + h) * s.D;
@@ -274,12 +275,13 @@ void attention_backward(T* dq, T* dk, T* dv, const T* dout, const T* out, const 
         }
 }
 
-#define INSTANTIATE(T)                                                                             \
-    template size_t attention_workspace<T>(AttentionShape);                                        \
-    template void attention_forward(T*, Accum<T>*, const T*, const T*, const T*, const int*,       \
-                                    AttentionShape);                                               \
-    template void attention_backward(T*, T*, T*, const T*, const T*, const T*, const T*, const T*, \
-                                     const Accum<T>*, const int*, AttentionShape);
+#define INSTANTIATE(Real)                                                                        \
+    template size_t attention_workspace<Real>(AttentionShape);                                   \
+    template void attention_forward(Real*, Accum<Real>*, const Real*, const Real*, const Real*,  \
+                                    const int*, AttentionShape);                                 \
+    template void attention_backward(Real*, Real*, Real*, const Real*, const Real*, const Real*, \
+                                     const Real*, const Real*, const Accum<Real>*, const int*,   \
+                                     AttentionShape);
 INSTANTIATE(double)
 #ifndef BACKEND_ELSEWHERE
 INSTANTIATE(float)

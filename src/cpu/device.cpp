@@ -13,9 +13,9 @@
 
 #include "check.h"
 #include "cpu/libraries.h"
+#include "cpu/matmul.h"
 #include "cpu/onednn.h"
 #include "cpu/openmp.h"
-#include "cpu/product.h"
 
 namespace peri {
 
@@ -59,9 +59,9 @@ void set_tf32(bool on) {
 
 bool get_tf32() { return false; }
 
-std::string backend_choices() { return product_choices(); }
+std::string backend_choices() { return matmul_choices(); }
 
-std::string set_backend_choices(const std::string& lines) { return set_product_choices(lines); }
+std::string set_backend_choices(const std::string& lines) { return set_matmul_choices(lines); }
 
 #endif
 
@@ -97,12 +97,12 @@ size_t address_space_left() {
 
 }  // namespace
 
-template <class T>
+template <class Real>
 size_t device_memory_left() {
     return std::min(memory_available(), address_space_left());
 }
 
-template <class T>
+template <class Real>
 size_t device_memory_used() {
 #ifdef __APPLE__
     constexpr size_t unit = 1;
@@ -113,33 +113,33 @@ size_t device_memory_used() {
     return getrusage(RUSAGE_SELF, &usage) == 0 ? size_t(usage.ru_maxrss) * unit : 0;
 }
 
-template <class T>
+template <class Real>
 void* device_allocate(size_t bytes) {
     void* const memory = std::aligned_alloc(64, rounded_up(bytes));
     if (!memory)
         throw OutOfMemory("this machine has no memory for " + std::to_string(bytes >> 20) +
-                          " MiB more (" + std::to_string(device_memory_left<T>() >> 20) +
+                          " MiB more (" + std::to_string(device_memory_left<Real>() >> 20) +
                           " MiB are left)");
     std::memset(memory, 0, bytes);
     return memory;
 }
 
-template <class T>
+template <class Real>
 void device_free(void* memory) {
     std::free(memory);
 }
 
-template <class T>
+template <class Real>
 void device_upload(void* device, const void* host, size_t bytes) {
     std::memcpy(device, host, bytes);
 }
 
-template <class T>
+template <class Real>
 void device_download(void* host, const void* device, size_t bytes) {
     std::memcpy(host, device, bytes);
 }
 
-template <class T>
+template <class Real>
 void device_zero(void* device, size_t bytes) {
     char* const memory = static_cast<char*>(device);
 #pragma omp parallel for schedule(static)
@@ -147,34 +147,34 @@ void device_zero(void* device, size_t bytes) {
         std::memset(memory + start, 0, std::min<size_t>(1 << 20, bytes - start));
 }
 
-template <class T>
+template <class Real>
 void device_synchronize() {}
 
-template <class T>
+template <class Real>
 void reserve_workspace(size_t bytes) {
     if (bytes <= shared.bytes) return;
     std::free(shared.memory);
     shared = {};
-    shared = {device_allocate<T>(bytes), bytes};
+    shared = {device_allocate<Real>(bytes), bytes};
 }
 
-template <class T>
+template <class Real>
 void* workspace(size_t bytes) {
     CHECK(bytes <= shared.bytes);
     return shared.memory;
 }
 
-#define INSTANTIATE(T)                                            \
-    template void* device_allocate<T>(size_t);                    \
-    template void device_free<T>(void*);                          \
-    template size_t device_memory_left<T>();                      \
-    template size_t device_memory_used<T>();                      \
-    template void device_upload<T>(void*, const void*, size_t);   \
-    template void device_download<T>(void*, const void*, size_t); \
-    template void device_zero<T>(void*, size_t);                  \
-    template void device_synchronize<T>();                        \
-    template void reserve_workspace<T>(size_t);                   \
-    template void* workspace<T>(size_t);
+#define INSTANTIATE(Real)                                            \
+    template void* device_allocate<Real>(size_t);                    \
+    template void device_free<Real>(void*);                          \
+    template size_t device_memory_left<Real>();                      \
+    template size_t device_memory_used<Real>();                      \
+    template void device_upload<Real>(void*, const void*, size_t);   \
+    template void device_download<Real>(void*, const void*, size_t); \
+    template void device_zero<Real>(void*, size_t);                  \
+    template void device_synchronize<Real>();                        \
+    template void reserve_workspace<Real>(size_t);                   \
+    template void* workspace<Real>(size_t);
 INSTANTIATE(double)
 #ifndef BACKEND_ELSEWHERE
 INSTANTIATE(float)

@@ -19,14 +19,14 @@ A reciprocal_root(A mean_square) {
 }
 
 // One row: y[c] = value(c, added), added being alpha z[c], or 0 where nothing is added.
-template <class T, class Value>
-void write_row(T* y, Plus<T> plus, int C, Value value) {
+template <class Real, class Value>
+void write_row(Real* y, Plus<Real> plus, int C, Value value) {
     if (plus.z) {
 #pragma omp simd
         for (int c = 0; c < C; c++) y[c] = value(c, plus.alpha * plus.z[c]);
     } else {
 #pragma omp simd
-        for (int c = 0; c < C; c++) y[c] = value(c, Accum<T>(0));
+        for (int c = 0; c < C; c++) y[c] = value(c, Accum<Real>(0));
     }
 }
 
@@ -39,9 +39,9 @@ void add_partials(A* total, const A* partial, int threads, int C) {
 
 }  // namespace
 
-template <class T>
+template <class Real>
 size_t norm_workspace(int C) {
-    return 2 * size_t(get_threads()) * C * sizeof(Accum<T>);
+    return 2 * size_t(get_threads()) * C * sizeof(Accum<Real>);
 }
 
 // ---- RMSNorm: the norm of the paper -------------------------------------------------------------
@@ -63,41 +63,43 @@ size_t norm_workspace(int C) {
 // gradient that leaves an output norm is at most gamma / sqrt(ms + eps) times the one that enters it,
 // so a massive module output a damps its own gradient.
 
-template <class T>
-void rmsnorm_forward(T* y, Accum<T>* rstd, const T* x, const Accum<T>* gamma, int R, int C,
-                     Accum<T> eps, Plus<T> plus) {
+template <class Real>
+void rmsnorm_forward(Real* y, Accum<Real>* rstd, const Real* x, const Accum<Real>* gamma, int R,
+                     int C, Accum<Real> eps, Plus<Real> plus) {
 #pragma omp parallel for schedule(static)
     for (int r = 0; r < R; r++) {
-        const T* const a = x + size_t(r) * C;
-        Accum<T> squares = 0;
+        const Real* const a = x + size_t(r) * C;
+        Accum<Real> squares = 0;
 #pragma omp simd reduction(+ : squares)
         for (int c = 0; c < C; c++) squares += a[c] * a[c];
-        const Accum<T> ms = squares / C, s = reciprocal_root(ms + eps);
+        const Accum<Real> ms = squares / C, s = reciprocal_root(ms + eps);
         rstd[r] = s;
         write_row(y + size_t(r) * C, plus.row(r, C), C,
-                  [=](int c, Accum<T> added) { return added + gamma[c] * a[c] * s; });
+                  [=](int c, Accum<Real> added) { return added + gamma[c] * a[c] * s; });
     }
 }
 
-template <class T>
-void rmsnorm_backward(T* dx, Accum<T>* dgamma, const T* dy, const T* x, const Accum<T>* gamma,
-                      const Accum<T>* rstd, int R, int C, Plus<T> plus) {
-    Accum<T>* const partial = static_cast<Accum<T>*>(workspace<T>(norm_workspace<T>(C)));
+template <class Real>
+void rmsnorm_backward(Real* dx, Accum<Real>* dgamma, const Real* dy, const Real* x,
+                      const Accum<Real>* gamma, const Accum<Real>* rstd, int R, int C,
+                      Plus<Real> plus) {
+    Accum<Real>* const partial =
+        static_cast<Accum<Real>*>(workspace<Real>(norm_workspace<Real>(C)));
     const int threads = parallel_ranges(R, [=](size_t begin, size_t end, int thread) {
-        Accum<T>* const d_gamma = partial + size_t(thread) * C;
-        std::fill(d_gamma, d_gamma + C, Accum<T>(0));
+        Accum<Real>* const d_gamma = partial + size_t(thread) * C;
+        std::fill(d_gamma, d_gamma + C, Accum<Real>(0));
         for (size_t r = begin; r < end; r++) {
-            const T* const a = x + r * C;
-            const T* const d_y = dy + r * C;
-            const Accum<T> s = rstd[r];
-            Accum<T> dot = 0;  // sum_p gamma_p d_y_p a_p
+            const Real* const a = x + r * C;
+            const Real* const d_y = dy + r * C;
+            const Accum<Real> s = rstd[r];
+            Accum<Real> dot = 0;  // sum_p gamma_p d_y_p a_p
 #pragma omp simd reduction(+ : dot)
             for (int c = 0; c < C; c++) {
                 dot += gamma[c] * d_y[c] * a[c];
                 d_gamma[c] += d_y[c] * a[c] * s;
             }
-            const Accum<T> along = s * s * s * dot / C;
-            write_row(dx + r * C, plus.row(r, C), C, [=](int c, Accum<T> added) {
+            const Accum<Real> along = s * s * s * dot / C;
+            write_row(dx + r * C, plus.row(r, C), C, [=](int c, Accum<Real> added) {
                 return added + s * gamma[c] * d_y[c] - a[c] * along;
             });
         }
@@ -113,53 +115,55 @@ void rmsnorm_backward(T* dx, Accum<T>* dgamma, const T* dy, const T* x, const Ac
 //
 // RMSNorm's backward on centred numbers, itself centred.
 
-template <class T>
-void layernorm_forward(T* y, Accum<T>* mean, Accum<T>* rstd, const T* x, const Accum<T>* gamma,
-                       const Accum<T>* beta, int R, int C, Accum<T> eps, Plus<T> plus) {
+template <class Real>
+void layernorm_forward(Real* y, Accum<Real>* mean, Accum<Real>* rstd, const Real* x,
+                       const Accum<Real>* gamma, const Accum<Real>* beta, int R, int C,
+                       Accum<Real> eps, Plus<Real> plus) {
 #pragma omp parallel for schedule(static)
     for (int r = 0; r < R; r++) {
-        const T* const a = x + size_t(r) * C;
-        Accum<T> sum = 0, squares = 0;
+        const Real* const a = x + size_t(r) * C;
+        Accum<Real> sum = 0, squares = 0;
 #pragma omp simd reduction(+ : sum)
         for (int c = 0; c < C; c++) sum += a[c];
-        const Accum<T> m = sum / C;
+        const Accum<Real> m = sum / C;
 #pragma omp simd reduction(+ : squares)
         for (int c = 0; c < C; c++) squares += (a[c] - m) * (a[c] - m);
-        const Accum<T> s = reciprocal_root(squares / C + eps);
+        const Accum<Real> s = reciprocal_root(squares / C + eps);
         mean[r] = m;
         rstd[r] = s;
-        write_row(y + size_t(r) * C, plus.row(r, C), C, [=](int c, Accum<T> added) {
+        write_row(y + size_t(r) * C, plus.row(r, C), C, [=](int c, Accum<Real> added) {
             return added + gamma[c] * (a[c] - m) * s + beta[c];
         });
     }
 }
 
-template <class T>
-void layernorm_backward(T* dx, Accum<T>* dgamma, Accum<T>* dbeta, const T* dy, const T* x,
-                        const Accum<T>* gamma, const Accum<T>* mean, const Accum<T>* rstd, int R,
-                        int C, Plus<T> plus) {
-    Accum<T>* const partial = static_cast<Accum<T>*>(workspace<T>(norm_workspace<T>(C)));
-    Accum<T>* const partial_beta = partial + size_t(get_threads()) * C;
+template <class Real>
+void layernorm_backward(Real* dx, Accum<Real>* dgamma, Accum<Real>* dbeta, const Real* dy,
+                        const Real* x, const Accum<Real>* gamma, const Accum<Real>* mean,
+                        const Accum<Real>* rstd, int R, int C, Plus<Real> plus) {
+    Accum<Real>* const partial =
+        static_cast<Accum<Real>*>(workspace<Real>(norm_workspace<Real>(C)));
+    Accum<Real>* const partial_beta = partial + size_t(get_threads()) * C;
     const int threads = parallel_ranges(R, [=](size_t begin, size_t end, int thread) {
-        Accum<T>* const d_gamma = partial + size_t(thread) * C;
-        Accum<T>* const d_beta = partial_beta + size_t(thread) * C;
-        std::fill(d_gamma, d_gamma + C, Accum<T>(0));
-        std::fill(d_beta, d_beta + C, Accum<T>(0));
+        Accum<Real>* const d_gamma = partial + size_t(thread) * C;
+        Accum<Real>* const d_beta = partial_beta + size_t(thread) * C;
+        std::fill(d_gamma, d_gamma + C, Accum<Real>(0));
+        std::fill(d_beta, d_beta + C, Accum<Real>(0));
         for (size_t r = begin; r < end; r++) {
-            const T* const a = x + r * C;
-            const T* const d_y = dy + r * C;
-            const Accum<T> m = mean[r], s = rstd[r];
-            Accum<T> sum = 0, dot = 0;  // sum_p gamma_p d_y_p, sum_p gamma_p d_y_p z_p
+            const Real* const a = x + r * C;
+            const Real* const d_y = dy + r * C;
+            const Accum<Real> m = mean[r], s = rstd[r];
+            Accum<Real> sum = 0, dot = 0;  // sum_p gamma_p d_y_p, sum_p gamma_p d_y_p z_p
 #pragma omp simd reduction(+ : sum, dot)
             for (int c = 0; c < C; c++) {
-                const Accum<T> z = (a[c] - m) * s;
+                const Accum<Real> z = (a[c] - m) * s;
                 sum += gamma[c] * d_y[c];
                 dot += gamma[c] * d_y[c] * (a[c] - m) * s;
                 d_gamma[c] += d_y[c] * z;
                 d_beta[c] += d_y[c];
             }
-            write_row(dx + r * C, plus.row(r, C), C, [=](int c, Accum<T> added) {
-                const Accum<T> z = (a[c] - m) * s;
+            write_row(dx + r * C, plus.row(r, C), C, [=](int c, Accum<Real> added) {
+                const Accum<Real> z = (a[c] - m) * s;
                 return added + s * (gamma[c] * d_y[c] - sum / C - z * dot / C);
             });
         }
@@ -168,17 +172,18 @@ void layernorm_backward(T* dx, Accum<T>* dgamma, Accum<T>* dbeta, const T* dy, c
     if (dbeta) add_partials(dbeta, partial_beta, threads, C);
 }
 
-#define INSTANTIATE(T)                                                                            \
-    template void rmsnorm_forward(T*, Accum<T>*, const T*, const Accum<T>*, int, int, Accum<T>,   \
-                                  Plus<T>);                                                       \
-    template void rmsnorm_backward(T*, Accum<T>*, const T*, const T*, const Accum<T>*,            \
-                                   const Accum<T>*, int, int, Plus<T>);                           \
-    template void layernorm_forward(T*, Accum<T>*, Accum<T>*, const T*, const Accum<T>*,          \
-                                    const Accum<T>*, int, int, Accum<T>, Plus<T>);                \
-    template void layernorm_backward(T*, Accum<T>*, Accum<T>*, const T*, const T*,                \
-                                     const Accum<T>*, const Accum<T>*, const Accum<T>*, int, int, \
-                                     Plus<T>);                                                    \
-    template size_t norm_workspace<T>(int);
+#define INSTANTIATE(Real)                                                                          \
+    template void rmsnorm_forward(Real*, Accum<Real>*, const Real*, const Accum<Real>*, int, int,  \
+                                  Accum<Real>, Plus<Real>);                                        \
+    template void rmsnorm_backward(Real*, Accum<Real>*, const Real*, const Real*,                  \
+                                   const Accum<Real>*, const Accum<Real>*, int, int, Plus<Real>);  \
+    template void layernorm_forward(Real*, Accum<Real>*, Accum<Real>*, const Real*,                \
+                                    const Accum<Real>*, const Accum<Real>*, int, int, Accum<Real>, \
+                                    Plus<Real>);                                                   \
+    template void layernorm_backward(Real*, Accum<Real>*, Accum<Real>*, const Real*, const Real*,  \
+                                     const Accum<Real>*, const Accum<Real>*, const Accum<Real>*,   \
+                                     int, int, Plus<Real>);                                        \
+    template size_t norm_workspace<Real>(int);
 INSTANTIATE(double)
 #ifndef BACKEND_ELSEWHERE
 INSTANTIATE(float)

@@ -16,16 +16,16 @@ namespace {
 
 using dnnl::memory;
 
-template <class T>
+template <class Real>
 constexpr memory::data_type type_of = memory::data_type::f32;
 template <>
 constexpr memory::data_type type_of<bf16> = memory::data_type::bf16;
 
 // op(x) (rows,cols) of an x stored without gaps
-template <class T>
+template <class Real>
 memory::desc describe(Op op, memory::dim rows, memory::dim cols) {
     const memory::dims strides = op == Op::none ? memory::dims{cols, 1} : memory::dims{1, rows};
-    return {{rows, cols}, type_of<T>, strides};
+    return {{rows, cols}, type_of<Real>, strides};
 }
 
 const dnnl::engine& engine() {
@@ -40,9 +40,9 @@ struct Ready {
 };
 
 // Nothing where this processor has no such product.
-template <class C, class T>
+template <class C, class Real>
 std::optional<Ready> prepare(Op op_a, Op op_b, int M, int N, int K, bool add) {
-    const memory::desc a = describe<T>(op_a, M, K), b = describe<T>(op_b, K, N);
+    const memory::desc a = describe<Real>(op_a, M, K), b = describe<Real>(op_b, K, N);
     const memory::desc c = describe<C>(Op::none, M, N);
     dnnl::primitive_attr attributes;
     if (add) {
@@ -65,16 +65,17 @@ std::optional<Ready> prepare(Op op_a, Op op_b, int M, int N, int K, bool add) {
 
 }  // namespace
 
-template <class C, class T>
-bool onednn_product(C* c, const T* a, Op op_a, const T* b, Op op_b, int M, int N, int K, bool add) {
+template <class C, class Real>
+bool onednn_matmul(C* c, const Real* a, Op op_a, const Real* b, Op op_b, int M, int N, int K,
+                   bool add) {
     static dnnl::stream stream(engine());
     static std::map<std::tuple<Op, Op, int, int, int, bool>, std::optional<Ready>> all;
     const auto [entry, is_new] = all.try_emplace({op_a, op_b, M, N, K, add});
     std::optional<Ready>& ready = entry->second;
-    if (is_new) ready = prepare<C, T>(op_a, op_b, M, N, K, add);
+    if (is_new) ready = prepare<C, Real>(op_a, op_b, M, N, K, add);
     if (!ready) return false;
-    ready->a.set_data_handle(const_cast<T*>(a));
-    ready->b.set_data_handle(const_cast<T*>(b));
+    ready->a.set_data_handle(const_cast<Real*>(a));
+    ready->b.set_data_handle(const_cast<Real*>(b));
     ready->c.set_data_handle(c);
     ready->matmul.execute(
         stream, {{DNNL_ARG_SRC, ready->a}, {DNNL_ARG_WEIGHTS, ready->b}, {DNNL_ARG_DST, ready->c}});
@@ -92,15 +93,15 @@ std::string onednn_description() {
 
 std::string onednn_description() { return ""; }
 
-template <class C, class T>
-bool onednn_product(C*, const T*, Op, const T*, Op, int, int, int, bool) {
+template <class C, class Real>
+bool onednn_matmul(C*, const Real*, Op, const Real*, Op, int, int, int, bool) {
     return false;
 }
 
 #endif
 
-#define INSTANTIATE(C, T) \
-    template bool onednn_product(C*, const T*, Op, const T*, Op, int, int, int, bool);
+#define INSTANTIATE(C, Real) \
+    template bool onednn_matmul(C*, const Real*, Op, const Real*, Op, int, int, int, bool);
 INSTANTIATE(float, float)
 INSTANTIATE(bf16, bf16)
 INSTANTIATE(float, bf16)

@@ -3,15 +3,16 @@
 
 #include <string>
 
-#include "cpu/product.h"
+#include "cpu/matmul.h"
 
 namespace peri {
 
-// c = op(a) op(b), or c += op(a) op(b), as product() says; (C, T): (float, float), (bf16, bf16),
+// c = op(a) op(b), or c += op(a) op(b), as matmul() says; (C, Real): (float, float), (bf16, bf16),
 // (float, bf16). False, and c as it was, where this build has no oneDNN or oneDNN has no such
 // product for this processor (bf16 needs AVX-512).
-template <class C, class T>
-bool onednn_product(C* c, const T* a, Op op_a, const T* b, Op op_b, int M, int N, int K, bool add);
+template <class C, class Real>
+bool onednn_matmul(C* c, const Real* a, Op op_a, const Real* b, Op op_b, int M, int N, int K,
+                   bool add);
 
 // ", oneDNN 2.6.3", or "" where this build has none
 std::string onednn_description();

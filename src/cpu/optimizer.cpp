@@ -11,15 +11,16 @@ namespace {
 constexpr size_t block = 1 << 16;  // numbers summed by one thread at a time
 }
 
-template <class T>
+template <class Real>
 size_t sum_of_squares_workspace(size_t n) {
     return (n + block - 1) / block * sizeof(double);
 }
 
 // Blocks of fixed size, added in their order: the sum does not depend on the number of threads.
-template <class T>
-void sum_of_squares(double* sum, const Accum<T>* g, size_t n) {
-    double* const partial = static_cast<double*>(workspace<T>(sum_of_squares_workspace<T>(n)));
+template <class Real>
+void sum_of_squares(double* sum, const Accum<Real>* g, size_t n) {
+    double* const partial =
+        static_cast<double*>(workspace<Real>(sum_of_squares_workspace<Real>(n)));
     const size_t blocks = (n + block - 1) / block;
 #pragma omp parallel for schedule(static)
     for (size_t b = 0; b < blocks; b++) {
@@ -33,21 +34,21 @@ void sum_of_squares(double* sum, const Accum<T>* g, size_t n) {
     for (size_t b = 0; b < blocks; b++) *sum += partial[b];
 }
 
-template <class T>
-void clip_scale(double* norm, Accum<T>* scale, const double* sum, double max_norm) {
+template <class Real>
+void clip_scale(double* norm, Accum<Real>* scale, const double* sum, double max_norm) {
     *norm = std::sqrt(*sum);
     if (!std::isfinite(*norm))
         *scale = NAN;
     else
-        *scale = max_norm > 0 && *norm > max_norm ? static_cast<Accum<T>>(max_norm / *norm) : 1;
+        *scale = max_norm > 0 && *norm > max_norm ? static_cast<Accum<Real>>(max_norm / *norm) : 1;
 }
 
 namespace {
 
 // Where the weights are that updates add up in.
-template <class T>
-Accum<T>* exact_weights([[maybe_unused]] T* w, [[maybe_unused]] Accum<T>* master) {
-    if constexpr (std::is_same_v<T, Accum<T>>)
+template <class Real>
+Accum<Real>* exact_weights([[maybe_unused]] Real* w, [[maybe_unused]] Accum<Real>* master) {
+    if constexpr (std::is_same_v<Real, Accum<Real>>)
         return w;
     else
         return master;
@@ -55,10 +56,10 @@ Accum<T>* exact_weights([[maybe_unused]] T* w, [[maybe_unused]] Accum<T>* master
 
 }  // namespace
 
-template <class T>
-void adamw_update(T* w, Accum<T>* master, Accum<T>* m, Accum<T>* v, const Accum<T>* g,
-                  const Accum<T>* scale, size_t n, AdamW settings) {
-    using A = Accum<T>;
+template <class Real>
+void adamw_update(Real* w, Accum<Real>* master, Accum<Real>* m, Accum<Real>* v,
+                  const Accum<Real>* g, const Accum<Real>* scale, size_t n, AdamW settings) {
+    using A = Accum<Real>;
     A* const exact = exact_weights(w, master);
     const A beta1 = A(settings.beta1), beta2 = A(settings.beta2), eps = A(settings.eps);
     const A lr = A(settings.lr), decay = A(settings.weight_decay), s = *scale;
@@ -75,10 +76,10 @@ void adamw_update(T* w, Accum<T>* master, Accum<T>* m, Accum<T>* v, const Accum<
     }
 }
 
-template <class T>
-void sgd_update(T* w, Accum<T>* master, Accum<T>* m, const Accum<T>* g, const Accum<T>* scale,
-                size_t n, Sgd settings) {
-    using A = Accum<T>;
+template <class Real>
+void sgd_update(Real* w, Accum<Real>* master, Accum<Real>* m, const Accum<Real>* g,
+                const Accum<Real>* scale, size_t n, Sgd settings) {
+    using A = Accum<Real>;
     A* const exact = exact_weights(w, master);
     const A lr = A(settings.lr), momentum = A(settings.momentum), s = *scale;
     const A decay = A(settings.weight_decay);
@@ -90,14 +91,14 @@ void sgd_update(T* w, Accum<T>* master, Accum<T>* m, const Accum<T>* g, const Ac
     }
 }
 
-#define INSTANTIATE(T)                                                                           \
-    template size_t sum_of_squares_workspace<T>(size_t);                                         \
-    template void sum_of_squares<T>(double*, const Accum<T>*, size_t);                           \
-    template void clip_scale<T>(double*, Accum<T>*, const double*, double);                      \
-    template void adamw_update(T*, Accum<T>*, Accum<T>*, Accum<T>*, const Accum<T>*,             \
-                               const Accum<T>*, size_t, AdamW);                                  \
-    template void sgd_update(T*, Accum<T>*, Accum<T>*, const Accum<T>*, const Accum<T>*, size_t, \
-                             Sgd);
+#define INSTANTIATE(Real)                                                              \
+    template size_t sum_of_squares_workspace<Real>(size_t);                            \
+    template void sum_of_squares<Real>(double*, const Accum<Real>*, size_t);           \
+    template void clip_scale<Real>(double*, Accum<Real>*, const double*, double);      \
+    template void adamw_update(Real*, Accum<Real>*, Accum<Real>*, Accum<Real>*,        \
+                               const Accum<Real>*, const Accum<Real>*, size_t, AdamW); \
+    template void sgd_update(Real*, Accum<Real>*, Accum<Real>*, const Accum<Real>*,    \
+                             const Accum<Real>*, size_t, Sgd);
 INSTANTIATE(double)
 #ifndef BACKEND_ELSEWHERE
 INSTANTIATE(float)

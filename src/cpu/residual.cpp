@@ -2,8 +2,8 @@
 
 namespace peri {
 
-template <class T>
-void residual_add(T* y, const T* x, const T* a, Accum<T> alpha, size_t n) {
+template <class Real>
+void residual_add(Real* y, const Real* x, const Real* a, Accum<Real> alpha, size_t n) {
 #pragma omp parallel for simd schedule(static)
     for (size_t i = 0; i < n; i++) y[i] = alpha * x[i] + a[i];
 }

@@ -12,18 +12,19 @@ constexpr int vector_bytes = 32;
 #else
 constexpr int vector_bytes = 16;
 #endif
-template <class T>
+template <class Real>
 struct VectorOf {
-    typedef T type __attribute__((vector_size(vector_bytes)));
-    // the same in memory: at any address, and allowed to stand for numbers of type T there
-    typedef T stored __attribute__((vector_size(vector_bytes), aligned(alignof(T)), may_alias));
-    static constexpr int width = vector_bytes / sizeof(T);
+    typedef Real type __attribute__((vector_size(vector_bytes)));
+    // the same in memory: at any address, and allowed to stand for numbers of type Real there
+    typedef Real stored
+        __attribute__((vector_size(vector_bytes), aligned(alignof(Real)), may_alias));
+    static constexpr int width = vector_bytes / sizeof(Real);
 };
 
 // A matrix as stored: entry (i,j) is at[i * row + j * column].
-template <class T>
+template <class Real>
 struct Strided {
-    const T* at;
+    const Real* at;
     int row, column;
 };
 
@@ -39,11 +40,11 @@ inline void keep_in_register([[maybe_unused]] Vector& vector) {
 enum class Into { set, add };
 
 // c (M, V vectors) = or += a (M,K) b (K, V vectors), held in registers throughout.
-template <Into into, int M, int V, class T>
-inline void register_product(T* c, int ldc, Strided<T> a, const T* b, int ldb, int K) {
-    using Vector = typename VectorOf<T>::type;
-    using Stored = typename VectorOf<T>::stored;
-    constexpr int width = VectorOf<T>::width;
+template <Into into, int M, int V, class Real>
+inline void register_matmul(Real* c, int ldc, Strided<Real> a, const Real* b, int ldb, int K) {
+    using Vector = typename VectorOf<Real>::type;
+    using Stored = typename VectorOf<Real>::stored;
+    constexpr int width = VectorOf<Real>::width;
     Vector sum[M][V];
 #pragma GCC unroll 8
     for (int m = 0; m < M; m++)
@@ -58,7 +59,7 @@ inline void register_product(T* c, int ldc, Strided<T> a, const T* b, int ldb, i
         }
 #pragma GCC unroll 8
         for (int m = 0; m < M; m++) {
-            const T factor = a.at[m * a.row + k * a.column];
+            const Real factor = a.at[m * a.row + k * a.column];
 #pragma GCC unroll 2
             for (int v = 0; v < V; v++) sum[m][v] += factor * row[v];
         }
@@ -73,26 +74,26 @@ inline void register_product(T* c, int ldc, Strided<T> a, const T* b, int ldb, i
 }
 
 // The columns of V vectors, four rows at a time: 4 x 2 sums keep both multipliers of a core busy.
-template <Into into, int V, class T>
-inline void column_product(T* c, int ldc, Strided<T> a, const T* b, int ldb, int M, int K) {
-    const auto rows_from = [&](int m) { return Strided<T>{a.at + m * a.row, a.row, a.column}; };
+template <Into into, int V, class Real>
+inline void column_matmul(Real* c, int ldc, Strided<Real> a, const Real* b, int ldb, int M, int K) {
+    const auto rows_from = [&](int m) { return Strided<Real>{a.at + m * a.row, a.row, a.column}; };
     int m = 0;
     for (; m + 4 <= M; m += 4)
-        register_product<into, 4, V>(c + m * ldc, ldc, rows_from(m), b, ldb, K);
-    for (; m < M; m++) register_product<into, 1, V>(c + m * ldc, ldc, rows_from(m), b, ldb, K);
+        register_matmul<into, 4, V>(c + m * ldc, ldc, rows_from(m), b, ldb, K);
+    for (; m < M; m++) register_matmul<into, 1, V>(c + m * ldc, ldc, rows_from(m), b, ldb, K);
 }
 
 // c (M,N) = or += a (M,K) b (K,N);   c, b: their rows are ldc, ldb apart
-template <Into into, class T>
-void tile_product(T* c, int ldc, Strided<T> a, const T* b, int ldb, int M, int N, int K) {
-    constexpr int width = VectorOf<T>::width;
+template <Into into, class Real>
+void tile_matmul(Real* c, int ldc, Strided<Real> a, const Real* b, int ldb, int M, int N, int K) {
+    constexpr int width = VectorOf<Real>::width;
     int n = 0;
     for (; n + 2 * width <= N; n += 2 * width)
-        column_product<into, 2>(c + n, ldc, a, b + n, ldb, M, K);
-    for (; n + width <= N; n += width) column_product<into, 1>(c + n, ldc, a, b + n, ldb, M, K);
+        column_matmul<into, 2>(c + n, ldc, a, b + n, ldb, M, K);
+    for (; n + width <= N; n += width) column_matmul<into, 1>(c + n, ldc, a, b + n, ldb, M, K);
     for (int m = 0; m < M; m++)
         for (int j = n; j < N; j++) {
-            T sum = into == Into::add ? c[m * ldc + j] : T(0);
+            Real sum = into == Into::add ? c[m * ldc + j] : Real(0);
             for (int k = 0; k < K; k++) sum += a.at[m * a.row + k * a.column] * b[k * ldb + j];
             c[m * ldc + j] = sum;
         }

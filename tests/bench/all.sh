@@ -4,7 +4,7 @@
 # far it is and about how long the rest will take; a model needs 6 GB at most.
 set -eu
 cd "$(dirname "$0")/../.."
-placements="peri post pre output input-main olmo2 keel simple mix deep"
+placements="peri $(./train --norm list | cut -d" " -f1 | grep -vx peri | tr "\n" " ")"
 
 # seconds on two cores of an AMD EPYC (Zen 3), as a measure of how much there is to do; command
 benchmarks=(

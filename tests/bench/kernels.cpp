@@ -52,135 +52,137 @@ void report(const char* name, double flops, double bytes, const std::function<vo
     std::fflush(stdout);
 }
 
-template <class T>
+template <class Real>
 void peaks() {
     const int n = 1536;
-    const auto a = buffer<T>(size_t(n) * n, 1), b = buffer<T>(size_t(n) * n, 2),
-               c = buffer<T>(size_t(n) * n, 3);
-    linear_tune<T>(n, n, n);
+    const auto a = buffer<Real>(size_t(n) * n, 1), b = buffer<Real>(size_t(n) * n, 2),
+               c = buffer<Real>(size_t(n) * n, 3);
+    linear_tune<Real>(n, n, n);
     report("peak: product 1536^3", 2.0 * n * n * n, 0,
-           [&] { linear_forward<T>(c.at(), a.at(), b.at(), nullptr, n, n, n); });
+           [&] { linear_forward<Real>(c.at(), a.at(), b.at(), nullptr, n, n, n); });
     const size_t m = size_t(1) << 25;
-    const auto x = buffer<T>(m, 1), y = buffer<T>(m, 2), z = buffer<T>(m, 3);
-    report("peak: stream triad of 3 x 2^25", 2.0 * m, 3.0 * sizeof(T) * m,
-           [&] { residual_add<T>(z.at(), x.at(), y.at(), 0.5f, m); });
+    const auto x = buffer<Real>(m, 1), y = buffer<Real>(m, 2), z = buffer<Real>(m, 3);
+    report("peak: stream triad of 3 x 2^25", 2.0 * m, 3.0 * sizeof(Real) * m,
+           [&] { residual_add<Real>(z.at(), x.at(), y.at(), 0.5f, m); });
 }
 
 struct Shape {
-    int B, T_, C, H, F, V;
-    int R() const { return B * T_; }
+    int B, T, C, H, F, V;
+    int R() const { return B * T; }
 };
 
-template <class T>
+template <class Real>
 void linear(const char* name, int R, int in, int out) {
-    const auto x = buffer<T>(size_t(R) * in, 1), w = buffer<T>(size_t(out) * in, 2);
-    const auto y = buffer<T>(size_t(R) * out, 3), dx = buffer<T>(size_t(R) * in, 4);
+    const auto x = buffer<Real>(size_t(R) * in, 1), w = buffer<Real>(size_t(out) * in, 2);
+    const auto y = buffer<Real>(size_t(R) * out, 3), dx = buffer<Real>(size_t(R) * in, 4);
     const auto dw = buffer<float>(size_t(out) * in, 5);
-    linear_tune<T>(R, in, out);
+    linear_tune<Real>(R, in, out);
     const double flops = 2.0 * R * in * out;
     const double of_x = double(R) * in, of_y = double(R) * out, of_w = double(in) * out;
-    const double bytes = sizeof(T) * (of_x + of_y + of_w);
+    const double bytes = sizeof(Real) * (of_x + of_y + of_w);
     const std::string title = std::string("linear ") + name;
     report((title + " forward").c_str(), flops, bytes,
-           [&] { linear_forward<T>(y.at(), x.at(), w.at(), nullptr, R, in, out); });
+           [&] { linear_forward<Real>(y.at(), x.at(), w.at(), nullptr, R, in, out); });
     report((title + " backward, dx").c_str(), flops, bytes, [&] {
-        linear_backward<T>(dx.at(), nullptr, nullptr, y.at(), x.at(), w.at(), R, in, out,
-                           Dx::overwrite);
+        linear_backward<Real>(dx.at(), nullptr, nullptr, y.at(), x.at(), w.at(), R, in, out,
+                              Dx::overwrite);
     });
-    report((title + " backward, dw").c_str(), flops, sizeof(T) * (of_x + of_y) + 8 * of_w, [&] {
-        linear_backward<T>(nullptr, dw.at(), nullptr, y.at(), x.at(), w.at(), R, in, out,
-                           Dx::overwrite);
+    report((title + " backward, dw").c_str(), flops, sizeof(Real) * (of_x + of_y) + 8 * of_w, [&] {
+        linear_backward<Real>(nullptr, dw.at(), nullptr, y.at(), x.at(), w.at(), R, in, out,
+                              Dx::overwrite);
     });
 }
 
-template <class T>
+template <class Real>
 void attention(const Shape& s) {
     const int D = s.C / s.H;
     const size_t n = size_t(s.R()) * s.C;
-    const AttentionShape shape = {s.B, s.T_, s.T_, 0, s.H, s.H, D};
-    const auto q = buffer<T>(n, 1), k = buffer<T>(n, 2), v = buffer<T>(n, 3), out = buffer<T>(n, 4);
-    const auto dout = buffer<T>(n, 5), dq = buffer<T>(n, 6), dk = buffer<T>(n, 7);
-    const auto dv = buffer<T>(n, 8);
+    const AttentionShape shape = {s.B, s.T, s.T, 0, s.H, s.H, D};
+    const auto q = buffer<Real>(n, 1), k = buffer<Real>(n, 2), v = buffer<Real>(n, 3),
+               out = buffer<Real>(n, 4);
+    const auto dout = buffer<Real>(n, 5), dq = buffer<Real>(n, 6), dk = buffer<Real>(n, 7);
+    const auto dv = buffer<Real>(n, 8);
     const auto lse = buffer<float>(size_t(s.R()) * s.H, 9);
-    const double seen = double(s.B) * s.H * s.T_ * (s.T_ + 1) / 2;  // causal
-    report("attention forward", 4 * seen * D, 4.0 * sizeof(T) * n, [&] {
-        attention_forward<T>(out.at(), lse.at(), q.at(), k.at(), v.at(), nullptr, shape);
+    const double seen = double(s.B) * s.H * s.T * (s.T + 1) / 2;  // causal
+    report("attention forward", 4 * seen * D, 4.0 * sizeof(Real) * n, [&] {
+        attention_forward<Real>(out.at(), lse.at(), q.at(), k.at(), v.at(), nullptr, shape);
     });
-    report("attention backward", 10 * seen * D, 8.0 * sizeof(T) * n, [&] {
-        attention_backward<T>(dq.at(), dk.at(), dv.at(), dout.at(), out.at(), q.at(), k.at(),
-                              v.at(), lse.at(), nullptr, shape);
+    report("attention backward", 10 * seen * D, 8.0 * sizeof(Real) * n, [&] {
+        attention_backward<Real>(dq.at(), dk.at(), dv.at(), dout.at(), out.at(), q.at(), k.at(),
+                                 v.at(), lse.at(), nullptr, shape);
     });
-    const auto table = buffer<float>(size_t(s.T_) * D, 10);
-    report("rope forward", 0, 2.0 * sizeof(T) * n,
-           [&] { rope_forward<T>(out.at(), q.at(), table.at(), s.B, s.T_, s.H, D, 0); });
+    const auto table = buffer<float>(size_t(s.T) * D, 10);
+    report("rope forward", 0, 2.0 * sizeof(Real) * n,
+           [&] { rope_forward<Real>(out.at(), q.at(), table.at(), s.B, s.T, s.H, D, 0); });
 }
 
-template <class T>
+template <class Real>
 void elementwise(const Shape& s) {
     const int R = s.R();
     const size_t n = size_t(R) * s.C, m = size_t(R) * s.F;
-    const auto x = buffer<T>(m, 1), y = buffer<T>(m, 2), z = buffer<T>(m, 3), u = buffer<T>(m, 4);
-    const auto v = buffer<T>(m, 5);
+    const auto x = buffer<Real>(m, 1), y = buffer<Real>(m, 2), z = buffer<Real>(m, 3),
+               u = buffer<Real>(m, 4);
+    const auto v = buffer<Real>(m, 5);
     const auto gamma = buffer<float>(s.C, 6), rstd = buffer<float>(R, 7),
                dgamma = buffer<float>(s.C, 8);
-    report("rmsnorm forward", 0, 2.0 * sizeof(T) * n,
-           [&] { rmsnorm_forward<T>(y.at(), rstd.at(), x.at(), gamma.at(), R, s.C, 1e-5f); });
-    report("rmsnorm backward", 0, 3.0 * sizeof(T) * n, [&] {
-        rmsnorm_backward<T>(z.at(), dgamma.at(), y.at(), x.at(), gamma.at(), rstd.at(), R, s.C);
+    report("rmsnorm forward", 0, 2.0 * sizeof(Real) * n,
+           [&] { rmsnorm_forward<Real>(y.at(), rstd.at(), x.at(), gamma.at(), R, s.C, 1e-5f); });
+    report("rmsnorm backward", 0, 3.0 * sizeof(Real) * n, [&] {
+        rmsnorm_backward<Real>(z.at(), dgamma.at(), y.at(), x.at(), gamma.at(), rstd.at(), R, s.C);
     });
-    report("residual_add", 0, 3.0 * sizeof(T) * n,
-           [&] { residual_add<T>(z.at(), x.at(), y.at(), 1.f, n); });
-    report("swiglu forward", 0, 3.0 * sizeof(T) * m,
-           [&] { swiglu_forward<T>(z.at(), x.at(), y.at(), m); });
-    report("swiglu backward", 0, 5.0 * sizeof(T) * m,
-           [&] { swiglu_backward<T>(u.at(), v.at(), z.at(), x.at(), y.at(), m); });
+    report("residual_add", 0, 3.0 * sizeof(Real) * n,
+           [&] { residual_add<Real>(z.at(), x.at(), y.at(), 1.f, n); });
+    report("swiglu forward", 0, 3.0 * sizeof(Real) * m,
+           [&] { swiglu_forward<Real>(z.at(), x.at(), y.at(), m); });
+    report("swiglu backward", 0, 5.0 * sizeof(Real) * m,
+           [&] { swiglu_backward<Real>(u.at(), v.at(), z.at(), x.at(), y.at(), m); });
 }
 
-template <class T>
+template <class Real>
 void head(const Shape& s) {
     const int R = s.R();
     const size_t n = size_t(R) * s.C, m = size_t(s.V) * s.C;
-    const auto x = buffer<T>(n, 1), w = buffer<T>(m, 2), dx = buffer<T>(n, 3);
+    const auto x = buffer<Real>(n, 1), w = buffer<Real>(m, 2), dx = buffer<Real>(n, 3);
     const auto dw = buffer<float>(m, 4);
-    const std::vector<int> labels(R, 1);
-    head_loss_tune<T>(R, s.C, s.V);
+    const std::vector<int> targets(R, 1);
+    head_loss_tune<Real>(R, s.C, s.V);
     double loss = 0;
     report("head_loss", 6.0 * n * s.V, 0, [&] {
-        head_loss<T>(&loss, dx.at(), dw.at(), x.at(), w.at(), labels.data(), R, s.C, s.V, R, 0);
+        head_loss<Real>(&loss, dx.at(), dw.at(), x.at(), w.at(), targets.data(), R, s.C, s.V, R, 0);
     });
 }
 
-template <class T>
+template <class Real>
 void optimizer(const Shape& s) {
     const size_t n = size_t(s.C) * s.C * 64;
-    const bool masters = has_masters<T>;
-    const auto w = buffer<T>(n, 1);
+    const bool masters = has_masters<Real>;
+    const auto w = buffer<Real>(n, 1);
     const auto master = buffer<float>(masters ? n : 1, 2), m = buffer<float>(n, 3);
     const auto g = buffer<float>(n, 4), one = buffer<float>(1, 5);
     const Arena<float> v(n * sizeof(float));  // moments that are not negative
-    const double bytes = 20 + 2 * sizeof(T) + (masters ? 8 - sizeof(T) : 0.0);
+    const double bytes = 20 + 2 * sizeof(Real) + (masters ? 8 - sizeof(Real) : 0.0);
     report("adamw, 64 C^2 numbers", 0, bytes * n, [&] {
-        adamw_update<T>(w.at(), masters ? master.at() : nullptr, m.at(), v.at(), g.at(), one.at(),
-                        n, {1e-3, 0.9, 0.95, 1e-8, 0.1, 10});
+        adamw_update<Real>(w.at(), masters ? master.at() : nullptr, m.at(), v.at(), g.at(),
+                           one.at(), n, {1e-3, 0.9, 0.95, 1e-8, 0.1, 10});
     });
 }
 
-template <class T>
+template <class Real>
 void report_all(const char* precision, const Shape& s) {
     std::printf("%s\nB %d, T %d, C %d, H %d, F %d, V %d, %s\n", backend_description().c_str(), s.B,
-                s.T_, s.C, s.H, s.F, s.V, precision);
-    const AttentionShape shape = {s.B, s.T_, s.T_, 0, s.H, s.H, s.C / s.H};
-    reserve_workspace<T>(
-        std::max({attention_workspace<T>(shape), head_loss_workspace<T>(s.R(), s.V),
-                  norm_workspace<T>(s.C), linear_workspace<T>()}));
-    peaks<T>();
-    linear<T>("q, k, v, o", s.R(), s.C, s.C);
-    linear<T>("gate, up", s.R(), s.C, s.F);
-    linear<T>("down", s.R(), s.F, s.C);
-    attention<T>(s);
-    elementwise<T>(s);
-    head<T>(s);
-    optimizer<T>(s);
+                s.T, s.C, s.H, s.F, s.V, precision);
+    const AttentionShape shape = {s.B, s.T, s.T, 0, s.H, s.H, s.C / s.H};
+    reserve_workspace<Real>(
+        std::max({attention_workspace<Real>(shape), head_loss_workspace<Real>(s.R(), s.V),
+                  norm_workspace<Real>(s.C), linear_workspace<Real>()}));
+    peaks<Real>();
+    linear<Real>("q, k, v, o", s.R(), s.C, s.C);
+    linear<Real>("gate, up", s.R(), s.C, s.F);
+    linear<Real>("down", s.R(), s.F, s.C);
+    attention<Real>(s);
+    elementwise<Real>(s);
+    head<Real>(s);
+    optimizer<Real>(s);
 }
 
 }  // namespace

@@ -17,7 +17,7 @@
 #include <vector>
 
 #include "check.h"
-#include "cpu/product.h"
+#include "cpu/matmul.h"
 #include "optimizer.h"
 #include "random.h"
 
@@ -70,19 +70,19 @@ inline std::map<int, double> thread_seconds() {
 }
 
 // A model, its optimizer and a random batch, on which step after step is timed.
-template <class T>
+template <class Real>
 class Steps {
   public:
-    Steps(const ModelConfig& config, int B, int T_)
-        : memory_before_(start_of_memory()), model_(config, B, T_), optimizer_(prepared(), {}) {
+    Steps(const ModelConfig& config, int B, int T)
+        : memory_before_(start_of_memory()), model_(config, B, T), optimizer_(prepared(), {}) {
         Rng rng(1);
         batch_.B = B;
-        batch_.T = T_;
-        for (int i = 0; i < B * T_; i++) {
+        batch_.T = T;
+        for (int i = 0; i < B * T; i++) {
             batch_.tokens.push_back(static_cast<int>(rng.below(config.vocab)));
-            batch_.labels.push_back(static_cast<int>(rng.below(config.vocab)));
+            batch_.targets.push_back(static_cast<int>(rng.below(config.vocab)));
         }
-        planned_ = plan_memory<T>(config, B, T_, 2).total();
+        planned_ = plan_memory<Real>(config, B, T, 2).total();
         step();  // the first touches memory for the first time
         peak_ = process_memory("VmHWM") - memory_before_;
     }
@@ -127,7 +127,7 @@ class Steps {
         std::ofstream("/proc/self/clear_refs") << "5";  // forgets the peak
         return process_memory("VmRSS");
     }
-    Model<T>& prepared() {
+    Model<Real>& prepared() {
         model_.tune();
         model_.initialise(1);
         return model_;
@@ -145,8 +145,8 @@ class Steps {
     }
 
     size_t memory_before_;
-    Model<T> model_;
-    Optimizer<T> optimizer_;
+    Model<Real> model_;
+    Optimizer<Real> optimizer_;
     Batch batch_{};
     std::vector<double> times_, latest_;
     std::map<int, double> computing_;  // seconds, by thread

@@ -22,7 +22,7 @@ namespace {
 struct Product {
     Op op_a, op_b;
     int M, N, K;
-    bool add, into_accum;  // the result is Accum<T>, not T
+    bool add, into_accum;  // the result is Accum<Real>, not Real
 
     std::string with(const std::string& types, const char* library) const {
         return types + " " + (op_a == Op::none ? "n" : "t") + (op_b == Op::none ? "n " : "t ") +
@@ -35,24 +35,24 @@ struct Product {
 
 // Median seconds of the faster library; every call works on other buffers, of 256 MiB
 // in all, so that none finds its operands in cache (a product that is as large by itself, the same).
-template <class C, class T>
+template <class C, class Real>
 double best_seconds(const Product& p) {
-    const std::string types = sizeof(T) == 4 ? "fp32" : sizeof(C) == 4 ? "bf16>fp32" : "bf16";
+    const std::string types = sizeof(Real) == 4 ? "fp32" : sizeof(C) == 4 ? "bf16>fp32" : "bf16";
     const size_t a = size_t(p.M) * p.K, b = size_t(p.K) * p.N, c = size_t(p.M) * p.N;
     const size_t copies = 1 + (size_t(64) << 20) / (a + b + c);
-    const std::vector<T> inputs(copies * (a + b), T(0.5f));
+    const std::vector<Real> inputs(copies * (a + b), Real(0.5f));
     std::vector<C> outputs(copies * c, C(0.5f));
-    std::vector<char> scratch(product_scratch<T>());
+    std::vector<char> scratch(matmul_scratch<Real>());
     double best = INFINITY;
     for (const char* library : {"openblas", "onednn"}) {
-        if (set_product_choices(p.with(types, library)) != "") continue;  // not there
+        if (set_matmul_choices(p.with(types, library)) != "") continue;  // not there
         std::vector<double> times;
         const double start = now();
         for (size_t i = 0; times.size() < 3 || now() - start < 0.05; i++) {
-            const T* const at = inputs.data() + i % copies * (a + b);
+            const Real* const at = inputs.data() + i % copies * (a + b);
             const double before = now();
-            product(outputs.data() + i % copies * c, at, p.op_a, at + a, p.op_b, p.M, p.N, p.K,
-                    p.add, scratch.data());
+            matmul(outputs.data() + i % copies * c, at, p.op_a, at + a, p.op_b, p.M, p.N, p.K,
+                   p.add, scratch.data());
             times.push_back(now() - before);
         }
         times.erase(times.begin());
@@ -66,11 +66,11 @@ struct Limit {
     double total() const { return linear + attention; }
 };
 
-template <class T>
-Limit limit_of(const ModelConfig& config, int B, int T_) {
+template <class Real>
+Limit limit_of(const ModelConfig& config, int B, int T) {
     const TensorTable table = tensor_table(config);
-    const int R = B * T_;
-    const std::string choices = product_choices();
+    const int R = B * T;
+    const std::string choices = matmul_choices();
     std::map<Product, int> products;  // and how often a step computes each
     for (int id = 0; id < static_cast<int>(table.rows.size()); id++) {
         const Tensor& w = table.rows[id];
@@ -83,29 +83,30 @@ Limit limit_of(const ModelConfig& config, int B, int T_) {
     }
     Limit limit = {0, 0, 0};
     for (const auto& [p, count] : products) {
-        const double seconds = p.into_accum ? best_seconds<Accum<T>, T>(p) : best_seconds<T, T>(p);
+        const double seconds =
+            p.into_accum ? best_seconds<Accum<Real>, Real>(p) : best_seconds<Real, Real>(p);
         limit.linear += count * seconds;
         limit.peak = std::max(limit.peak, p.operations() / seconds);
     }
     const Product large = {Op::none, Op::none, 2048, 2048, 2048, false, false};
-    limit.peak = std::max(limit.peak, large.operations() / best_seconds<T, T>(large));
-    set_product_choices(choices);
+    limit.peak = std::max(limit.peak, large.operations() / best_seconds<Real, Real>(large));
+    set_matmul_choices(choices);
     // forward 2 products, backward 5, over the T (T + 1) / 2 pairs that see each other
-    const double pairs = double(B) * T_ * (T_ + 1) / 2;
+    const double pairs = double(B) * T * (T + 1) / 2;
     limit.attention = config.layers * 7 * 2 * pairs * config.width / limit.peak;
     return limit;
 }
 
 // The median distance of one placement's step, whose line is printed beside `first`, the distance
 // of the first one (0: this is the first).
-template <class T>
-double report(const ModelConfig& config, int B, int T_, double first) {
+template <class Real>
+double report(const ModelConfig& config, int B, int T, double first) {
     constexpr int rounds = 3;
-    Steps<T> steps(config, B, T_);
+    Steps<Real> steps(config, B, T);
     std::vector<double> distances, outside;
     Limit limit;
     for (int round = 0; round < rounds; round++) {
-        limit = limit_of<T>(config, B, T_);
+        limit = limit_of<Real>(config, B, T);
         steps.run(1, 2);
         distances.push_back(limit.total() / steps.seconds_of_latest_run());
         outside.push_back(1 - limit.linear / steps.seconds_of_latest_run());
@@ -119,21 +120,21 @@ double report(const ModelConfig& config, int B, int T_, double first) {
         "%-10s %7.3f s a step (%.3f of the first) %7.0f tokens/s  %.2f of the limit  "
         "%2.0f %% outside products  threads idle %s %%  %3.0f page faults a step  %5.0f MiB "
         "(planned %5.0f)\n",
-        config.norm.c_str(), seconds, first == 0 ? 1 : first / distance, B * T_ / seconds, distance,
+        config.norm.c_str(), seconds, first == 0 ? 1 : first / distance, B * T / seconds, distance,
         100 * median(outside), steps.idle().c_str(), steps.page_faults(), mib(steps.peak_memory()),
         mib(steps.planned_memory()));
     std::fflush(stdout);
     return distance;
 }
 
-template <class T>
-void report_all(const std::string& precision, const std::string& size, int B, int T_, int V,
+template <class Real>
+void report_all(const std::string& precision, const std::string& size, int B, int T, int V,
                 const std::vector<std::string>& norms) {
     std::printf("%s\n%s, %d x %d tokens, vocabulary %d, %s: ", backend_description().c_str(),
-                size.c_str(), B, T_, V, precision.c_str());
+                size.c_str(), B, T, V, precision.c_str());
     double first = 0;
     for (const std::string& norm : norms) {
-        const double distance = report<T>(config_of(size, V, norm), B, T_, first);
+        const double distance = report<Real>(config_of(size, V, norm), B, T, first);
         if (first == 0) first = distance;
     }
 }

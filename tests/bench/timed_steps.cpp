@@ -7,11 +7,11 @@ using namespace peri;
 
 namespace {
 
-template <class T>
+template <class Real>
 void print_steps(char** argv) {
     set_threads(std::atoi(argv[7]));
-    Steps<T> steps(config_of(argv[2], std::atoi(argv[5]), "peri"), std::atoi(argv[3]),
-                   std::atoi(argv[4]));
+    Steps<Real> steps(config_of(argv[2], std::atoi(argv[5]), "peri"), std::atoi(argv[3]),
+                      std::atoi(argv[4]));
     steps.run(std::atoi(argv[6]), 0);
     for (const double seconds : steps.all_seconds()) std::printf("%.4f\n", seconds);
 }

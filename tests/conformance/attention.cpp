@@ -103,11 +103,11 @@ std::string hidden_key_errors(const Case& c) {
 
 // No T x T matrix: four times the sequence takes at most four times the memory.
 std::string workspace_errors(const Case& c) {
-    const int T_ = c.size("T"), H = c.size("H"), D = c.size("D");
+    const int T = c.size("T"), H = c.size("H"), D = c.size("D");
     return with_type(c, [&](auto t) {
-        using T = decltype(t);
-        const size_t once = attention_workspace<T>({1, T_, T_, 0, H, H, D});
-        const size_t more = attention_workspace<T>({1, 4 * T_, 4 * T_, 0, H, H, D});
+        using Real = decltype(t);
+        const size_t once = attention_workspace<Real>({1, T, T, 0, H, H, D});
+        const size_t more = attention_workspace<Real>({1, 4 * T, 4 * T, 0, H, H, D});
         return more <= 4 * once ? ""
                                 : std::to_string(once) + " bytes become " + std::to_string(more);
     });

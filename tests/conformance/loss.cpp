@@ -8,8 +8,8 @@ namespace {
 
 // k = 4: a logit of C terms, an exponential, a sum over V and the product with w or x. With bf16
 // logits and loss are kept in float, their gradients rounded before they meet x and w. In dw those
-// of the rows add up: of five rows, four of them with a label, two in the mean of their squares. In dx
-// two before its own: the label's, and those of all others, which together are as large. z-loss weighs the others up to three times as much here, and so it
+// of the rows add up: of five rows, four of them with a target, two in the mean of their squares. In dx
+// two before its own: the target's, and those of all others, which together are as large. z-loss weighs the others up to three times as much here, and so it
 // does what they sum to.
 std::string head_errors(const Case& c) {
     const HeadCase h{c.size("R"), c.size("C"), c.size("V"), c.yes("tuned"), c.real("z_loss")};
@@ -21,17 +21,17 @@ std::string head_errors(const Case& c) {
 std::string chunk_errors(const Case& c) {
     const size_t R = c.size("R"), V = c.size("V");
     const std::string whole = with_type(c, [&](auto t) {
-        using T = decltype(t);
-        const size_t logits = head_loss_workspace<T>(c.size("R"), c.size("V"));
-        const size_t number = sizeof(Accum<T>) + (has_masters<T> ? sizeof(T) : 0);
-        const bool all = logits - linear_workspace<T>() >= number * R * V;
+        using Real = decltype(t);
+        const size_t logits = head_loss_workspace<Real>(c.size("R"), c.size("V"));
+        const size_t number = sizeof(Accum<Real>) + (has_masters<Real> ? sizeof(Real) : 0);
+        const bool all = logits - linear_workspace<Real>() >= number * R * V;
         return std::string(all ? "all logits are held at once\n" : "");
     });
     return whole + head_errors(c);
 }
 
-// Rows without a label add nothing to any gradient or loss, exactly.
-std::string unlabelled_errors(const Case& c) {
+// Rows without a target add nothing to any gradient or loss, exactly.
+std::string untargeted_errors(const Case& c) {
     const HeadCase h{5, c.size("C"), c.size("V"), false, c.real("z_loss")};
     return with_type(c, [&](auto t) {
         auto some = head<decltype(t)>(h, {-1, 0, -1, h.V - 1, -1}, 2, c.seed());
@@ -41,7 +41,7 @@ std::string unlabelled_errors(const Case& c) {
         for (int r = 0; r < h.R; r++) {
             const std::string other = nonzero({&dx[r * h.C], &dx[r * h.C] + h.C});
             if (r % 2 == 0) errors += other;
-            if (r % 2 == 1 && other == "") errors += "dx of a row with a label is 0\n";
+            if (r % 2 == 1 && other == "") errors += "dx of a row with a target is 0\n";
         }
         for (const std::string name : {"loss", "loss again", "dx", "dw"})
             errors += nonzero(none.values(name));
@@ -74,7 +74,7 @@ Family loss_checks() {
         "loss",
         {{"head_loss", head_errors, cases},
          {"head_loss_chunks", chunk_errors, {"R=170 C=2 V=100003 tuned=no z_loss=0.1"}},
-         {"head_loss_unlabelled", unlabelled_errors, {"C=3 V=7 z_loss=0", "C=3 V=300 z_loss=0.1"}},
+         {"head_loss_untargeted", untargeted_errors, {"C=3 V=7 z_loss=0", "C=3 V=300 z_loss=0.1"}},
          {"head_loss_nan", nan_errors, {""}}}};
 }
 

@@ -24,8 +24,8 @@ std::string layernorm_errors(const Case& c) {
 
 // A hidden state that has exploded must not come out as a calm row: in float the squares of 1e20
 // overflow, and 1 / sqrt(inf) would be 0.
-template <class T>
-std::string overflow(Problem<T> p) {
+template <class Real>
+std::string overflow(Problem<Real> p) {
     p.set("x", {1e20, 1, -1e20});
     std::string errors;
     for (const double y : p.run(Stage::forward).values("y"))
@@ -37,8 +37,8 @@ std::string overflow_errors(const Case& c) {
     const NormCase n{1, 3, 1e-5};
     const bool rms = c.choice("norm", {"layernorm", "rmsnorm"});
     return with_type(c, [&](auto t) {
-        using T = decltype(t);
-        return overflow(rms ? rmsnorm<T>(n, c.seed()) : layernorm<T>(n, c.seed()));
+        using Real = decltype(t);
+        return overflow(rms ? rmsnorm<Real>(n, c.seed()) : layernorm<Real>(n, c.seed()));
     });
 }
 

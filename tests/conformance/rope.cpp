@@ -20,11 +20,12 @@ std::string rope_errors(const Case& c) {
 std::string far_table_errors(const Case& c) {
     const int position = c.size("position"), D = 2;
     return with_type(c, [&](auto t) {
-        using T = decltype(t);
-        Arena<T> table(sizeof(Accum<T>) * (position + 1) * D);
-        rope_table<T>(table.template at<Accum<T>>(), position + 1, D, 10000);
-        Accum<T> last[D];
-        device_download<T>(last, table.template at<Accum<T>>() + size_t(position) * D, sizeof last);
+        using Real = decltype(t);
+        Arena<Real> table(sizeof(Accum<Real>) * (position + 1) * D);
+        rope_table<Real>(table.template at<Accum<Real>>(), position + 1, D, 10000);
+        Accum<Real> last[D];
+        device_download<Real>(last, table.template at<Accum<Real>>() + size_t(position) * D,
+                              sizeof last);
         return difference({last[0], last[1]}, {std::cos(position), std::sin(position)},
                           roundings<float>(4));
     });

@@ -1,5 +1,5 @@
 // Any bytes as a safetensors file: what is accepted has every tensor inside of the file.
-#include "safetensors.h"
+#include "store/safetensors.h"
 
 #include <vector>
 

@@ -4,7 +4,7 @@
 #include <fstream>
 
 #include "helpers.h"
-#include "safetensors.h"
+#include "store/safetensors.h"
 
 using namespace peri;
 

@@ -2,8 +2,8 @@
 // the settings that the run would save.
 #include <optional>
 
-#include "flags.h"
 #include "fuzz.h"
+#include "run/flags.h"
 
 using namespace peri;
 

@@ -1,5 +1,5 @@
 // Any bytes as a token shard: what is accepted gives batches of tokens of its vocabulary.
-#include "data.h"
+#include "data/data.h"
 #include "fuzz.h"
 
 using namespace peri;
@@ -11,7 +11,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         const auto source = open_data(input.path(), "", T);
         for (const Batch& batch : {source->training(1, 1, 4, T), source->validation(0, 4, T)}) {
             for (const int token : batch.tokens) CHECK(token >= 0 && token < source->vocab());
-            for (const int label : batch.labels) CHECK(label >= 0 && label < source->vocab());
+            for (const int target : batch.targets) CHECK(target >= 0 && target < source->vocab());
         }
     });
     return 0;

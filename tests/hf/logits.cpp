@@ -4,9 +4,9 @@
 #include <sstream>
 
 #include "check.h"
-#include "checkpoint.h"
-#include "export_hf.h"
-#include "generate.h"
+#include "jobs/export_hf.h"
+#include "jobs/generate.h"
+#include "store/checkpoint.h"
 
 using namespace peri;
 

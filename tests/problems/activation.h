@@ -6,35 +6,35 @@ namespace peri {
 
 enum class Overwrite { nothing, gate, up };  // dgate or dup is dh
 
-template <class T>
-Problem<T> swiglu(size_t n, uint64_t seed, Overwrite dh_is = Overwrite::nothing) {
-    Problem<T> p("swiglu", {static_cast<long>(n)}, seed);
-    T* const gate = p.input("gate", n);
-    T* const up = p.input("up", n);
-    T* const h = p.output("h", n, 1);
-    T* const dh = p.upstream("h");
-    T* const dgate = p.gradient("gate", 1);
-    T* const dup = p.gradient("up", 1);
-    p.forward = [=] { swiglu_forward<T>(h, gate, up, n); };
+template <class Real>
+Problem<Real> swiglu(size_t n, uint64_t seed, Overwrite dh_is = Overwrite::nothing) {
+    Problem<Real> p("swiglu", {static_cast<long>(n)}, seed);
+    Real* const gate = p.input("gate", n);
+    Real* const up = p.input("up", n);
+    Real* const h = p.output("h", n, 1);
+    Real* const dh = p.upstream("h");
+    Real* const dgate = p.gradient("gate", 1);
+    Real* const dup = p.gradient("up", 1);
+    p.forward = [=] { swiglu_forward<Real>(h, gate, up, n); };
     p.backward = [=] {
-        T* const place = dh_is == Overwrite::gate ? dgate : dh_is == Overwrite::up ? dup : dh;
-        if (place != dh) copy<T>(place, dh, n);
-        swiglu_backward<T>(dgate, dup, place, gate, up, n);
+        Real* const place = dh_is == Overwrite::gate ? dgate : dh_is == Overwrite::up ? dup : dh;
+        if (place != dh) copy<Real>(place, dh, n);
+        swiglu_backward<Real>(dgate, dup, place, gate, up, n);
     };
     return p;
 }
 
-template <class T>
-Problem<T> relu(size_t n, uint64_t seed, bool in_place = false) {
-    Problem<T> p("relu", {static_cast<long>(n)}, seed);
-    T* const x = p.input("x", n);
-    T* const h = p.output("h", n, 1);
-    T* const dh = p.upstream("h");
-    T* const dx = p.gradient("x", 1);
-    p.forward = [=] { relu_forward<T>(h, x, n); };
+template <class Real>
+Problem<Real> relu(size_t n, uint64_t seed, bool in_place = false) {
+    Problem<Real> p("relu", {static_cast<long>(n)}, seed);
+    Real* const x = p.input("x", n);
+    Real* const h = p.output("h", n, 1);
+    Real* const dh = p.upstream("h");
+    Real* const dx = p.gradient("x", 1);
+    p.forward = [=] { relu_forward<Real>(h, x, n); };
     p.backward = [=] {
-        if (in_place) copy<T>(dx, dh, n);
-        relu_backward<T>(dx, in_place ? dx : dh, x, n);
+        if (in_place) copy<Real>(dx, dh, n);
+        relu_backward<Real>(dx, in_place ? dx : dh, x, n);
     };
     return p;
 }

@@ -25,17 +25,17 @@ inline std::vector<int> sorted_rows(const std::vector<int>& tokens) {
     return order;
 }
 
-template <class T>
-Problem<T> embedding(EmbeddingShape s, const std::vector<int>& token_list, uint64_t seed) {
-    Problem<T> p("embedding", {s.R, s.C, s.V}, seed);
-    T* const table = p.input("table", size_t(s.V) * s.C);
+template <class Real>
+Problem<Real> embedding(EmbeddingShape s, const std::vector<int>& token_list, uint64_t seed) {
+    Problem<Real> p("embedding", {s.R, s.C, s.V}, seed);
+    Real* const table = p.input("table", size_t(s.V) * s.C);
     const int* const tokens = p.integers("tokens", token_list);
     const int* const order = p.integers("order", sorted_rows(token_list));
-    T* const y = p.output("y", size_t(s.R) * s.C, 1);
-    T* const dy = p.upstream("y");
-    Accum<T>* const dtable = p.accumulated_gradient("table", s.R);
-    p.forward = [=] { embedding_forward<T>(y, table, tokens, s.R, s.C); };
-    p.backward = [=] { embedding_backward<T>(dtable, dy, tokens, order, s.R, s.C); };
+    Real* const y = p.output("y", size_t(s.R) * s.C, 1);
+    Real* const dy = p.upstream("y");
+    Accum<Real>* const dtable = p.accumulated_gradient("table", s.R);
+    p.forward = [=] { embedding_forward<Real>(y, table, tokens, s.R, s.C); };
+    p.backward = [=] { embedding_backward<Real>(dtable, dy, tokens, order, s.R, s.C); };
     return p;
 }
 

@@ -12,48 +12,48 @@ struct HeadCase {
 
 inline constexpr int padding = 3;  // rows of w beyond the vocabulary
 
-// Every third row has no label, unless there is but one row.
-inline std::vector<int> labels_of(HeadCase c, uint64_t seed) {
+// Every third row has no target, unless there is but one row.
+inline std::vector<int> targets_of(HeadCase c, uint64_t seed) {
     Rng rng(seed, 99);
-    std::vector<int> labels(c.R);
-    for (int r = 0; r < c.R; r++) labels[r] = r % 3 == 1 ? -1 : static_cast<int>(rng.below(c.V));
-    return labels;
+    std::vector<int> targets(c.R);
+    for (int r = 0; r < c.R; r++) targets[r] = r % 3 == 1 ? -1 : static_cast<int>(rng.below(c.V));
+    return targets;
 }
 
 // Forward only evaluates; backward computes the loss again, with its gradients.
-template <class T>
-Problem<T> head(HeadCase c, const std::vector<int>& label_list, double divisor, uint64_t seed) {
-    Problem<T> p("head_loss", {c.R, c.C, c.V}, seed);
-    p.workspace(head_loss_workspace<T>(c.R, c.V));
-    if (c.tuned) head_loss_tune<T>(c.R, c.C, c.V);
+template <class Real>
+Problem<Real> head(HeadCase c, const std::vector<int>& target_list, double divisor, uint64_t seed) {
+    Problem<Real> p("head_loss", {c.R, c.C, c.V}, seed);
+    p.workspace(head_loss_workspace<Real>(c.R, c.V));
+    if (c.tuned) head_loss_tune<Real>(c.R, c.C, c.V);
     p.offset = 1 / (divisor * c.V);
     p.least_scale =
-        1 / divisor;  // of log Z and z_label, of p and onehot: their difference may be 0
-    T* const x = p.input("x", size_t(c.R) * c.C);
-    T* const w = p.input("w", size_t(c.V + padding) * c.C);
-    const int* const labels = p.integers("labels", label_list);
+        1 / divisor;  // of log Z and z_target, of p and onehot: their difference may be 0
+    Real* const x = p.input("x", size_t(c.R) * c.C);
+    Real* const w = p.input("w", size_t(c.V + padding) * c.C);
+    const int* const targets = p.integers("targets", target_list);
     double* const loss = p.template accumulated_output<double>("loss", 1, c.R + c.C);
     p.template upstream<double>("loss");
     p.set("dloss", {1});
     double* const again =
         p.template accumulated_output<double>("loss again", 1, c.R + c.C, Stage::backward);
-    T* const dx = p.gradient("x", c.V);
-    Accum<T>* const dw = p.accumulated_gradient("w", c.R, size_t(c.V) * c.C);
+    Real* const dx = p.gradient("x", c.V);
+    Accum<Real>* const dw = p.accumulated_gradient("w", c.R, size_t(c.V) * c.C);
     std::vector<double> padded = p.values("w");  // padding is never read: it may be NaN
     std::fill(padded.end() - padding * c.C, padded.end(), NAN);
     p.set("w", padded);
     p.forward = [=] {
-        head_loss<T>(loss, nullptr, nullptr, x, w, labels, c.R, c.C, c.V, divisor, c.z_loss);
+        head_loss<Real>(loss, nullptr, nullptr, x, w, targets, c.R, c.C, c.V, divisor, c.z_loss);
     };
     p.backward = [=] {
-        head_loss<T>(again, dx, dw, x, w, labels, c.R, c.C, c.V, divisor, c.z_loss);
+        head_loss<Real>(again, dx, dw, x, w, targets, c.R, c.C, c.V, divisor, c.z_loss);
     };
     return p;
 }
 
-template <class T>
-Problem<T> head(HeadCase c, uint64_t seed) {
-    return head<T>(c, labels_of(c, seed), 0.7 * c.R, seed);
+template <class Real>
+Problem<Real> head(HeadCase c, uint64_t seed) {
+    return head<Real>(c, targets_of(c, seed), 0.7 * c.R, seed);
 }
 
 }  // namespace peri

@@ -28,7 +28,7 @@ __global__ void product_transposed(float* c, const bf16* a, const bf16* b) {
     copy(shared, a, 16 * pitch);
     copy(shared + 16 * pitch, b, N * pitch);
     Tile<N> tile = {};
-    add_product_transposed<N, K>(tile, shared, shared + 16 * pitch, pitch);
+    add_matmul_transposed<N, K>(tile, shared, shared + 16 * pitch, pitch);
     store(c, tile);
 }
 
@@ -40,9 +40,9 @@ __global__ void product_of_product(float* c, const bf16* a, const bf16* a2, cons
     copy(second, a2, K * pitch);
     copy(third, b, K * pitch);
     Tile<K> first = {};
-    add_product_transposed<K, K>(first, shared, second, pitch);
+    add_matmul_transposed<K, K>(first, shared, second, pitch);
     Tile<N> tile = {};
-    add_product<N, K>(tile, first, third, pitch);
+    add_matmul<N, K>(tile, first, third, pitch);
     store(c, tile);
 }
 

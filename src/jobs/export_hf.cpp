@@ -1,0 +1,220 @@
+#include "jobs/export_hf.h"
+
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "check.h"
+#include "data/embed.h"
+#include "jobs/hf_architecture.h"
+#include "jobs/hf_tokenizer.h"
+#include "store/checkpoint.h"
+
+EMBED(peri_configuration_py, "hf/configuration_peri.py");
+EMBED(peri_modeling_py, "hf/modeling_peri.py");
+
+namespace peri {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+using Numbers = std::vector<double>;
+
+// The rows of each head in the order 0, D/2, 1, D/2 + 1, ...
+//   w (H D, C)
+Numbers interleaved(const Numbers& w, int D, int C) {
+    Numbers result;
+    for (size_t head = 0; head < w.size(); head += size_t(D) * C)
+        for (int row = 0; row < D; row++) {
+            const auto from = w.begin() + head + size_t(row / 2 + row % 2 * (D / 2)) * C;
+            result.insert(result.end(), from, from + C);
+        }
+    return result;
+}
+
+// The embedding norm of every row of the table: E[t] -> gamma E[t] / sqrt(mean E[t]^2 + eps)
+//   table (V, C)   gamma (C)
+void fold_norm(Numbers& table, const Numbers& gamma, double eps) {
+    const size_t C = gamma.size();
+    for (size_t row = 0; row < table.size(); row += C) {
+        double sum = 0;
+        for (size_t c = 0; c < C; c++) sum += table[row + c] * table[row + c];
+        const double rstd = 1 / std::sqrt(sum / static_cast<double>(C) + eps);
+        for (size_t c = 0; c < C; c++) table[row + c] *= gamma[c] * rstd;
+    }
+}
+
+// A model on its way out.
+struct Export {
+    const SavedWeights& weights;
+    const ModelConfig& config;
+    const HfArchitecture& architecture;
+    ExportDtype dtype;
+    TensorTable table = tensor_table(config);
+    std::vector<HfTensor> tensors = hf_tensors(architecture, config);
+
+    // The vocabulary's padding stays behind: elsewhere its logits would count.
+    int rows_of(int id) const {
+        const bool padded = id == table.embedding || id == table.head;
+        return padded ? config.vocab : table.rows[id].rows;
+    }
+
+    Numbers values(const HfTensor& tensor) const {
+        Numbers all;
+        for (const int id : tensor.ours) {
+            const Tensor& ours = table.rows[id];
+            Numbers part = weights.values(ours);
+            if (ours.is_matrix()) part.resize(size_t(rows_of(id)) * ours.cols);
+            if (id == table.embedding && table.embedding_norm && !architecture.ours())
+                fold_norm(part, weights.values(table.rows[table.embedding_norm.gamma]),
+                          config.norm_eps);
+            if (tensor.interleaved) part = interleaved(part, config.head_size(), ours.cols);
+            all.insert(all.end(), part.begin(), part.end());
+        }
+        return all;
+    }
+
+    TensorInfo info(const HfTensor& tensor) const {
+        const Tensor& first = table.rows[tensor.ours[0]];
+        const bool narrow = dtype == ExportDtype::bf16 ||
+                            (dtype == ExportDtype::stored && weights.dtype(first) == "BF16");
+        TensorInfo info = {tensor.name, narrow ? "BF16" : "F32", {size_t(first.cols)}};
+        size_t rows = 0;
+        for (const int id : tensor.ours) rows += rows_of(id);
+        if (first.is_matrix()) info.shape.insert(info.shape.begin(), rows);
+        return info;
+    }
+};
+
+// ---- files --------------------------------------------------------------------------------------
+
+size_t bytes_of(const TensorInfo& info) {
+    size_t bytes = dtype_bytes(info.dtype);
+    for (const size_t length : info.shape) bytes *= length;
+    return bytes;
+}
+
+// Which tensors go into which file: in order, and as many as fit.
+std::vector<std::vector<HfTensor>> parts_of(const Export& model, size_t part_bytes) {
+    std::vector<std::vector<HfTensor>> parts;
+    size_t bytes = 0;
+    for (const HfTensor& tensor : model.tensors) {
+        const size_t more = bytes_of(model.info(tensor));
+        if (parts.empty() || bytes + more > part_bytes) {
+            parts.emplace_back();
+            bytes = 0;
+        }
+        parts.back().push_back(tensor);
+        bytes += more;
+    }
+    return parts;
+}
+
+std::string part_name(size_t part, size_t parts) {
+    if (parts == 1) return "model.safetensors";
+    char name[64];
+    std::snprintf(name, sizeof name, "model-%05zu-of-%05zu.safetensors", part + 1, parts);
+    return name;
+}
+
+void write_part(const std::string& path, const Export& model, const std::vector<HfTensor>& part) {
+    std::vector<TensorInfo> infos;
+    for (const HfTensor& tensor : part) infos.push_back(model.info(tensor));
+    SafetensorsWriter file(path, infos, {});
+    for (size_t i = 0; i < part.size(); i++) {
+        const Numbers values = model.values(part[i]);
+        if (infos[i].dtype == "BF16") {
+            const std::vector<float> wide(values.begin(), values.end());
+            file.write(std::vector<bf16>(wide.begin(), wide.end()).data());
+        } else {
+            file.write(std::vector<float>(values.begin(), values.end()).data());
+        }
+    }
+    file.close();
+}
+
+// Returns how many files there are.
+size_t write_weights(const std::string& directory, const Export& model, size_t part_bytes) {
+    const std::vector<std::vector<HfTensor>> parts = parts_of(model, part_bytes);
+    nlohmann::ordered_json index;
+    size_t bytes = 0;
+    for (size_t i = 0; i < parts.size(); i++) {
+        const std::string name = part_name(i, parts.size());
+        write_part(directory + "/" + name, model, parts[i]);
+        for (const HfTensor& tensor : parts[i]) {
+            bytes += bytes_of(model.info(tensor));
+            index["weight_map"][tensor.name] = name;
+        }
+    }
+    index["metadata"]["total_size"] = bytes;
+    if (parts.size() > 1)
+        save_durably(directory + "/model.safetensors.index.json", index.dump(2) + "\n");
+    return parts.size();
+}
+
+TextFiles text_files(const Export& model, int seq) {
+    const int vocab = model.config.vocab;
+    const bool narrow = model.info(model.tensors[0]).dtype == "BF16";  // the embedding's
+    TextFiles files = {{"config.json", hf_config(model.architecture, model.config, seq,
+                                                 narrow ? "bfloat16" : "float32")},
+                       {"generation_config.json", hf_generation_config(vocab)}};
+    if (vocab == 256)
+        for (const auto& file : hf_byte_tokenizer(seq)) files.push_back(file);
+    if (model.architecture.ours()) {
+        files.emplace_back("configuration_peri.py",
+                           std::string(peri_configuration_py_begin, peri_configuration_py_end));
+        files.emplace_back("modeling_peri.py",
+                           std::string(peri_modeling_py_begin, peri_modeling_py_end));
+    }
+    return files;
+}
+
+// The directory's path, without a slash at its end. Throws unless a new one can be put there.
+std::string free_place(const std::string& directory) {
+    fs::path place = fs::absolute(directory).lexically_normal();
+    if (!place.has_filename()) place = place.parent_path();
+    std::error_code error;
+    if (fs::exists(place, error) && !(fs::is_directory(place, error) && fs::is_empty(place, error)))
+        throw UserError("--export-hf " + directory +
+                        ": there is something already: name a new directory, or remove it");
+    fs::create_directories(place.parent_path(), error);
+    return place;
+}
+
+std::string summary(const Export& model, const RunConfig& run, size_t files) {
+    const std::string& directory = run.export_hf;
+    const int vocab = model.config.vocab;
+    const std::string tokenizer =
+        vocab == 256 ? "bytes; 0 is <|endoftext|>"
+        : vocab == 100277
+            ? "none yet: python3 data/hf/tokenizer.py " + directory + " adds cl100k_base's"
+            : "none: add the one that made the tokens, of " + std::to_string(vocab);
+    const char* const trust = model.architecture.ours() ? ", trust_remote_code=True" : "";
+    return "weights     " + run.init_from + "\nexported    " + directory + ": " +
+           model.architecture.class_name + ", " + std::to_string(model.tensors.size()) +
+           " tensors in " + std::to_string(files) + (files > 1 ? " files" : " file") +
+           "\ntokenizer   " + tokenizer + "\nload it by  AutoModelForCausalLM.from_pretrained(\"" +
+           directory + "\"" + trust + ")\n";
+}
+
+}  // namespace
+
+std::string export_hf(const RunConfig& run, size_t part_bytes) {
+    const std::string place = free_place(run.export_hf);
+    const SavedWeights weights(run.init_from);
+    ModelConfig config = run.model;
+    config.vocab = run.vocab ? run.vocab : weights.vocab();
+    const Export model = {weights, config, hf_architecture(run.export_as, config),
+                          run.export_dtype};
+    size_t files = 0;
+    make_directory_durably(place, place + ".unfinished", [&](const std::string& beside) {
+        files = write_weights(beside, model, part_bytes);
+        for (const auto& [name, text] : text_files(model, run.seq))
+            save_durably(beside + "/" + name, text);
+    });
+    return summary(model, run, files);
+}
+
+}  // namespace peri

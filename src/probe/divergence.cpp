@@ -1,0 +1,54 @@
+#include "probe/divergence.h"
+
+#include <cmath>
+#include <cstdio>
+
+namespace peri {
+
+namespace {
+
+constexpr int patience = 50;  // steps
+
+std::string number(double x) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.4g", x);
+    return text;
+}
+
+}  // namespace
+
+DivergenceWatch::DivergenceWatch(int vocab, int64_t warmup_steps)
+    : limit_(std::log(vocab) + 1), warmup_steps_(warmup_steps) {}
+
+std::string DivergenceWatch::after(int64_t step, double loss, double gradient_norm) {
+    if (!std::isfinite(loss)) return "the loss is " + number(loss);
+    if (!std::isfinite(gradient_norm)) return "the gradient norm is " + number(gradient_norm);
+    above_ = step > warmup_steps_ && loss > limit_ ? above_ + 1 : 0;
+    if (above_ < patience) return "";
+    return "the loss has been above ln V + 1 = " + number(limit_) + " for " +
+           std::to_string(patience) + " steps";
+}
+
+template <class Real>
+std::string largest_hidden_state(const Model<Real>& model) {
+    double largest = -1;
+    int where = 0;
+    for (int s = 0; s <= model.sublayer_count() && !std::isnan(largest); s++)
+        for (const double x : model.hidden_state(s)) {
+            if (std::abs(x) <= largest) continue;  // false for NaN
+            largest = std::abs(x);
+            where = s;
+            if (std::isnan(x)) break;
+        }
+    const std::string place = where == 0
+                                  ? "the embedding"
+                                  : (where % 2 ? "attention" : "the MLP") +
+                                        std::string(" of layer ") + std::to_string((where - 1) / 2);
+    return "the largest |x| of the hidden state is " + number(largest) + ", behind " + place;
+}
+
+template std::string largest_hidden_state(const Model<float>&);
+template std::string largest_hidden_state(const Model<bf16>&);
+template std::string largest_hidden_state(const Model<double>&);
+
+}  // namespace peri

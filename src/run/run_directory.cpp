@@ -1,0 +1,74 @@
+#include "run/run_directory.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <ctime>
+#include <filesystem>
+
+#include "check.h"
+
+namespace peri {
+
+std::string default_directory(const std::string& norm) {
+    char date[32];
+    const std::time_t now = std::time(nullptr);
+    std::strftime(date, sizeof date, "%Y-%m-%d-%H%M%S", std::localtime(&now));
+    return std::string("runs/") + date + "-" + norm;
+}
+
+RunDirectory::RunDirectory(const std::string& path, bool resuming) : path_(path) {
+    std::error_code error;
+    std::filesystem::create_directories(path, error);
+    if (error)
+        throw UserError("--out " + path + ": cannot make this directory (" + error.message() +
+                        "): choose another");
+    if (!resuming && std::filesystem::exists(path + "/metrics.csv", error))
+        throw UserError("--out " + path +
+                        " already holds a run (metrics.csv): choose another directory, move it "
+                        "away, or go on with it by --resume auto");
+    lock_ = open((path + "/lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (lock_ < 0)
+        throw UserError("--out " + path + ": cannot write there (" + std::strerror(errno) +
+                        "): choose another directory");
+    if (flock(lock_, LOCK_EX | LOCK_NB) == 0) return;
+    close(lock_);
+    throw UserError(
+        "--out " + path +
+        ": another process is training there: wait for it, or choose another directory");
+}
+
+RunDirectory::~RunDirectory() { close(lock_); }
+
+template <class Real>
+std::string resume(const std::string& which, const std::string& out, Model<Real>& model,
+                   Optimizer<Real>& optimizer) {
+    if (which != "auto") {
+        load_checkpoint(which, model, optimizer);
+        // going back in place would mix the checkpoints of two futures, and --keep the wrong ones
+        const std::vector<SavedStep> saved = saved_steps(out);
+        if (!saved.empty() && saved.front().step > optimizer.steps())
+            throw UserError("--resume " + which + ": " + out + " holds a later checkpoint (" +
+                            saved.front().path + "): choose another --out, or move it away");
+        return which;
+    }
+    for (const SavedStep& saved : saved_steps(out)) {
+        try {
+            load_checkpoint(saved.path, model, optimizer);
+            return saved.path;
+        } catch (const UserError& e) {
+            std::fprintf(stderr, "passed over: %s\n", e.what());
+        }
+    }
+    return "";
+}
+
+template std::string resume(const std::string&, const std::string&, Model<float>&,
+                            Optimizer<float>&);
+template std::string resume(const std::string&, const std::string&, Model<bf16>&, Optimizer<bf16>&);
+
+}  // namespace peri

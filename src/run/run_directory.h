@@ -1,0 +1,37 @@
+// A run's directory: one process at a time, no run over another, checkpoints found again.
+#pragma once
+
+#include <string>
+
+#include "store/checkpoint.h"
+
+namespace peri {
+
+// Where a run without --out goes: runs/<date>-<norm>.
+std::string default_directory(const std::string& norm);
+
+class RunDirectory {
+  public:
+    // Makes the directory and takes its lock, which the system drops when the process ends, however
+    // it ends. Throws UserError where it cannot be made, another process trains in it, or it holds
+    // a run and none is to be resumed.
+    RunDirectory(const std::string& path, bool resuming);
+    ~RunDirectory();
+    RunDirectory(const RunDirectory&) = delete;
+    RunDirectory& operator=(const RunDirectory&) = delete;
+
+    const std::string& path() const { return path_; }
+    std::string operator/(const std::string& name) const { return path_ + "/" + name; }
+
+  private:
+    std::string path_;
+    int lock_;
+};
+
+// Reads the checkpoint that --resume names, or with `auto` the newest in `out` that is whole; those
+// that are passed over are named on stderr. Returns its path, "" where `auto` finds none.
+template <class Real>
+std::string resume(const std::string& which, const std::string& out, Model<Real>& model,
+                   Optimizer<Real>& optimizer);
+
+}  // namespace peri

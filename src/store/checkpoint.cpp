@@ -1,0 +1,268 @@
+#include "store/checkpoint.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <functional>
+#include <set>
+
+#include "check.h"
+#include "store/safetensors.h"
+
+namespace peri {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+template <class Number>
+const char* const dtype_of = sizeof(Number) == 8   ? "F64"
+                             : sizeof(Number) == 4 ? "F32"
+                                                   : "BF16";
+
+std::vector<size_t> shape_of(const Tensor& tensor) {
+    if (tensor.is_matrix()) return {size_t(tensor.rows), size_t(tensor.cols)};
+    return {size_t(tensor.cols)};
+}
+
+// ---- writing ------------------------------------------------------------------------------------
+
+// Copies numbers from the device and appends them to the file.
+template <class Real, class Number>
+void write(SafetensorsWriter& file, const Number* device, size_t n) {
+    std::vector<Number> numbers(n);
+    device_download<Real>(numbers.data(), device, n * sizeof(Number));
+    file.write(numbers.data());
+}
+
+template <class Real>
+void write_weights(const std::string& path, const Model<Real>& model, const Metadata& metadata) {
+    std::vector<TensorInfo> tensors;
+    for (const Tensor& tensor : model.table().rows)
+        tensors.push_back({tensor.name, tensor.is_matrix() ? dtype_of<Real> : dtype_of<Accum<Real>>,
+                           shape_of(tensor)});
+    SafetensorsWriter file(path, tensors, metadata);
+    for (int id = 0; id < static_cast<int>(tensors.size()); id++) {
+        const Tensor& tensor = model.table().rows[id];
+        if (tensor.is_matrix())
+            write<Real>(file, model.matrix(id), tensor.size());
+        else
+            write<Real>(file, model.vector(id), tensor.size());
+    }
+    file.close();
+}
+
+template <class Real>
+void write_state(const std::string& path, const Model<Real>& model,
+                 const Optimizer<Real>& optimizer, const Metadata& metadata) {
+    const auto state = optimizer.state();
+    std::vector<TensorInfo> tensors;
+    for (const auto& part : state)
+        tensors.push_back(
+            {part.name, dtype_of<Accum<Real>>, shape_of(model.table().rows[part.id])});
+    SafetensorsWriter file(path, tensors, metadata);
+    for (const auto& part : state)
+        write<Real>(file, part.numbers, model.table().rows[part.id].size());
+    file.close();
+}
+
+// ---- reading ------------------------------------------------------------------------------------
+
+// Throws unless the file holds exactly these tensors, with checksums.
+void check_tensors(const SafetensorsFile& file, const std::string& path,
+                   const std::vector<TensorInfo>& expected) {
+    if (!file.has_checksums())
+        throw UserError(path +
+                        ": was not written by this program (it has no checksums): give its "
+                        "directory to --init-from to start from its weights");
+    for (const TensorInfo& tensor : expected) {
+        const TensorInfo* const found = file.find(tensor.name);
+        if (!found || found->shape != tensor.shape || found->dtype != tensor.dtype)
+            throw UserError(path + ": is of another model or precision (tensor '" + tensor.name +
+                            "')");
+    }
+    if (file.tensors().size() != expected.size())
+        throw UserError(path + ": is of another model (it has more tensors)");
+}
+
+template <class Real, class Number>
+void read(const SafetensorsFile& file, const std::string& name, Number* device, size_t n) {
+    std::vector<Number> numbers(n);
+    file.read(*file.find(name), numbers.data());
+    device_upload<Real>(device, numbers.data(), n * sizeof(Number));
+}
+
+int64_t step_of(const SafetensorsFile& file, const std::string& path) {
+    const auto entry = file.metadata().find("step");
+    if (entry == file.metadata().end()) throw UserError(path + ": does not say its step");
+    return std::atoll(entry->second.c_str());
+}
+
+}  // namespace
+
+// ---- checkpoints --------------------------------------------------------------------------------
+
+namespace {
+
+// What stays though it should go does no harm.
+void remove(const std::string& path) {
+    std::error_code ignored;
+    fs::remove_all(path, ignored);
+}
+
+// Puts OUT/name there, with `texts`, in place of one that is not whole.
+void save_directory(const std::string& out, const std::string& name, const TextFiles& texts,
+                    const std::function<void(const std::string&)>& write) {
+    remove(out + "/" + name);
+    make_directory_durably(out + "/" + name, out + "/unfinished", [&](const std::string& beside) {
+        write(beside);
+        for (const auto& [text_name, text] : texts) save_durably(beside + "/" + text_name, text);
+    });
+}
+
+// All but the newest, and for each checkpoint the newest of its past.
+void remove_needless_bests(const std::string& out) {
+    const std::vector<SavedStep> bests = saved_bests(out);
+    std::set<int64_t> needed;
+    const auto need = [&](int64_t start) {
+        const auto best = std::ranges::find_if(bests, [&](auto& b) { return b.step <= start; });
+        if (best != bests.end()) needed.insert(best->step);
+    };
+    need(INT64_MAX);
+    for (const SavedStep& checkpoint : saved_steps(out)) need(checkpoint.step);
+    for (const SavedStep& best : bests)
+        if (!needed.contains(best.step)) remove(best.path);
+}
+
+template <class Real>
+Metadata metadata_of(const Model<Real>& model, int64_t step) {
+    return {{"step", std::to_string(step)}, {"vocab", std::to_string(model.config().vocab)}};
+}
+
+}  // namespace
+
+template <class Real>
+void save_checkpoint(const std::string& out, const Model<Real>& model,
+                     const Optimizer<Real>& optimizer, const TextFiles& texts, int keep) {
+    const std::string name = step_name(optimizer.steps()), place = out + "/" + name;
+    if (is_whole(place + "/model.safetensors") && is_whole(place + "/optimizer.safetensors"))
+        return;
+    const Metadata metadata = metadata_of(model, optimizer.steps());
+    save_directory(out, name, texts, [&](const std::string& directory) {
+        write_weights(directory + "/model.safetensors", model, metadata);
+        write_state(directory + "/optimizer.safetensors", model, optimizer, metadata);
+    });
+    const std::vector<SavedStep> all = saved_steps(out);
+    for (size_t i = keep ? keep : all.size(); i < all.size(); i++) remove(all[i].path);
+    remove_needless_bests(out);
+}
+
+template <class Real>
+void save_best(const std::string& out, const Model<Real>& model, int64_t step,
+               const TextFiles& texts) {
+    const std::string name = best_name(step);
+    if (is_whole(out + "/" + name + "/model.safetensors")) return;
+    save_directory(out, name, texts, [&](const std::string& directory) {
+        write_weights(directory + "/model.safetensors", model, metadata_of(model, step));
+    });
+    remove_needless_bests(out);
+}
+
+template <class Real>
+void load_checkpoint(const std::string& path, Model<Real>& model, Optimizer<Real>& optimizer) {
+    const std::string weights_path = path + "/model.safetensors";
+    const std::string state_path = path + "/optimizer.safetensors";
+    if (fs::exists(weights_path) && !fs::exists(state_path))
+        throw UserError(path +
+                        ": holds weights alone, and a run needs its optimizer's state to go on: "
+                        "start a new one from them by --init-from " +
+                        path);
+    const SafetensorsFile weights(weights_path), state(state_path);
+    const TensorTable& table = model.table();
+    std::vector<TensorInfo> expected;
+    for (const Tensor& tensor : table.rows)
+        expected.push_back({tensor.name,
+                            tensor.is_matrix() ? dtype_of<Real> : dtype_of<Accum<Real>>,
+                            shape_of(tensor)});
+    check_tensors(weights, weights_path, expected);
+    expected.clear();
+    for (const auto& part : optimizer.state())
+        expected.push_back({part.name, dtype_of<Accum<Real>>, shape_of(table.rows[part.id])});
+    check_tensors(state, state_path, expected);
+    const int64_t step = step_of(weights, weights_path);
+    if (step != step_of(state, state_path))
+        throw UserError(path + ": its two files are of different steps");
+
+    for (int id = 0; id < static_cast<int>(table.rows.size()); id++) {
+        const Tensor& tensor = table.rows[id];
+        if (tensor.is_matrix())
+            read<Real>(weights, tensor.name, model.matrix(id), tensor.size());
+        else
+            read<Real>(weights, tensor.name, model.vector(id), tensor.size());
+    }
+    for (const auto& part : optimizer.state())
+        read<Real>(state, part.name, part.numbers, table.rows[part.id].size());
+    optimizer.set_steps(static_cast<int>(step));
+}
+
+// ---- weights alone ------------------------------------------------------------------------------
+
+SavedWeights::SavedWeights(const std::string& path)
+    : path_(fs::is_directory(path) ? path + "/model.safetensors" : path), file_(path_) {}
+
+int SavedWeights::vocab() const {
+    if (const auto noted = file_.metadata().find("vocab"); noted != file_.metadata().end())
+        return std::atoi(noted->second.c_str());
+    const TensorInfo* const embedding = file_.find("embedding.weight");
+    if (!embedding || embedding->shape.size() != 2)
+        throw UserError(path_ +
+                        ": has no matrix 'embedding.weight': give weights that this program saved");
+    return static_cast<int>(embedding->shape[0]);
+}
+
+const TensorInfo& SavedWeights::find(const Tensor& tensor) const {
+    const TensorInfo* const found = file_.find(tensor.name);
+    if (!found || found->shape != shape_of(tensor))
+        throw UserError(path_ + ": has no tensor '" + tensor.name +
+                        "' of this model's shape: give the flags that it was trained with");
+    return *found;
+}
+
+std::vector<double> SavedWeights::values(const Tensor& tensor) const {
+    const TensorInfo& found = find(tensor);
+    std::vector<char> bytes(found.bytes());
+    file_.read(found, bytes.data());
+    const auto as = [&]<class Number>(Number) {
+        std::vector<Number> numbers(bytes.size() / sizeof(Number));
+        std::memcpy(numbers.data(), bytes.data(), bytes.size());
+        return std::vector<double>(numbers.begin(), numbers.end());
+    };
+    if (found.dtype == "F64") return as(double());
+    if (found.dtype == "F32") return as(float());
+    if (found.dtype == "F16") return as(fp16());
+    if (found.dtype == "BF16") return as(bf16(0));
+    throw UserError(path_ + ": tensor '" + found.name + "' is " + found.dtype +
+                    ": F64, F32, F16 and BF16 can be read");
+}
+
+int saved_vocab(const std::string& path) { return SavedWeights(path).vocab(); }
+
+template <class Real>
+void load_weights(const std::string& path, Model<Real>& model) {
+    const SavedWeights weights(path);
+    for (int id = 0; id < static_cast<int>(model.table().rows.size()); id++)
+        model.set_values(id, weights.values(model.table().rows[id]));
+}
+
+#define INSTANTIATE(Real)                                                                         \
+    template void save_checkpoint(const std::string&, const Model<Real>&, const Optimizer<Real>&, \
+                                  const TextFiles&, int);                                         \
+    template void save_best(const std::string&, const Model<Real>&, int64_t, const TextFiles&);   \
+    template void load_checkpoint(const std::string&, Model<Real>&, Optimizer<Real>&);            \
+    template void load_weights(const std::string&, Model<Real>&);
+INSTANTIATE(float)
+INSTANTIATE(bf16)
+#undef INSTANTIATE
+
+}  // namespace peri

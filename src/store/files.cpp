@@ -1,0 +1,113 @@
+#include "store/files.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "check.h"
+
+namespace peri {
+
+namespace {
+
+[[noreturn]] void failed(const std::string& path, const char* what) {
+    const char* const remedy = errno == ENOSPC || errno == EDQUOT ? ": free some space" : "";
+    throw UserError(path + ": cannot " + what + " (" + std::strerror(errno) + ")" + remedy);
+}
+
+// Down to the disk itself: on a Mac fsync stops at the disk's own memory.
+int flush(int file) {
+#ifdef F_FULLFSYNC
+    if (fcntl(file, F_FULLFSYNC) == 0) return 0;  // not every file system knows it
+#endif
+    return fsync(file);
+}
+
+}  // namespace
+
+DurableFile::DurableFile(const std::string& path)
+    : path_(path), file_(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)) {
+    if (file_ < 0) failed(path_, "be written");
+}
+
+DurableFile::~DurableFile() {
+    if (file_ >= 0) ::close(file_);
+}
+
+void DurableFile::write(const void* data, size_t bytes) {
+    write_at(size_, data, bytes);
+    size_ += bytes;
+}
+
+void DurableFile::write_at(size_t offset, const void* data, size_t bytes) {
+    const char* next = static_cast<const char*>(data);
+    while (bytes > 0) {
+        const ssize_t written = pwrite(file_, next, bytes, static_cast<off_t>(offset));
+        if (written < 0 && errno == EINTR) continue;
+        if (written <= 0) failed(path_, "be written");
+        next += written;
+        offset += static_cast<size_t>(written);
+        bytes -= static_cast<size_t>(written);
+    }
+}
+
+void DurableFile::close() {
+    if (flush(file_) != 0) failed(path_, "be flushed to the disk");
+    const int file = file_;
+    file_ = -1;
+    if (::close(file) != 0) failed(path_, "be closed");
+}
+
+void save_durably(const std::string& path, const std::string& text) {
+    DurableFile file(path + ".new");
+    file.write(text.data(), text.size());
+    file.close();
+    rename_durably(path + ".new", path);
+}
+
+void sync_directory(const std::string& path) {
+    const int directory = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (directory < 0) failed(path, "be opened");
+    // some file systems have no fsync of directories (EINVAL): a rename is safe there, or never
+    if (flush(directory) != 0 && errno != EINVAL && errno != ENOTSUP) {
+        ::close(directory);
+        failed(path, "be flushed to the disk");
+    }
+    ::close(directory);
+}
+
+void rename_durably(const std::string& from, const std::string& to) {
+    if (std::rename(from.c_str(), to.c_str()) != 0) failed(from, ("become " + to).c_str());
+    const std::filesystem::path parent = std::filesystem::path(to).parent_path();
+    sync_directory(parent.empty() ? "." : parent.string());
+}
+
+void make_directory_durably(const std::string& place, const std::string& beside,
+                            const std::function<void(const std::string& directory)>& write) {
+    try {
+        std::filesystem::remove_all(beside);
+        std::filesystem::create_directory(beside);
+    } catch (const std::filesystem::filesystem_error& e) {
+        throw UserError(beside + ": cannot be made anew (" + e.code().message() + ")");
+    }
+    write(beside);
+    sync_directory(beside);
+    rename_durably(beside, place);
+}
+
+std::string read_text(const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    if (!file) failed(path, "be read");
+    try {
+        return {std::istreambuf_iterator<char>(file), {}};
+    } catch (const std::ios_base::failure&) {  // a directory
+        failed(path, "be read");
+    }
+}
+
+}  // namespace peri

@@ -1,0 +1,81 @@
+#include "store/saved.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+
+#include "check.h"
+#include "store/safetensors.h"
+
+namespace peri {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+const std::string step_prefix = "step-", best_prefix = "best-";
+
+std::string numbered(const std::string& prefix, int64_t step) {
+    char digits[32];
+    std::snprintf(digits, sizeof digits, "%08lld", static_cast<long long>(step));
+    return prefix + digits;
+}
+
+std::vector<SavedStep> find(const std::string& out, const std::string& prefix) {
+    std::vector<SavedStep> found;
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(out, error)) {
+        const std::string name = entry.path().filename().string();
+        if (!name.starts_with(prefix)) continue;
+        const int64_t step = std::atoll(name.c_str() + prefix.size());
+        if (step >= 0 && name == numbered(prefix, step))
+            found.push_back({step, entry.path().string()});
+    }
+    std::sort(found.begin(), found.end(),
+              [](const SavedStep& a, const SavedStep& b) { return a.step > b.step; });
+    return found;
+}
+
+}  // namespace
+
+std::vector<SavedStep> saved_steps(const std::string& out) { return find(out, step_prefix); }
+std::vector<SavedStep> saved_bests(const std::string& out) { return find(out, best_prefix); }
+
+std::string step_name(int64_t step) { return numbered(step_prefix, step); }
+std::string best_name(int64_t step) { return numbered(best_prefix, step); }
+
+void check_whole(const std::string& path) {
+    const SafetensorsFile file(path);
+    if (!file.has_checksums()) throw UserError(path + ": has no checksums");
+    for (const TensorInfo& tensor : file.tensors()) {
+        std::vector<char> bytes(tensor.bytes());
+        file.read(tensor, bytes.data());
+    }
+}
+
+bool is_whole(const std::string& path) {
+    try {
+        check_whole(path);
+        return true;
+    } catch (const UserError&) {
+        return false;
+    }
+}
+
+std::string weights_of(const std::string& path) {
+    if (!fs::is_directory(path) || fs::exists(path + "/model.safetensors")) return path;
+    for (const SavedStep& saved : saved_steps(path)) {
+        try {
+            check_whole(saved.path + "/model.safetensors");
+            return saved.path;
+        } catch (const UserError& e) {
+            std::fprintf(stderr, "passed over: %s\n", e.what());
+        }
+    }
+    const std::vector<SavedStep> bests = saved_bests(path);
+    throw UserError("--init-from " + path + ": there is no whole checkpoint in this directory: " +
+                    (bests.empty() ? "name another run's, or a safetensors file"
+                                   : "name its best weights, " + bests[0].path));
+}
+
+}  // namespace peri
