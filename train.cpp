@@ -93,6 +93,7 @@ struct Training {
     }
 };
 
+// One step: forward and backward of every micro-batch (accumulate.cpp), then the update.
 template <class Real>
 StepMetrics train_step(Training<Real>& t, int64_t step) {
     const RunConfig& run = t.run;
@@ -105,8 +106,15 @@ StepMetrics train_step(Training<Real>& t, int64_t step) {
     const double loss = t.model.loss(), norm = t.optimizer.gradient_norm();
     const double seconds = seconds_now() - start, tokens = double(run.sequences()) * run.seq;
     const double mfu = operations_per_token(run.model, run.seq) * tokens / seconds / t.peak;
-    return {step, step * int64_t(tokens),    loss, norm, lr, seconds, tokens / seconds,
-            mfu,  device_memory_used<Real>()};
+    return {.step = step,
+            .tokens = step * int64_t(tokens),
+            .loss = loss,
+            .grad_norm = norm,
+            .lr = lr,
+            .seconds = seconds,
+            .tokens_per_second = tokens / seconds,
+            .mfu = mfu,
+            .memory = device_memory_used<Real>()};
 }
 
 // The paper's measurements, on about 512 held-out tokens. Every step loads its own batch and begins

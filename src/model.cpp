@@ -175,16 +175,19 @@ void Model<Real>::mlp_module_backward(int s, Real* d_x_tilde, const Real* d_a,
 // ---- the whole model: embedding -> [Norm] -> S sub-layers -> [Norm] -> head ---------------------
 
 template <class Real>
-void Model<Real>::forward(const Observer& observe) {
+void Model<Real>::forward(const Observer<Real>& observe) {
     const int R = rows(), C = config_.width;
     embedding_forward(act_.embedded, matrix(table_.embedding), act_.tokens, R, C);
     if (table_.embedding_norm)
         norm_forward(act_.x0, act_.embedding_norm, act_.embedded, table_.embedding_norm, R, C);
     const Real* x = act_.x0;
-    if (observe) observe(0);
+    if (observe) observe({.s = 0, .hidden = x});
     for (int s = 0; s < sublayer_count(); s++) {
         x = sublayer_forward(s, x);
-        if (observe) observe(s + 1);
+        if (!observe) continue;
+        const Views& act = act_.sublayers[s];
+        const bool normed = sublayers_[s].output_norm;
+        observe({s + 1, x, normed ? act.a : act_.a, act.output_norm, act.h});
     }
     if (table_.final_norm) norm_forward(act_.last, act_.final_norm, x, table_.final_norm, R, C);
 }
@@ -196,18 +199,19 @@ void Model<Real>::evaluate(double divisor) {
 }
 
 template <class Real>
-void Model<Real>::backward(double divisor, const Observer& observe) {
+void Model<Real>::backward(double divisor, const Observer<Real>& observe) {
     CHECK(cache_length_ == 0 && all_gradients());
     const int R = rows(), C = config_.width;
     Real* const d_x = act_.d_hidden;  // of the hidden state that backward has come to
     head(d_x, gradient(table_.head), divisor, config_.z_loss);
     if (table_.final_norm)
         norm_backward(d_x, d_x, hidden(sublayer_count()), act_.final_norm, table_.final_norm, R, C);
-    if (observe) observe(sublayer_count());
+    if (observe) observe({.s = sublayer_count(), .hidden = d_x});
     for (int s = sublayer_count() - 1; s >= 0; s--) {
         recompute(s, hidden(s));
         sublayer_backward(s, hidden(s));
-        if (observe) observe(s);
+        Real* const d_o = sublayers_[s].main_norm ? act_.d_o : nullptr;
+        if (observe) observe({.s = s, .hidden = d_x, .d_o = d_o});
     }
     if (table_.embedding_norm)
         norm_backward(d_x, d_x, act_.embedded, act_.embedding_norm, table_.embedding_norm, R, C);
@@ -307,7 +311,13 @@ void Model<Real>::head(Real* d_last, Accum<Real>* d_head, double divisor, double
 template <class Real>
 AttentionShape Model<Real>::attention_shape() const {
     const ModelConfig& c = config_;
-    return {B_, T_, cache_length_ + T_, cache_length_, c.heads, c.kv_heads, c.head_size()};
+    return {.B = B_,
+            .Tq = T_,
+            .Tk = cache_length_ + T_,
+            .first = cache_length_,
+            .H = c.heads,
+            .KV = c.kv_heads,
+            .D = c.head_size()};
 }
 
 template <class Real>

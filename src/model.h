@@ -27,10 +27,22 @@ template <class Real>
 MemoryPlan plan_memory(const ModelConfig& config, int B, int T, int moments,
                        Purpose purpose = Purpose::training);
 
-// Looks on while a model runs: called with s when hidden state s, of 0 .. S, is there (forward) or
-// its gradient is (backward). All of the sub-layer that ran last is still in memory then, also what
-// the next one will overwrite.
-using Observer = std::function<void(int s)>;
+// What is there when hidden state s, of 0 .. S, is (forward) or its gradient (backward): views of
+// memory on the device that the next sub-layer overwrites.
+template <class Real>
+struct Passed {
+    int s;
+    const Real* hidden = nullptr;      // (R,C) the hidden state, or its gradient
+    const Real* a = nullptr;           // (R,C) forward, s > 0: what the module before it wrote
+    NormStats<Real> output_norm = {};  // of a, where there is one
+    const Real* h = nullptr;           // (R,F) of an MLP
+    const Real* d_o = nullptr;  // (R,C) backward, s < S: dL/do of the sub-layer behind s, where
+                                // a main_norm makes it another than its dL/dy
+};
+
+// Looks on while a model runs.
+template <class Real>
+using Observer = std::function<void(const Passed<Real>&)>;
 
 template <class Real>
 class Model {
@@ -53,13 +65,13 @@ class Model {
     // All together at most context() tokens; not with Recompute::sublayers, which keeps no keys.
     void append(const std::vector<int>& tokens);
 
-    void forward(const Observer& observe = {});
+    void forward(const Observer<Real>& observe = {});
 
     // Add the mean loss over the targets, sum / divisor, to the loss on the device. backward also
     // adds the gradient of every trained tensor, z-loss included, to the gradient arena. Both come
     // after load and forward. Only a model for training has gradients.
     void evaluate(double divisor);
-    void backward(double divisor, const Observer& observe = {});
+    void backward(double divisor, const Observer<Real>& observe = {});
 
     void zero_loss();
     void zero_gradients();
@@ -86,12 +98,18 @@ class Model {
     const ModelConfig& config() const { return config_; }
     const TensorTable& table() const { return table_; }
     int context() const { return T_max_; }  // the most tokens of a sequence
+    int rows() const { return B_ * T_; }    // tokens of the batch
     int sublayer_count() const { return static_cast<int>(sublayers_.size()); }
 
-    // Row `id` of the table: its values on the device, and its gradient (null if not trained).
+    // Row `id` of the table: its values on the device, and its gradient (null if not trained). visit
+    // calls use(values) with those of a matrix or of a vector.
     Real* matrix(int id) const { return weights_.template at<Real>(weight_offsets_[id]); }
     Accum<Real>* vector(int id) const {
         return weights_.template at<Accum<Real>>(weight_offsets_[id]);
+    }
+    template <class Use>
+    auto visit(int id, Use&& use) const {
+        return table_.rows[id].is_matrix() ? use(matrix(id)) : use(vector(id));
     }
     Accum<Real>* gradient(int id) const;
     Accum<Real>* all_gradients() const { return gradients_.template at<Accum<Real>>(); }
@@ -133,7 +151,6 @@ class Model {
 
     const Real* hidden(int s) const { return s == 0 ? act_.x0 : act_.sublayers[s - 1].y; }
     AttentionShape attention_shape() const;
-    int rows() const { return B_ * T_; }
     // where a key or value of the new tokens goes: after those of the tokens before (append)
     Real* after_cache(Real* rows) const {
         return rows + size_t(cache_length_) * config_.kv_width();

@@ -170,8 +170,7 @@ Accum<Real>* Model<Real>::gradient(int id) const {
 template <class Real>
 std::vector<double> Model<Real>::values(int id) const {
     const size_t n = table_.rows[id].size();
-    return table_.rows[id].is_matrix() ? download_as_double<Real>(matrix(id), n)
-                                       : download_as_double<Real>(vector(id), n);
+    return visit(id, [&](const auto* numbers) { return download_as_double<Real>(numbers, n); });
 }
 
 template <class Real>
@@ -183,10 +182,7 @@ std::vector<double> Model<Real>::gradient_values(int id) const {
 template <class Real>
 void Model<Real>::set_values(int id, const std::vector<double>& values) {
     CHECK(values.size() == table_.rows[id].size());
-    if (table_.rows[id].is_matrix())
-        upload_from_double<Real>(matrix(id), values);
-    else
-        upload_from_double<Real>(vector(id), values);
+    visit(id, [&](auto* numbers) { upload_from_double<Real>(numbers, values); });
 }
 
 template <class Real>

@@ -37,14 +37,16 @@ void Optimizer<Real>::step(double lr) {
                 sgd_update<Weight>(w, master(id), part(m_), model_.gradient(id), scale,
                                    tensor.size(), {lr, settings_.momentum, decay});
             else
-                adamw_update<Weight>(
-                    w, master(id), part(m_), part(v_), model_.gradient(id), scale, tensor.size(),
-                    {lr, settings_.beta1, settings_.beta2, settings_.eps, decay, steps_});
+                adamw_update<Weight>(w, master(id), part(m_), part(v_), model_.gradient(id), scale,
+                                     tensor.size(),
+                                     {.lr = lr,
+                                      .beta1 = settings_.beta1,
+                                      .beta2 = settings_.beta2,
+                                      .eps = settings_.eps,
+                                      .weight_decay = decay,
+                                      .step = steps_});
         };
-        if (tensor.is_matrix())
-            update(model_.matrix(id));
-        else
-            update(model_.vector(id));
+        model_.visit(id, update);
     }
 }
 

@@ -118,8 +118,15 @@ std::vector<SubLayer> sublayers(const std::vector<Placement>& layers) {
         double alpha = 1;
         if (p.alpha == Alpha::sublayers) alpha = 2 * L;
         if (p.alpha == Alpha::deepnorm) alpha = std::pow(2 * L, 0.25);
-        SubLayer s = {layer, true,    p.input_norm, p.output_norm, p.main_norm,
-                      p.qk,  p.inner, alpha,        p.init};
+        SubLayer s = {.layer = layer,
+                      .attention = true,
+                      .input_norm = p.input_norm,
+                      .output_norm = p.output_norm,
+                      .main_norm = p.main_norm,
+                      .qk = p.qk,
+                      .inner = p.inner,
+                      .alpha = alpha,
+                      .init = p.init};
         // KEEL's first attention has no norm on the residual stream, and neither of its first two
         // sub-layers scales it.
         const bool first_of_keel = p.alpha == Alpha::sublayers && layer == 0;

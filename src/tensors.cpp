@@ -23,15 +23,20 @@ class Builder {
         if (init.kind == Init::normal) std = init.value;
         if (init.kind == Init::xavier) std = std::sqrt(2.0 / (rows + cols));
         if (init.kind == Init::width) std = std::sqrt(init.value / config_.width);
-        return add({name, rows, cols, 0, std, init.kind == Init::own ? own_cut : 0, true, true, 0});
+        return add({.name = name,
+                    .rows = rows,
+                    .cols = cols,
+                    .std = std,
+                    .cut = init.kind == Init::own ? own_cut : 0,
+                    .decayed = true});
     }
 
     NormIds norm(bool present, const std::string& name, int width, bool trained = true) {
         if (!present) return {};
         NormIds ids;
-        ids.gamma = add({name + ".weight", 0, width, 1, 0, 0, false, trained, 0});
+        ids.gamma = add({.name = name + ".weight", .cols = width, .mean = 1, .trained = trained});
         if (config_.layernorm)
-            ids.beta = add({name + ".bias", 0, width, 0, 0, 0, false, trained, 0});
+            ids.beta = add({.name = name + ".bias", .cols = width, .trained = trained});
         return ids;
     }
 

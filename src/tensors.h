@@ -12,12 +12,13 @@ namespace peri {
 
 struct Tensor {
     std::string name;
-    int rows, cols;  // a vector (gamma, beta) has rows = 0 and cols numbers
-    double mean, std;
-    double cut;     // draws beyond this many standard deviations are drawn again; 0: none are
-    bool decayed;   // by weight decay: matrices are, vectors are not
-    bool trained;   // false: stays as initialised and has no gradient (--freeze-output-gamma)
-    size_t offset;  // of its first number in the gradient arena, where tensors lie in table order
+    int rows = 0, cols;        // a vector (gamma, beta) has rows = 0 and cols numbers
+    double mean = 0, std = 0;  // of its initial values
+    double cut = 0;  // draws beyond this many standard deviations are drawn again; 0: none are
+    bool decayed = false;  // by weight decay: matrices are, vectors are not
+    bool trained = true;  // false: stays as initialised and has no gradient (--freeze-output-gamma)
+    size_t offset =
+        0;  // of its first number in the gradient arena, where tensors lie in table order
 
     bool is_matrix() const { return rows > 0; }
     size_t size() const { return size_t(rows ? rows : 1) * cols; }

@@ -30,9 +30,9 @@ class Prober {
         model_.load(batch);
         model_.zero_loss();
         model_.zero_gradients();
-        model_.forward([&](int s) { state_is_there(s); });
+        model_.forward([&](const Passed<Real>& passed) { state_is_there(passed); });
         model_.backward(std::max<double>(1, static_cast<double>(target_count(batch))),
-                        [&](int s) { gradient_is_there(s); });
+                        [&](const Passed<Real>& passed) { gradient_is_there(passed); });
         add_growth();
         add_angles();
         add_largest();
@@ -48,37 +48,37 @@ class Prober {
 
     // ---- forward --------------------------------------------------------------------------------
 
-    void state_is_there(int s) {
+    void state_is_there(const Passed<Real>& passed) {
+        const int s = passed.s;
         const Numbers x = std::move(state_);
-        state_ = model_.hidden_state(s);
+        state_ = download(passed.hidden, size_t(model_.rows()) * C_);
         variances_.push_back(token_variance(state_, C_));
         add(s, "hidden_mean_abs", mean_abs(state_));
         add(s, "hidden_variance", variances_.back());
         add(s, "beyond_fp16", static_cast<double>(beyond_fp16(state_)));
         largest_.add(state_, s);
         if (s % 2 == 0) layer_states_.push_back(state_);
-        if (s > 0) add_terms(s, x);
-        if (s == S_) keep_reach();
+        if (s > 0) add_terms(passed, x);
+        if (s == S_) keep_reach(passed);
     }
 
-    // The terms of Eq. 4 at sub-layer s, which reads x.
-    void add_terms(int s, const Numbers& x) {
-        const Numbers a = output(s);
-        add(s, "output_variance", token_variance(a, C_));
-        add(s, "residual_covariance", 2 * sublayers_[s - 1].alpha * token_covariance(x, a, C_));
+    // The terms of Eq. 4 at the sub-layer that read x.
+    void add_terms(const Passed<Real>& passed, const Numbers& x) {
+        const Numbers a = output(passed);
+        const double alpha = sublayers_[passed.s - 1].alpha;
+        add(passed.s, "output_variance", token_variance(a, C_));
+        add(passed.s, "residual_covariance", 2 * alpha * token_covariance(x, a, C_));
     }
 
-    // a~ = B ? Norm(a) : a of sub-layer s, in double: adding it to x rounds it away
-    Numbers output(int s) const {
-        const SubLayerActivations<Real>& v = model_.activations().sublayers[s - 1];
-        const NormIds norm = model_.table().sublayers[s - 1].output_norm;
-        Numbers a = download(norm ? v.a : model_.activations().a, state_.size());
+    // a~ = B ? Norm(a) : a, in double: adding it to x rounds it away
+    Numbers output(const Passed<Real>& passed) const {
+        const NormIds norm = model_.table().sublayers[passed.s - 1].output_norm;
+        const NormStats<Real>& stats = passed.output_norm;
+        Numbers a = download(passed.a, state_.size());
         if (!norm) return a;
-        const Numbers gamma = model_.values(norm.gamma),
-                      rstd = download(v.output_norm.rstd, tokens());
+        const Numbers gamma = model_.values(norm.gamma), rstd = download(stats.rstd, tokens());
         const Numbers beta = norm.beta >= 0 ? model_.values(norm.beta) : Numbers(C_);
-        const Numbers mean =
-            v.output_norm.mean ? download(v.output_norm.mean, tokens()) : Numbers(tokens());
+        const Numbers mean = stats.mean ? download(stats.mean, tokens()) : Numbers(tokens());
         for (size_t i = 0; i < a.size(); i++) {
             const size_t t = i / C_, c = i % C_;
             a[i] = gamma[c] * (a[i] - mean[t]) * rstd[t] + beta[c];
@@ -90,26 +90,26 @@ class Prober {
     // J_t with the Jacobian of the output norm, whose spectral norm is at most max|gamma| rstd_t
     // (RMSNorm: Eq. 33, where twice that is given; LayerNorm: what it subtracts more is a
     // projection). Without an output norm J_t is 1.
-    void keep_reach() {
-        const SubLayerActivations<Real>& v = model_.activations().sublayers.back();
+    void keep_reach(const Passed<Real>& passed) {
         const NormIds norm = model_.table().sublayers.back().output_norm;
-        reach_ = row_norms(download(v.h, tokens() * model_.config().ffn), model_.config().ffn);
+        reach_ = row_norms(download(passed.h, tokens() * model_.config().ffn), model_.config().ffn);
         if (!norm) return;
         const double gamma = largest_abs(model_.values(norm.gamma));
-        const Numbers rstd = download(v.output_norm.rstd, tokens());
+        const Numbers rstd = download(passed.output_norm.rstd, tokens());
         for (size_t t = 0; t < reach_.size(); t++) reach_[t] *= gamma * rstd[t];
     }
 
     // ---- backward -------------------------------------------------------------------------------
 
-    void gradient_is_there(int s) {
-        const Numbers dx = download(model_.activations().d_hidden, state_.size());
+    void gradient_is_there(const Passed<Real>& passed) {
+        const int s = passed.s;
+        const Numbers dx = download(passed.hidden, state_.size());
         add(s, "hidden_gradient_norm", norm(dx));
         add(s, "hidden_gradient_variance", variance(dx));
-        // dL/do of the last sub-layer: dL/dy, or with a norm at C what lies in d_o behind it
+        // dL/do of the last sub-layer: without a norm at C it is dL/dy
         const bool normed = sublayers_.back().main_norm;
         if (!normed && s == S_) add_bound(dx);
-        if (normed && s == S_ - 1) add_bound(download(model_.activations().d_o, state_.size()));
+        if (normed && s == S_ - 1) add_bound(download(passed.d_o, state_.size()));
     }
 
     void add_bound(const Numbers& d_o) {

@@ -44,11 +44,8 @@ void write_weights(const std::string& path, const Model<Real>& model, const Meta
                            shape_of(tensor)});
     SafetensorsWriter file(path, tensors, metadata);
     for (int id = 0; id < static_cast<int>(tensors.size()); id++) {
-        const Tensor& tensor = model.table().rows[id];
-        if (tensor.is_matrix())
-            write<Real>(file, model.matrix(id), tensor.size());
-        else
-            write<Real>(file, model.vector(id), tensor.size());
+        const size_t n = model.table().rows[id].size();
+        model.visit(id, [&](const auto* numbers) { write<Real>(file, numbers, n); });
     }
     file.close();
 }
@@ -196,10 +193,8 @@ void load_checkpoint(const std::string& path, Model<Real>& model, Optimizer<Real
 
     for (int id = 0; id < static_cast<int>(table.rows.size()); id++) {
         const Tensor& tensor = table.rows[id];
-        if (tensor.is_matrix())
-            read<Real>(weights, tensor.name, model.matrix(id), tensor.size());
-        else
-            read<Real>(weights, tensor.name, model.vector(id), tensor.size());
+        model.visit(
+            id, [&](auto* numbers) { read<Real>(weights, tensor.name, numbers, tensor.size()); });
     }
     for (const auto& part : optimizer.state())
         read<Real>(state, part.name, part.numbers, table.rows[part.id].size());
