@@ -363,8 +363,8 @@ $(BUILD)/tests/hf/%: $(BUILD)/tests/hf/%.o $(LIBRARY)
 
 # The step of each size beside what its products alone would take, each kernel's speed at the shapes
 # of `small` and of 124m beside the machine's peaks, and how steps scale: half an hour.
-bench: train $(BUILD)/tests/bench/step $(BUILD)/tests/bench/kernels $(BUILD)/tests/bench/scaling
-	BENCH=$(BUILD)/tests/bench tests/bench/all.sh
+bench: train $(BUILD)/tests/bench/step $(BUILD)/tests/bench/scaling $(BUILD)/tests/conformance_cpu
+	TESTS=$(BUILD)/tests tests/bench/all.sh
 
 $(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(LIBRARY)
 	@echo "$(CXX) -o $@"

@@ -21,6 +21,12 @@ std::string always_right(const Case&) {
     return "";
 }
 
+// How long it takes: here, whether it is asked.
+std::string timed(const Case& c) {
+    runs++;
+    return c.timed ? "a while, for n of " + c.word("n") : "";
+}
+
 const std::vector<Family> suite = {{"parity",
                                     {{"even", odd_is_wrong, {"n=2 in=yes", "n=4 in=no"}},
                                      {"odd", odd_is_wrong, {"n=3"}, {"bf16"}},
@@ -29,7 +35,16 @@ const std::vector<Family> suite = {{"parity",
                                       {"n=5", "n=6"},
                                       {"float"},
                                       [](const Case& c) { return c.size("n") != 5; }}}},
-                                   {"other", {{"plain", always_right, {""}}}}};
+                                   {"other", {{"plain", always_right, {""}}}},
+                                   {"speed",
+                                    {{.name = "fast",
+                                      .errors = timed,
+                                      .cases = {"n=1"},
+                                      .types = {"float"},
+                                      .in_model = [](const Case& m) -> std::vector<std::string> {
+                                          const std::string C = m.word("C"), F = m.word("F");
+                                          return {"n=" + C, "n=" + F};
+                                      }}}}};
 
 struct Result {
     int code;
@@ -54,8 +69,8 @@ TEST_CASE("conformance: a case is printed as its line, with what came of it", "[
     CHECK_THAT(all.out, contains("odd n=3 type=bf16 seed=1 FAIL\n    entry 0: got 1\n"
                                  "    entry 1: got 2\n"
                                  "    again: conformance 'odd n=3 type=bf16 seed=1'\n"));
-    CHECK_THAT(all.out, contains("\n7 ok, 1 failed, 1 not supported (cpu)\n"));
-    CHECK(runs == 8);
+    CHECK_THAT(all.out, contains("\n8 ok, 1 failed, 1 not supported (cpu)\n"));
+    CHECK(runs == 9);
 }
 
 TEST_CASE("conformance: what the backend does not support is not run and not passed",
@@ -85,8 +100,19 @@ TEST_CASE("conformance: --quiet prints what is wrong, --list runs nothing", "[co
     CHECK_THAT(quiet.out, contains("odd n=3 type=bf16 seed=1 FAIL\n    entry 0"));
     CHECK_THAT(quiet.out, contains("rare n=5 type=float seed=1 not supported\n"));
     CHECK(run({"--list", "odd", "rare"}).out ==
-          "odd n=3 type=bf16 seed=1\nrare n=5 type=float seed=1\nrare n=6 type=float seed=1\n");
+          "odd n=3 type=bf16 seed=1\nrare n=5 type=float seed=1  (not supported)\nrare n=6 "
+          "type=float seed=1\n");
     CHECK(runs == 0);
+}
+
+TEST_CASE("conformance: --time runs the cases that a model's step is made of", "[conformance]") {
+    const Result timed = run({"--time", "C=8 F=24"});
+    CHECK(timed.code == 0);
+    CHECK_THAT(timed.out, contains("fast n=8 type=float seed=1 a while, for n of 8\n") &&
+                              contains("fast n=24 type=float seed=1 a while, for n of 24\n"));
+    CHECK(runs == 2);
+    CHECK_THROWS_AS(run({"--time", "C=8"}), UserError);
+    CHECK_THROWS_AS(run({"--time"}), UserError);
 }
 
 TEST_CASE("conformance: only the backend that was asked for is tested", "[conformance]") {

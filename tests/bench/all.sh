@@ -4,6 +4,7 @@
 # far it is and about how long the rest will take; a model needs 6 GB at most.
 set -eu
 cd "$(dirname "$0")/../.."
+tests=${TESTS:-build/tests}
 placements="peri $(./train --norm list | cut -d" " -f1 | grep -vx peri | tr "\n" " ")"
 
 # seconds on two cores of an AMD EPYC (Zen 3), as a measure of how much there is to do; command
@@ -14,10 +15,8 @@ benchmarks=(
     "230 step fp32 124m 4 1024 50304 peri pre"
     "120 step fp32 124m 1 4096 50304"
     "160 step bf16 124m 4 1024 50304"
-    "15 kernels fp32"
-    "15 kernels bf16"
-    "70 kernels fp32 4 1024 768 12 2048 50304"
-    "90 kernels bf16 4 1024 768 12 2048 50304"
+    "30 kernels B=16 T=128 C=128 H=4 F=384 V=256"
+    "160 kernels B=4 T=1024 C=768 H=12 F=2048 V=50304"
     "200 scaling"
 )
 left=0 done=0
@@ -27,7 +26,11 @@ for i in "${!benchmarks[@]}"; do
     seconds=$((done > 0 ? left * SECONDS / done : left))
     echo "--- $((i + 1)) of ${#benchmarks[@]}, about $((seconds / 60 + 1)) minutes left: $command" >&2
     # shellcheck disable=SC2086  # the command is a list of words
-    ${BENCH:-build/tests/bench}/$command
+    if [[ $command = kernels* ]]; then
+        "$tests/conformance_cpu" --time "${command#kernels }"
+    else
+        "$tests"/bench/$command
+    fi
     done=$((done + weight)) left=$((left - weight))
 done
 echo "--- all of it took $((SECONDS / 60)) minutes" >&2

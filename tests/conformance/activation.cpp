@@ -64,6 +64,11 @@ std::string nan_errors(const Case& c) {
     });
 }
 
+std::vector<std::string> swiglu_in_model(const Case& m) {
+    const std::string n = std::to_string(m.size("B") * m.size("T") * m.size("F"));
+    return {"n=" + n + " gate=usual overwrites_dh=no"};
+}
+
 }  // namespace
 
 Family activation_checks() {
@@ -77,12 +82,13 @@ Family activation_checks() {
     gated.push_back("n=33 gate=usual overwrites_dh=dgate");
     gated.push_back("n=33 gate=usual overwrites_dh=dup");
     kinked.push_back("n=33 in_place=yes");
-    return {"activation",
-            {{"swiglu", swiglu_errors, gated},
-             {"swiglu_far_out", far_gate_errors, {""}},
-             {"relu", relu_errors, kinked},
-             {"relu_at_zero", kink_errors, {""}},
-             {"activation_nan", nan_errors, {""}}}};
+    return {
+        "activation",
+        {{.name = "swiglu", .errors = swiglu_errors, .cases = gated, .in_model = swiglu_in_model},
+         {"swiglu_far_out", far_gate_errors, {""}},
+         {"relu", relu_errors, kinked},
+         {"relu_at_zero", kink_errors, {""}},
+         {"activation_nan", nan_errors, {""}}}};
 }
 
 }  // namespace peri

@@ -31,7 +31,10 @@ std::string attention_errors(const Case& c) {
     const AttentionShape s = shape_of(c);
     const Documents documents = documents_of(c, s);
     const auto make = [&](auto t) { return attention<decltype(t)>(s, documents, c.seed()); };
-    return conform(c, make, 8, roundings);
+    double seen = 0;  // pairs of query and key
+    for (int t = 0; t < s.Tq; t++) seen += std::min(s.first + t + 1, s.Tk);
+    const double multiply = 2.0 * s.B * s.H * s.D * seen;
+    return conform(c, make, 8, roundings, {2 * multiply, 5 * multiply});
 }
 
 // Scores in the hundreds, whose exponentials overflow; the rounding error of a score, and with it
@@ -143,18 +146,24 @@ std::vector<std::string> cases() {
     return result;
 }
 
+std::vector<std::string> in_model(const Case& m) {
+    const int T = m.size("T"), H = m.size("H");
+    return {line({m.size("B"), T, T, 0, H, H, m.size("C") / H}, false)};
+}
+
 }  // namespace
 
 Family attention_checks() {
-    return {"attention",
-            {{"attention", attention_errors, cases()},
-             {"attention_large_scores",
-              large_score_errors,
-              {line({2, 7, 7, 0, 2, 1, 4}, true), line({1, 70, 70, 0, 2, 1, 3}, false),
-               line({1, 17, 17, 0, 2, 1, 64}, false)}},
-             {"attention_unseen_keys", unseen_key_errors, {"D=3", "D=64"}},
-             {"attention_hidden_keys", hidden_key_errors, {"D=3", "D=64"}},
-             {"attention_workspace", workspace_errors, {"T=1000 H=4 D=8", "T=1024 H=2 D=128"}}}};
+    return {
+        "attention",
+        {{.name = "attention", .errors = attention_errors, .cases = cases(), .in_model = in_model},
+         {"attention_large_scores",
+          large_score_errors,
+          {line({2, 7, 7, 0, 2, 1, 4}, true), line({1, 70, 70, 0, 2, 1, 3}, false),
+           line({1, 17, 17, 0, 2, 1, 64}, false)}},
+         {"attention_unseen_keys", unseen_key_errors, {"D=3", "D=64"}},
+         {"attention_hidden_keys", hidden_key_errors, {"D=3", "D=64"}},
+         {"attention_workspace", workspace_errors, {"T=1000 H=4 D=8", "T=1024 H=2 D=128"}}}};
 }
 
 }  // namespace peri

@@ -15,8 +15,19 @@ std::string linear_errors(const Case& c) {
         c.size("R"), c.size("C"), c.size("O"),    c.yes("bias"), dx == 2 ? Dx::add : Dx::overwrite,
         dx > 0,      c.yes("dw"), c.yes("dbias"), c.yes("tuned")};
     c.require(l.bias || !l.dbias, "dbias=no where bias=no");
+    const double multiply = 2.0 * l.R * l.C * l.O;
     return conform(c, [&](auto t) { return linear<decltype(t)>(l, c.seed()); }, 4,
-                   {{"y", l.bias ? 4 : 1}});
+                   {{"y", l.bias ? 4 : 1}}, {multiply, multiply * ((dx > 0) + l.dw)});
+}
+
+// The machine's peak, then q, k, v and o; gate and up; down.
+std::vector<std::string> in_model(const Case& m) {
+    const auto shape = [](int R, int C, int O) {
+        return "R=" + std::to_string(R) + " C=" + std::to_string(C) + " O=" + std::to_string(O) +
+               " bias=no dx=overwrite dw=yes dbias=no tuned=yes";
+    };
+    const int R = m.size("B") * m.size("T"), C = m.size("C"), F = m.size("F");
+    return {shape(1536, 1536, 1536), shape(R, C, C), shape(R, C, F), shape(R, F, C)};
 }
 
 }  // namespace
@@ -37,7 +48,8 @@ Family linear_checks() {
         cases.push_back(std::string("R=5 C=9 O=3") + rest);
     // a shape of its own: what is chosen for it stays
     cases.push_back("R=66 C=64 O=96 bias=yes dx=add dw=yes dbias=yes tuned=yes");
-    return {"linear", {{"linear", linear_errors, cases}}};
+    return {"linear",
+            {{.name = "linear", .errors = linear_errors, .cases = cases, .in_model = in_model}}};
 }
 
 }  // namespace peri

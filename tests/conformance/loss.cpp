@@ -14,7 +14,8 @@ namespace {
 std::string head_errors(const Case& c) {
     const HeadCase h{c.size("R"), c.size("C"), c.size("V"), c.yes("tuned"), c.real("z_loss")};
     const auto make = [&](auto t) { return head<decltype(t)>(h, c.seed()); };
-    return conform(c, make, 4, {{"dx", 3}, {"dw", 2}});
+    const double multiply = 2.0 * h.R * h.C * h.V;
+    return conform(c, make, 4, {{"dx", 3}, {"dw", 2}}, {multiply, 3 * multiply});
 }
 
 // More logits than are held at once: the rows need a second chunk, and the last is short.
@@ -60,6 +61,11 @@ std::string nan_errors(const Case& c) {
     });
 }
 
+std::vector<std::string> in_model(const Case& m) {
+    return {"R=" + std::to_string(m.size("B") * m.size("T")) + " C=" + m.word("C") +
+            " V=" + m.word("V") + " tuned=yes z_loss=0"};
+}
+
 }  // namespace
 
 Family loss_checks() {
@@ -72,7 +78,7 @@ Family loss_checks() {
     cases.push_back("R=34 C=16 V=300 tuned=yes z_loss=0.1");
     return {
         "loss",
-        {{"head_loss", head_errors, cases},
+        {{.name = "head_loss", .errors = head_errors, .cases = cases, .in_model = in_model},
          {"head_loss_chunks", chunk_errors, {"R=170 C=2 V=100003 tuned=no z_loss=0.1"}},
          {"head_loss_untargeted", untargeted_errors, {"C=3 V=7 z_loss=0", "C=3 V=300 z_loss=0.1"}},
          {"head_loss_nan", nan_errors, {""}}}};

@@ -63,6 +63,11 @@ std::string far_mean_errors(const Case& c) {
     return difference(narrow.run().values("y"), wide.run().values("y"), 1e-4);
 }
 
+std::vector<std::string> rmsnorm_in_model(const Case& m) {
+    const std::string R = std::to_string(m.size("B") * m.size("T"));
+    return {"R=" + R + " C=" + m.word("C") + " eps=1e-5 in_place=no dgamma=yes alpha=1"};
+}
+
 }  // namespace
 
 // layernorm with eps 0.1: with a vanishing variance rounding is amplified by its inverse.
@@ -87,12 +92,13 @@ Family norm_checks() {
     layer.push_back("R=5 C=7 eps=0.1 in_place=no dgamma=no dbeta=yes alpha=0");
     layer.push_back("R=5 C=7 eps=0.1 in_place=yes dgamma=yes dbeta=no alpha=0");
     layer.push_back("R=5 C=7 eps=0.1 in_place=no dgamma=no dbeta=no alpha=0");
-    return {"norm",
-            {{"rmsnorm", rmsnorm_errors, rms},
-             {"layernorm", layernorm_errors, layer},
-             {"norm_overflow", overflow_errors, {"norm=rmsnorm", "norm=layernorm"}},
-             {"rmsnorm_zero_row", zero_row_errors, {"C=9"}},
-             {"layernorm_far_mean", far_mean_errors, {"C=9"}, {"float"}}}};
+    return {
+        "norm",
+        {{.name = "rmsnorm", .errors = rmsnorm_errors, .cases = rms, .in_model = rmsnorm_in_model},
+         {"layernorm", layernorm_errors, layer},
+         {"norm_overflow", overflow_errors, {"norm=rmsnorm", "norm=layernorm"}},
+         {"rmsnorm_zero_row", zero_row_errors, {"C=9"}},
+         {"layernorm_far_mean", far_mean_errors, {"C=9"}, {"float"}}}};
 }
 
 }  // namespace peri

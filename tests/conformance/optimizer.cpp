@@ -14,7 +14,7 @@ std::string adamw_errors(const Case& c) {
     const auto make = [&](auto t) {
         return adamw<decltype(t)>(c.size("n"), decay ? usual : undecayed, c.seed());
     };
-    return conform(c, make, decay ? 8 : 28);
+    return conform(c, make, decay ? 8 : 28, {}, {.steps = steps});
 }
 
 std::string sgd_errors(const Case& c) {
@@ -124,6 +124,12 @@ std::vector<std::string> sizes(const std::string& rest) {
     return result;
 }
 
+// As many numbers as a layer has; the moments are set to 0 before the steps, also in what is timed.
+std::vector<std::string> adamw_in_model(const Case& m) {
+    const int C = m.size("C"), F = m.size("F");
+    return {"n=" + std::to_string(4 * C * C + 3 * C * F) + " decay=yes"};
+}
+
 }  // namespace
 
 Family optimizer_checks() {
@@ -131,7 +137,7 @@ Family optimizer_checks() {
     adam.push_back("n=33 decay=no");
     sgd.push_back("n=33 momentum=no");
     return {"optimizer",
-            {{"adamw", adamw_errors, adam},
+            {{.name = "adamw", .errors = adamw_errors, .cases = adam, .in_model = adamw_in_model},
              {"sgd", sgd_errors, sgd},
              {"adamw_masters", adamw_master_errors, sizes(""), {"bf16"}},
              {"sgd_masters", sgd_master_errors, sizes(""), {"bf16"}},

@@ -9,11 +9,17 @@ namespace {
 // k = 2: a product and a sum. With bf16 one more rounding, of y and of dx: a is stored in bf16
 // too, but relu rounds nothing.
 std::string residual_errors(const Case& c) {
-    const auto place = static_cast<Sum>(c.choice("y_is", {"apart", "x", "a"}));
+    const auto place = static_cast<Sum>(c.choice("y_is", {"apart", "x", "a", "alone"}));
     const auto make = [&](auto t) {
         return residual<decltype(t)>(c.size("n"), c.real("alpha"), c.seed(), place);
     };
     return conform(c, make, 2, {{"a", 0}});
+}
+
+// The peak of memory bandwidth, then the residual stream.
+std::vector<std::string> in_model(const Case& m) {
+    const std::string n = std::to_string(m.size("B") * m.size("T") * m.size("C"));
+    return {"n=33554432 alpha=1 y_is=alone", "n=" + n + " alpha=1 y_is=alone"};
 }
 
 }  // namespace
@@ -25,7 +31,12 @@ Family residual_checks() {
             cases.push_back("n=" + std::to_string(n) + " alpha=" + alpha + " y_is=apart");
     cases.push_back("n=33 alpha=24 y_is=x");
     cases.push_back("n=33 alpha=3 y_is=a");
-    return {"residual", {{"residual_add", residual_errors, cases}}};
+    cases.push_back("n=67 alpha=3 y_is=alone");
+    return {"residual",
+            {{.name = "residual_add",
+              .errors = residual_errors,
+              .cases = cases,
+              .in_model = in_model}}};
 }
 
 }  // namespace peri

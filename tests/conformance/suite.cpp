@@ -90,16 +90,20 @@ struct Options {
     std::string backend;
     bool list = false, quiet = false;
     int seeds = 1;
+    std::string model;                  // its sizes, where kernels are to be timed
     std::vector<std::string> selected;  // families, checks and lines
 };
 
 const char* const usage =
-    "conformance [--backend NAME] [--seeds N] [--quiet] [--list] [FAMILY | CHECK | 'CASE']...\n"
+    "conformance [--backend NAME] [--seeds N] [--quiet] [--list] [--time SIZES] [FAMILY | CHECK | "
+    "'CASE']...\n"
     "  runs the cases of these families and checks, or of all, or one case as its line says\n"
     "  --backend NAME  refuses to test another backend (or BACKEND in the environment)\n"
     "  --seeds N       every case with the seeds 1 to N, not with 1 alone\n"
     "  --quiet         only cases that are not ok, and the count\n"
-    "  --list          the lines of the cases, without running them\n";
+    "  --list          the lines of the cases, and which are not supported, without running them\n"
+    "  --time SIZES    how long the kernels of a model's step take, such as\n"
+    "                  'B=16 T=128 C=128 H=4 F=384 V=256', beside the machine's own peaks\n";
 
 Options parse_options(const std::vector<std::string>& arguments) {
     Options options;
@@ -112,6 +116,8 @@ Options parse_options(const std::vector<std::string>& arguments) {
         };
         if (word == "--backend")
             options.backend = value();
+        else if (word == "--time")
+            options.model = value();
         else if (word == "--list")
             options.list = true;
         else if (word == "--quiet")
@@ -143,11 +149,16 @@ Job job(const Check& check, const std::string& parameters, const std::string& ty
     return {&check, Case(joined(words))};
 }
 
-void add_listed(std::vector<Job>& jobs, const Check& check, int seeds) {
-    for (const std::string& parameters : check.cases)
+void add_listed(std::vector<Job>& jobs, const Check& check, const Options& options) {
+    const bool timed = options.model != "";
+    if (timed && !check.in_model) return;
+    for (const std::string& parameters :
+         timed ? check.in_model(Case("model " + options.model)) : check.cases)
         for (const std::string& type : check.types)
-            for (int seed = 1; seed <= seeds; seed++)
+            for (int seed = 1; seed <= options.seeds; seed++) {
                 jobs.push_back(job(check, parameters, type, seed));
+                jobs.back().line.timed = timed;
+            }
 }
 
 // A line somebody wrote: its check must exist, its parameters be that check's.
@@ -170,7 +181,7 @@ std::vector<Job> jobs_for(const std::vector<Family>& suite, const Options& optio
     std::vector<Job> jobs;
     for (const Family& family : suite)
         for (const Check& check : family.checks)
-            if (options.selected.empty()) add_listed(jobs, check, options.seeds);
+            if (options.selected.empty()) add_listed(jobs, check, options);
     for (const std::string& word : options.selected) {
         if (word.find('=') != std::string::npos) {
             jobs.push_back(parse_job(suite, word));
@@ -179,8 +190,7 @@ std::vector<Job> jobs_for(const std::vector<Family>& suite, const Options& optio
         const size_t before = jobs.size();
         for (const Family& family : suite)
             for (const Check& check : family.checks)
-                if (word == family.name || word == check.name)
-                    add_listed(jobs, check, options.seeds);
+                if (word == family.name || word == check.name) add_listed(jobs, check, options);
         if (jobs.size() == before)
             throw UserError("there is no family and no check '" + word +
                             "': --list shows the cases there are");
@@ -197,6 +207,10 @@ void assert_backend(const std::string& asked) {
     if (backend_description().rfind(name, 0) != 0)
         throw UserError("the backend is called " + name + " but describes itself as " +
                         backend_description());
+}
+
+bool is_supported(const Check& check, const Case& c) {
+    return !check.supported || check.supported(c);
 }
 
 std::string indented(const std::string& text) {
@@ -219,7 +233,8 @@ int run_suite(const std::vector<Family>& suite, const std::string& program,
     const Options options = parse_options(arguments);
     const std::vector<Job> jobs = jobs_for(suite, options);
     if (options.list) {
-        for (const Job& j : jobs) out << j.line.line() << "\n";
+        for (const auto& [check, c] : jobs)
+            out << c.line() << (is_supported(*check, c) ? "" : "  (not supported)") << "\n";
         return 0;
     }
     assert_backend(options.backend);
@@ -230,7 +245,11 @@ int run_suite(const std::vector<Family>& suite, const std::string& program,
     for (const auto& [check, c] : jobs) {
         // The line comes first: where a backend ends the program, it is the last one printed.
         if (!options.quiet) out << c.line() << " " << std::flush;
-        const bool supported = !check->supported || check->supported(c);
+        const bool supported = is_supported(*check, c);
+        if (c.timed) {
+            out << (supported ? check->errors(c) : "not supported") << std::endl;
+            continue;
+        }
         const std::string errors = supported ? check->errors(c) : "";
         (!supported ? not_supported : errors == "" ? ok : failed)++;
         const std::string status = !supported ? "not supported" : errors == "" ? "ok" : "FAIL";
@@ -241,6 +260,7 @@ int run_suite(const std::vector<Family>& suite, const std::string& program,
         if (errors != "")
             out << indented(errors) << "    again: " << program << " '" << c.line() << "'\n";
     }
+    if (options.model != "") return 0;
     out << ok << " ok, " << failed << " failed, " << not_supported << " not supported ("
         << backend_name() << ")\n";
     return failed > 0;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "problem.h"
+#include "timing.h"
 
 namespace peri {
 
@@ -33,6 +34,8 @@ class Case {
     // UserError with the line and what its parameters must be, unless they are.
     void require(bool condition, const std::string& what) const;
 
+    bool timed = false;  // to be timed, not compared
+
   private:
     std::string line_, check_;
     std::vector<std::pair<std::string, std::string>> values_;
@@ -44,6 +47,8 @@ struct Check {
     std::vector<std::string> cases;      // the parameters but for type and seed
     std::vector<std::string> types = {"float", "bf16"};
     bool (*supported)(const Case&) = nullptr;  // by the backend; null: always
+    // The cases that a model's step is made of; c has B, T, C, H, F and V. null: none.
+    std::vector<std::string> (*in_model)(const Case& c) = nullptr;
 };
 
 struct Family {
@@ -58,9 +63,12 @@ Family norm_checks(), linear_checks(), rope_checks(), attention_checks(), activa
 int run_suite(const std::vector<Family>& suite, const std::string& program,
               const std::vector<std::string>& arguments, std::ostream& out);
 
-// conformance_errors of the case's type
+// conformance_errors of the case's type, or how long it takes
 template <class Make>
-std::string conform(const Case& c, Make make, double k, const Roundings& of_bf16 = {}) {
+std::string conform(const Case& c, Make make, double k, const Roundings& of_bf16 = {},
+                    const Operations& operations = {}) {
+    if (c.timed && c.word("type") == "float") return timing<float>(make(float()), operations);
+    if (c.timed) return timing<bf16>(make(bf16(0.0f)), operations);
     if (c.word("type") == "float") return conformance_errors<float>(make, k);
     return conformance_errors<bf16>(make, k, of_bf16);
 }

@@ -4,7 +4,8 @@
 
 namespace peri {
 
-enum class Sum { apart, in_x, in_a };  // where y lies
+// Where y lies; alone: apart, and a is an input.
+enum class Sum { apart, in_x, in_a, alone };
 
 // y = alpha x + relu(x): the smallest residual block. Backward is the same kernel at the join of
 // the two gradients, dx = alpha dy + da.
@@ -13,6 +14,12 @@ Problem<Real> residual(size_t n, double scale, uint64_t seed, Sum place = Sum::a
     const Accum<Real> alpha = static_cast<Accum<Real>>(scale);
     Problem<Real> p("residual", {static_cast<long>(n)}, seed);
     Real* const x = p.input("x", n);
+    if (place == Sum::alone) {
+        Real* const a = p.input("a", n);
+        Real* const y = p.output("y", n, 1);
+        p.forward = [=] { residual_add<Real>(y, x, a, alpha, n); };
+        return p;
+    }
     Real* const a = p.output("a", n, 1);
     Real* const y = p.output("y", n, 1);
     Real* const dy = p.upstream("y");

@@ -1,0 +1,74 @@
+// How long a kernel takes, for --time.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "problem.h"
+
+namespace peri {
+
+// Of one forward and one backward call; 0: too few to count. A problem's forward may be several
+// steps.
+struct Operations {
+    double forward = 0, backward = 0;
+    int steps = 1;
+};
+
+// Median of at least 5 calls, and of a quarter of a second of them.
+template <class Call>
+double median_seconds(Call call) {
+    using Clock = std::chrono::steady_clock;
+    std::vector<double> times;
+    for (double all = 0; times.size() < 5 || all < 0.25; all += times.back()) {
+        const Clock::time_point start = Clock::now();
+        call();
+        times.push_back(std::chrono::duration<double>(Clock::now() - start).count());
+    }
+    std::ranges::nth_element(times, times.begin() + times.size() / 2);
+    return times[times.size() / 2];
+}
+
+// Bytes that a call reads and writes: what is given, but for what arrives from above in forward, and
+// what is written, twice where it is added to.
+template <class Real>
+double bytes_of(const Problem<Real>& p, Stage stage) {
+    double bytes = 0;
+    for (const Slot<Real>& s : p.slots()) {
+        const bool from_above = s.name == "d" + p.projected();
+        if (s.stage == stage ||
+            (s.stage == Stage::given && !(stage == Stage::forward && from_above)))
+            bytes += static_cast<double>(s.image.size()) * (s.accumulated ? 2 : 1);
+    }
+    return bytes;
+}
+
+template <class Real>
+std::string timing(Problem<Real> p, const Operations& operations) {
+    p.run();  // what there is to tune is tuned, and memory has been touched
+    std::string text;
+    const auto time = [&](const char* name, const std::function<void()>& call, Stage stage,
+                          double flops) {
+        const double all = median_seconds([&] {
+            call();
+            device_synchronize<Real>();
+        });
+        const double seconds = all / operations.steps;
+        char line[100];
+        std::snprintf(line, sizeof line, "\n    %-8s %9.3f ms %7.1f GB/s", name, seconds * 1e3,
+                      bytes_of(p, stage) / seconds * 1e-9);
+        text += line;
+        if (flops > 0) {
+            std::snprintf(line, sizeof line, " %8.1f GFLOP/s", flops / seconds * 1e-9);
+            text += line;
+        }
+    };
+    time("forward", p.forward, Stage::forward, operations.forward);
+    if (p.backward) time("backward", p.backward, Stage::backward, operations.backward);
+    return text;
+}
+
+}  // namespace peri
