@@ -13,7 +13,7 @@
 namespace peri {
 
 // What a test of the model is run with, and its name in failures.
-struct Case {
+struct ModelCase {
     std::string norm;
     std::string qk_norm = "auto";
     Choice embedding_norm = Choice::automatic, final_norm = Choice::automatic;

@@ -53,7 +53,7 @@ std::vector<std::vector<double>> directions(size_t n, Rng& rng) {
 }
 
 // "" when every trained tensor's gradient is right to `accuracy` of its largest entry.
-std::string gradient_errors(const Case& test, uint64_t seed) {
+std::string gradient_errors(const ModelCase& test, uint64_t seed) {
     Model<double> model(test.config(), B, T);
     randomise(model, seed);
     Batch batch = random_batch(model.config().vocab, seed);
@@ -78,7 +78,7 @@ std::string gradient_errors(const Case& test, uint64_t seed) {
     return errors;
 }
 
-void check_gradients(const Case& test) {
+void check_gradients(const ModelCase& test) {
     const uint64_t seed = 11;
     CAPTURE(test.name(), seed);
     CHECK(gradient_errors(test, seed) == "");
@@ -133,7 +133,7 @@ TEST_CASE("gradient of the whole model with documents", "[model][gradient][docum
 // The losses of runs with and without z-loss compare, and evaluation is the same.
 TEST_CASE("z-loss changes gradients and no loss", "[model]") {
     const auto run = [](double z_loss) {
-        const Case test = {.norm = "peri", .z_loss = z_loss};
+        const ModelCase test = {.norm = "peri", .z_loss = z_loss};
         Model<double> model(test.config(), B, T);
         randomise(model, 2);
         model.load(random_batch(model.config().vocab, 2));
@@ -167,7 +167,7 @@ TEST_CASE("gradient of the whole model, the full grid of options", "[.grid]") {
 
 TEST_CASE("the model's gradient check fails on a wrong gradient", "[model][gradient]") {
     const Threads one(1);  // these models are too small to share
-    const Case test = {"peri"};
+    const ModelCase test = {"peri"};
     Model<double> model(test.config(), B, T);
     randomise(model, 1);
     model.load(random_batch(17, 1));
@@ -193,7 +193,8 @@ TEST_CASE("<W, dL/dW> = 0 for every matrix directly followed by a norm", "[model
         for (const bool layernorm : {false, true})
             for (const std::string qk : {"auto", "head", "full"}) {
                 if (norm == "simple" && qk != "auto") continue;
-                const Case test = {.norm = norm, .qk_norm = qk, .layernorm = layernorm, .eps = 0};
+                const ModelCase test = {
+                    .norm = norm, .qk_norm = qk, .layernorm = layernorm, .eps = 0};
                 Model<double> model(test.config(), B, T);
                 randomise(model, 5);
                 model.load(random_batch(17, 5));

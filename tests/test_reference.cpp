@@ -37,7 +37,7 @@ std::string gradient_difference(const std::vector<double>& got,
     return difference(got, expected, gradient_tolerance * largest(expected));
 }
 
-reference::Config reference_config(const Case& c) {
+reference::Config reference_config(const ModelCase& c) {
     const auto word = [](Choice choice) {
         return choice == Choice::automatic ? "auto" : choice == Choice::on ? "on" : "off";
     };
@@ -70,7 +70,7 @@ reference::Tensor& find(reference::Model& model, const std::string& name) {
     throw std::runtime_error("the reference has no tensor " + name);
 }
 
-Batch batch_of(const Case& c, uint64_t seed) {
+Batch batch_of(const ModelCase& c, uint64_t seed) {
     Batch batch = random_batch(17, seed);
     if (c.documents)
         for (const int r : separators) batch.tokens[r] = 3;
@@ -78,8 +78,8 @@ Batch batch_of(const Case& c, uint64_t seed) {
 }
 
 // Every placement with every option that it takes.
-std::vector<Case> cases() {
-    std::vector<Case> list;
+std::vector<ModelCase> cases() {
+    std::vector<ModelCase> list;
     for (const std::string& norm : placement_names()) {
         const bool simple = norm == "simple";
         const bool output = simple || norm == "peri" || norm == "output" || norm == "olmo2";
@@ -113,7 +113,7 @@ std::vector<Case> cases() {
 TEST_CASE("reference: the same initial values, to the bit", "[reference]") {
     for (const bool layernorm : {false, true})
         for (const std::string& norm : placement_names()) {
-            const Case c = {.norm = norm, .layernorm = layernorm, .grouped = true};
+            const ModelCase c = {.norm = norm, .layernorm = layernorm, .grouped = true};
             INFO(c.name());
             Model<double> model(c.config(), B, T);
             reference::Model other(reference_config(c));
@@ -146,7 +146,7 @@ TEST_CASE("reference: the same batches of a text", "[reference]") {
 
 TEST_CASE("reference: the same loss and gradients", "[reference]") {
     double worst_loss = 0, worst_gradient = 0;
-    for (const Case& c : cases()) {
+    for (const ModelCase& c : cases()) {
         INFO(c.name());
         Model<double> model(c.config(), B, T);
         randomise(model, 11);
@@ -199,7 +199,7 @@ TEST_CASE("reference: the same losses over 20 steps of training", "[reference]")
     constexpr int steps = 20;
     double worst = 0;
     for (const std::string& norm : placement_names()) {
-        const Case c = {.norm = norm, .grouped = true, .z_loss = 1e-3, .documents = true};
+        const ModelCase c = {.norm = norm, .grouped = true, .z_loss = 1e-3, .documents = true};
         Model<double> model(c.config(), B, T);
         reference::Model other(reference_config(c));
         model.initialise(1);
