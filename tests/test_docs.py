@@ -71,6 +71,28 @@ class Docs(unittest.TestCase):
         told = re.search(r"placement: (.*?), or a list", " ".join(self.help().split()))[1]
         self.assertEqual(sorted(table), sorted(told.split(", ")))
 
+    def test_the_reading_order_counts_right(self):
+        """Lines told are lines there, and one training step can be read in an hour."""
+        told = re.findall(r"^\| \d \| (.*) \| (\d+) \| \d+ \|$", (ROOT / "README.md").read_text(), re.M)
+        self.assertEqual(len(told), 8)
+        for files, lines in told:
+            there = sum(len((ROOT / file).read_text().splitlines())
+                        for file in re.findall(r"\]\(([^)]+)\)", files))
+            self.assertLessEqual(abs(there - int(lines)), 0.05 * there, files)
+        step = ("train.cpp src/accumulate.cpp src/model.cpp src/placement.h src/kernels.h "
+                "src/activations.h src/cpu/norm.cpp src/schedule.h src/optimizer.cpp "
+                "src/cpu/optimizer.cpp").split()
+        self.assertLessEqual(sum(len((ROOT / file).read_text().splitlines()) for file in step), 1500)
+
+    def test_rooms_include_no_later_ones(self):
+        """src <- data, store <- probe, run <- jobs, as the README draws them."""
+        level = {"": 0, "cpu": 0, "data": 1, "store": 1, "probe": 2, "run": 2, "jobs": 3}
+        for path in (ROOT / "src").rglob("*.*"):
+            room = path.parent.relative_to(ROOT / "src").as_posix().replace(".", "")
+            for other in re.findall(r'#include "(?:(\w+)/)?\w+\.h"', path.read_text()):
+                if other != room and other != "cpu":
+                    self.assertLess(level[other], max(1, level[room]), path)
+
     def test_flags_exist(self):
         known = set(re.findall(r"--[\w-]+", self.help()))
         for page in PAGES:

@@ -1,0 +1,106 @@
+#include "jobs/journal.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+#include "device.h"
+#include "jobs/evaluate.h"
+#include "probe/probe.h"
+#include "store/checkpoint.h"
+
+namespace peri {
+
+template <class Real>
+Journal<Real>::Journal(Model<Real>& model, const Optimizer<Real>& optimizer, const Data& data,
+                       const RunConfig& run, const RunDirectory& directory)
+    : model_(model),
+      optimizer_(optimizer),
+      data_(data),
+      run_(run),
+      directory_(directory),
+      metrics_(directory.path(), optimizer.steps()),
+      progress_(run.schedule.steps, run.quiet),
+      watch_(run.model.vocab, std::llround(run.schedule.warmup * run.schedule.steps)) {
+    const int64_t done = optimizer.steps();
+    if (run.keep_best) best_.emplace(directory.path(), done, metrics_.earlier_validations());
+    if (run.probe_every) probes_.emplace(directory.path(), done, metrics_.earlier());
+    for (const StepMetrics& m : metrics_.earlier()) remember(m);
+}
+
+template <class Real>
+void Journal<Real>::remember(const StepMetrics& m) {
+    last_.push_back(m.loss);
+    if (last_.size() > 10) last_.pop_front();
+    wrong_ = watch_.after(m.step, m.loss, m.grad_norm);
+}
+
+template <class Real>
+bool Journal<Real>::after(const StepMetrics& m) {
+    metrics_.add(m);
+    if (probes_) probes_->after(m);
+    progress_.step(m);
+    remember(m);
+    if (!wrong_.empty() && run_.stop_on_divergence) {
+        say_diverged(m, wrong_);
+        probe();
+        return true;
+    }
+    const bool last = m.step == run_.schedule.steps;
+    if (run_.probe_every && (last || m.step % run_.probe_every == 0)) probe();
+    if (run_.val_every && m.step % run_.val_every == 0 && !last) {
+        const double loss = validate();
+        char text[80];
+        std::snprintf(text, sizeof text, "step %lld  validation loss %.4f",
+                      static_cast<long long>(m.step), loss);
+        progress_.line(text);
+    }
+    if (run_.save_every && (last || m.step % run_.save_every == 0)) save();
+    return false;
+}
+
+template <class Real>
+void Journal<Real>::say_diverged(const StepMetrics& m, const std::string& wrong) {
+    progress_.line("");
+    std::fprintf(stderr, "diverged at step %lld: %s (gradient norm %.4g); %s; try a lower --lr\n",
+                 static_cast<long long>(m.step), wrong.c_str(), m.grad_norm,
+                 largest_hidden_state(model_).c_str());
+}
+
+template <class Real>
+void Journal<Real>::probe() {
+    if (!probes_) return;
+    const int sequences = std::clamp(512 / run_.seq, 1, run_.batch);
+    probes_->add(optimizer_.steps(), measure(model_, data_.validation(0, sequences, run_.seq)));
+}
+
+template <class Real>
+double Journal<Real>::validate() {
+    const double loss = validation_loss(model_, data_, run_);
+    const Validation validation = metrics_.add_validation(optimizer_.steps(), loss);
+    if (best_) best_->after(validation, model_, {{"config.json", run_.json}});
+    return loss;
+}
+
+template <class Real>
+void Journal<Real>::save() const {
+    save_checkpoint(directory_.path(), model_, optimizer_,
+                    {{"config.json", run_.json}, {"products.txt", backend_choices()}}, run_.keep);
+}
+
+template <class Real>
+double Journal<Real>::train_loss() const {
+    double sum = 0;
+    for (const double loss : last_) sum += loss;
+    return sum / static_cast<double>(last_.size());
+}
+
+template <class Real>
+std::string Journal<Real>::summary() const {
+    return best_ ? best_->summary() : "";
+}
+
+template class Journal<float>;
+template class Journal<bf16>;
+
+}  // namespace peri

@@ -1,0 +1,70 @@
+#include "jobs/prepare.h"
+
+#include <cstdio>
+#include <filesystem>
+
+#include "check.h"
+#include "device.h"
+#include "run/flags.h"
+#include "run/tuning.h"
+#include "store/checkpoint.h"
+#include "store/files.h"
+#include "store/saved.h"
+
+namespace peri {
+
+std::unique_ptr<Data> open_data(RunConfig& run) {
+    std::unique_ptr<Data> data = open_data(run.data, run.val_data, run.seq);
+    if (run.vocab && run.vocab < data->vocab())
+        throw UserError("--vocab " + std::to_string(run.vocab) + ": the data holds token " +
+                        std::to_string(data->vocab() - 1) + "; give at least " +
+                        std::to_string(data->vocab()) + " or leave the flag out");
+    choose_vocab(run, data->vocab());
+    choose_steps(run, data->epoch());
+    return data;
+}
+
+template <class Real>
+void initial_weights(Model<Real>& model, const RunConfig& run, const std::string& directory) {
+    model.initialise(run.seed);
+    if (run.init_from.empty() || !(run.resume.empty() || saved_steps(directory).empty())) return;
+    load_weights(run.init_from, model);
+    std::printf("weights     %s\n", run.init_from.c_str());
+}
+
+template <class Real>
+void tune(Model<Real>& model, const RunConfig& run, const std::string& directory) {
+    model.tune();
+    keep_choices();
+    save_durably(directory + "/products.txt", backend_choices());
+    if (run.verbose)
+        std::printf("products    (shape, chosen library, times as fast)\n%s\n",
+                    backend_choices().c_str());
+}
+
+template <class Real>
+void go_on(Model<Real>& model, Optimizer<Real>& optimizer, const RunConfig& run,
+           const RunDirectory& directory) {
+    const std::string from =
+        run.resume.empty() ? "" : resume(run.resume, directory.path(), model, optimizer);
+    if (!from.empty()) std::printf("resumed     %s\n", from.c_str());
+    save_durably(directory / "config.json", run.json);
+    const std::string choices = from + "/products.txt";
+    if (!from.empty() && std::filesystem::exists(choices)) {
+        if (const std::string line = set_backend_choices(read_text(choices)); !line.empty())
+            std::fprintf(stderr, "%s: '%s' cannot be followed here: the last bits may differ\n",
+                         choices.c_str(), line.c_str());
+    } else if (run.tune != Tune::off) {
+        tune(model, run, directory.path());
+    }
+}
+
+#define INSTANTIATE(Real)                                                              \
+    template void initial_weights(Model<Real>&, const RunConfig&, const std::string&); \
+    template void tune(Model<Real>&, const RunConfig&, const std::string&);            \
+    template void go_on(Model<Real>&, Optimizer<Real>&, const RunConfig&, const RunDirectory&);
+INSTANTIATE(float)
+INSTANTIATE(bf16)
+#undef INSTANTIATE
+
+}  // namespace peri
