@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include "check.h"
 #include "kernels.h"
@@ -97,8 +98,7 @@ void Model<Real>::load(const Batch& batch) {
     cache_length_ = 0;
     std::vector<int> order(rows());
     std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(),
-                     [&](int i, int j) { return batch.tokens[i] < batch.tokens[j]; });
+    std::ranges::sort(order, {}, [&](int i) { return std::pair(batch.tokens[i], i); });
     const size_t bytes = rows() * sizeof(int);
     device_upload<Real>(act_.tokens, batch.tokens.data(), bytes);
     device_upload<Real>(act_.targets, batch.targets.data(), bytes);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include "check.h"
 
@@ -17,7 +18,7 @@ std::vector<double> next_token_probabilities(const std::vector<double>& logits,
             "checkpoint");
     std::vector<int> tokens(logits.size());
     std::iota(tokens.begin(), tokens.end(), 0);
-    std::ranges::stable_sort(tokens, std::greater(), [&](int v) { return logits[v]; });
+    std::ranges::sort(tokens, {}, [&](int v) { return std::pair(-logits[v], v); });
     if (sampling.temperature == 0) tokens.resize(1);
     if (sampling.top_k) tokens.resize(std::min(tokens.size(), size_t(sampling.top_k)));
 
