@@ -20,8 +20,7 @@ inline std::vector<int> tokens_of(EmbeddingShape s, uint64_t seed) {
 inline std::vector<int> sorted_rows(const std::vector<int>& tokens) {
     std::vector<int> order(tokens.size());
     std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(),
-                     [&](int a, int b) { return tokens[a] < tokens[b]; });
+    std::ranges::sort(order, {}, [&](int i) { return std::pair(tokens[i], i); });
     return order;
 }
 
