@@ -8,7 +8,7 @@ from statistics import mean
 
 from draw import Curve, Panel, band, figure
 from lab import FAST, SEEDS, TEN, runs
-from learning_rate import QK, R, best_rate, of, times
+from learning_rate import QK, best_rate, runs_of, shared_rate, times
 from measures import done, sliding_mean
 from verdict import CONTRADICTED, FAILED_ABOVE, SHOWN, Claim, joint, judge, pairs, spread, verdict
 
@@ -112,14 +112,14 @@ def max_rate():
 
 def gains(norm, rates):
     """How much lower the loss is at the second rate, by seed."""
-    return pairs(of(norm, rates[0]), of(norm, rates[1]))
+    return pairs(runs_of(norm, rates[0]), runs_of(norm, rates[1]))
 
 
 def higher_rate():
     """Reproduced if KEEL gains and Pre-LN does not."""
-    if not R():
+    if not shared_rate():
         return []
-    rates = (R(), times(R(), 4))
+    rates = (shared_rate(), times(shared_rate(), 4))
     found = {norm: gains(norm, rates) for norm in ("keel", "pre", "peri", "post")}
     if not found["keel"]:
         return []

@@ -160,7 +160,8 @@ def without_interval():
 
 def counted(seen):
     """What corrections.py tells of the verdicts."""
-    rows = lambda of: [(each.id, str(each.verdict)) for name in sorted(of) for each in of[name]]
+    rows = lambda found: [(each.id, str(each.verdict)) for name in sorted(found)
+                          for each in found[name]]
     holds = after_holm(seen)
     tested = [name for name in holds if of_claim(seen[name]) in (SHOWN, CONTRADICTED)]
     return {"rows": len(rows(seen)), "family": len(holds), "tested": len(tested),

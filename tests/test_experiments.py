@@ -369,7 +369,7 @@ class BestRates(Folder):
     def test_within_the_grid(self):
         self.sweep("pre", {rate: abs(i - 2) + 1 for i, rate in enumerate(RATES)})
         self.assertEqual(learning_rate.best_rate("pre"), RATES[2])
-        self.assertEqual(learning_rate.R(), RATES[2])
+        self.assertEqual(learning_rate.shared_rate(), RATES[2])
         self.assertEqual(learning_rate.workable("pre"), RATES[4])  # losses 3, 2, 1, 2, 3, 4, 5
 
     def test_a_rate_at_which_one_seed_fails_does_not_work(self):
