@@ -120,9 +120,10 @@ def embedding_sentence():
             f"{shared_rate()} and 12 x 64 its lead over Pre-LN is {short(as_usual())} nats a "
             f"byte; with the norm in both it is {short(same_embedding())}: "
             f"{stands(same_embedding(), 'Pre-LN')}; with it in neither "
-            f"{short(same_embedding('off'))}: {stands(same_embedding('off'), 'Pre-LN')}. At a larger "
-            f"initialisation, the norm Peri-LN's alone, its lead is {average(matched_lead('S64'))} at width 64 and "
-            f"{average(matched_lead('S128'))} at 128. (Five and three seeds; 95 % intervals.)")
+            f"{short(same_embedding('off'))}: {stands(same_embedding('off'), 'Pre-LN')}. At a "
+            f"larger initialisation, the norm Peri-LN's alone, its lead is "
+            f"{average(matched_lead('S64'))} at width 64 and {average(matched_lead('S128'))} at "
+            f"128. (Five and three seeds; 95 % intervals.)")
 
 
 def warmup_sentence():

@@ -5,6 +5,7 @@ every 50 steps.
 """
 from math import log, log10, nan
 
+import matched
 from draw import Curve, Panel, figure
 from lab import FAST, SEEDS, STEPS, TEN, THREE, runs
 from learning_rate import around_shared_rate, shared_rate
@@ -17,12 +18,11 @@ SECTION = "Growth of the hidden state"
 RATES = ("2e-3",) if FAST else ("2e-3", "8e-3")
 RAN = "12 x 128, 300 steps of 16 x 64 bytes, seeds 11 to 13"
 RAN_S64 = "12 x 64, 300 steps of 16 x 64 bytes, seeds 11 to 13"
-MATCHED = {"S128": "normal:0.0566", "S64": "normal:0.08"}  # matched.py tells why
 BLUES = ("#bbbbbb", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#084594")
 
 
-def runs_of(norm, rate, scale="S128", **flags):
-    return runs(scale, (norm,), (rate,), SEEDS, probe=50 if scale == "S128" else 0, **flags)
+def runs_of(norm, rate, scale="S128"):
+    return runs(scale, (norm,), (rate,), SEEDS, probe=50 if scale == "S128" else 0)
 
 
 def wanted():
@@ -112,13 +112,9 @@ def straight(r):
 
 
 def init_alike():
-    settings = [("N(0, 0.02^2), 12 x 128", "S128", "2e-3", {})]
-    if shared_rate():
-        settings += [(f"{init}, 12 x {scale[1:]}", scale, shared_rate(), {"init": init})
-                     for scale, init in MATCHED.items()]
     claims = []
-    for title, scale, rate, flags in settings:
-        both = {norm: runs_of(norm, rate, scale, **flags) for norm in ("pre", "peri")}
+    for title, runs_at in matched.settings():
+        both = {norm: runs_at(norm) for norm in ("pre", "peri")}
         found = {norm: fits(made, 0) for norm, made in both.items()}
         if not all(found.values()):
             continue

@@ -21,8 +21,8 @@ def wanted():
 
 def settings():
     """[(what the weights start as, norm -> its runs)]: as `ten` has it at 2e-3, then matched."""
-    small = lambda norm: runs("S128", (norm,), ("2e-3",), SEEDS, probe=50)
-    return [("N(0, 0.02^2), width 128", small)] + [
+    plain = lambda norm: runs("S128", (norm,), ("2e-3",), SEEDS, probe=50)
+    return [("N(0, 0.02^2), width 128", plain)] + [
         (f"matched, width {width}", lambda norm, scale=scale: runs_of(scale, norm))
         for scale, width in (("S128", 128), ("S64", 64))]
 
