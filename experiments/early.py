@@ -7,7 +7,7 @@ initialisation.py).
 from math import log
 
 from draw import Curve, Panel, figure
-from lab import LATER, SEEDS, STEPS, TEN, THREE, finished, results, runs
+from lab import LATER, SEEDS, STEPS, THREE, finished, placements, results, runs
 from learning_rate import grid, shared_rate, times
 from measures import done, last_variance, rank_correlation, rises, spikes
 from seeds import at_shared_rate
@@ -20,6 +20,11 @@ HALF = STEPS // 2
 
 def wanted():
     return []
+
+
+def needs(run):
+    """Of every recipe's runs of Pre-LN: what came before a failure."""
+    return {"watch": 50} if run.norm == "pre" else {}
 
 
 def figures():
@@ -83,11 +88,11 @@ def divergence_counts():
     shared = [rate for rate in rates if all(len(made(norm, rate)) == len(SEEDS) for norm in THREE)]
     if not shared:
         return []
-    lost = {norm: [sum(map(failed, made(norm, rate))) for rate in shared] for norm in TEN}
+    lost = {norm: [sum(map(failed, made(norm, rate))) for rate in shared] for norm in placements()}
     ended = {norm: sum(r.diverged for rate in shared for r in made(norm, rate)) for norm in THREE}
     words = [f"{norm} {sum(lost[norm])} ({' '.join(map(str, lost[norm]))}; exit code 3: "
              f"{ended[norm]})" for norm in THREE]
-    words += [f"{norm} {sum(lost[norm])}" for norm in TEN if norm not in THREE]
+    words += [f"{norm} {sum(lost[norm])}" for norm in placements() if norm not in THREE]
     more = sum(lost["pre"]) - sum(lost["peri"])
     return [Claim("divergence-counts", f"{RAN}, seeds 11 to 13, rates {' '.join(shared)}",
                   "runs lost, and how many of three at each rate: " + ", ".join(words),

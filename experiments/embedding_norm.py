@@ -6,7 +6,7 @@ from math import log10
 from statistics import mean
 
 from draw import Curve, Panel, band, figure
-from lab import FAST, SEEDS, TEN, runs
+from lab import FAST, SEEDS, placements, runs
 from learning_rate import around_shared_rate, shared_rate
 from measures import done, end_over_start, last_variance, over_layers, smooth, spikes
 from verdict import CONTRADICTED, SHOWN, Claim, alike, failed, joint, judge, pairs, spread, verdict
@@ -24,7 +24,7 @@ def runs_of(norm, embedding_norm, seeds=FIVE, scale="S64"):
 
 
 def wanted():
-    small = [run for norm in (("pre", "peri") if FAST else TEN) for which in ("on", "off")
+    small = [run for norm in (("pre", "peri") if FAST else placements()) for which in ("on", "off")
              for run in runs_of(norm, which)]
     return small + [run for which in ("on", "off") for run in runs_of("peri", which, SEEDS, "S128")]
 
@@ -84,7 +84,7 @@ def in_peri():
 def in_all():
     """In words: what it does to each placement."""
     words = []
-    for norm in TEN:
+    for norm in placements():
         on, off = runs_of(norm, "on"), runs_of(norm, "off")
         growth = pairs(on, off, lambda r: log10(end_over_start(r)))
         more = pairs(on, off, spikes)

@@ -26,6 +26,11 @@ def wanted():
     return [run for steps in LENGTHS for norm in ("pre", "peri") for run in runs_of(norm, steps)]
 
 
+def needs(run):
+    """Of every recipe's runs of the two: their losses along the run."""
+    return {"validate": 50} if run.norm in ("pre", "peri") else {}
+
+
 def leads_along(steps, seeds=SEEDS):
     """[[(step, lead)]] of each seed, from the validations along the run."""
     peri = {run.seed: dict(r.validation) for run, r in finished(runs_of("peri", steps, seeds))}

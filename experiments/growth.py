@@ -7,7 +7,7 @@ from math import log, log10, nan
 
 import matched
 from draw import Curve, Panel, figure
-from lab import FAST, SEEDS, STEPS, TEN, THREE, runs
+from lab import FAST, SEEDS, STEPS, THREE, placements, runs
 from learning_rate import around_shared_rate, shared_rate
 from measures import (FIVE, all_above, all_below, better_fit, by_sublayer, done, end_over_start,
                       largest_over_smallest, last_over_first, last_variance, over_layers, shapes,
@@ -26,7 +26,7 @@ def runs_of(norm, rate, scale="S128"):
 
 
 def wanted():
-    slow = runs("S128", TEN, ("2e-3",), SEEDS, probe=50)
+    slow = runs("S128", placements(), ("2e-3",), SEEDS, probe=50)
     fast = runs("S128", (*THREE, "mix", "keel", "simple"), RATES[1:], SEEDS, probe=50)
     others = [] if FAST else runs("S128", ("pre", "peri"), ("1e-3", "4e-3"), SEEDS, probe=50)
     return slow + fast + others
@@ -68,7 +68,7 @@ def all_ten():
     """Not in the paper: every placement beside its three."""
     panels = [Panel(f"rate {rate}, {when}", "sub-layer", "variance",
                     [Curve(norm, over_layers(runs_of(norm, rate), "hidden_variance", step), norm)
-                     for norm in TEN], logy=True)
+                     for norm in placements()], logy=True)
               for rate in RATES for step, when in ((0, "at initialisation"), (-1, "after training"))
               if step or rate == RATES[0]]
     return (figure("growth_ten", "Variance of the hidden state, ten placements: " + RAN, panels),

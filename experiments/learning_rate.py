@@ -7,7 +7,7 @@ from math import floor, log10
 from statistics import mean
 
 from draw import Curve, Panel, figure
-from lab import FAST, RATES, SEEDS, TEN, runs
+from lab import FAST, RATES, SEEDS, placements, runs
 from measures import FIVE, done
 from verdict import (CONTRADICTED, SHOWN, Claim, failed, interval, joint, judge, loss, pairs,
                      spread, verdict)
@@ -22,7 +22,7 @@ QK = {"qk_norm": "full"}
 
 def wanted():
     """Grows with what has been found: see `grid`."""
-    swept = [(norm, {}) for norm in TEN] + [("pre", QK)]
+    swept = [(norm, {}) for norm in placements()] + [("pre", QK)]
     return ([run for norm, flags in swept for rate in grid(norm, **flags)
              for run in runs_of(norm, rate, **flags)]
             + [run for norm in ("pre", "peri") for rate in grid(norm, "S128")
@@ -109,7 +109,7 @@ def figures():
     panel = lambda title, curves: Panel(title, "peak learning rate",
                                         "Validation loss (nats a byte)", curves, logx=True)
     three = [curve(norm) for norm in ("post", "pre", "peri")]
-    ten = [curve(norm) for norm in TEN] + [curve("pre", label="pre --qk-norm full", **QK)]
+    ten = [curve(norm) for norm in placements()] + [curve("pre", label="pre --qk-norm full", **QK)]
     wide = [curve(norm, "S128") for norm in ("pre", "peri")]
     panels = [panel("the paper's three", three), panel("all ten", ten),
               panel("12 x 128, 16 x 64 bytes a step", wide)]

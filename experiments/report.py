@@ -10,6 +10,7 @@ import importlib
 import re
 import sys
 import time
+from dataclasses import replace
 
 import corrections
 import verdict
@@ -21,7 +22,7 @@ RECIPES = [importlib.import_module(name) for name in (
     "growth", "learning_rate", "seeds", "early", "last_gradient", "layer_gradients", "matched",
     "gamma", "redundancy", "weight_decay", "initialisation", "extremes", "tokens", "sequence",
     "warmup", "layernorm", "embedding_norm", "table5", "qk_norm", "olmo2", "sgd", "ramp",
-    "simple_norm", "depth", "gap")]
+    "simple_norm", "depth", "gap", "placements", "precision")]
 README = RESULTS.parent / "README.md"
 VERDICTS = (SHOWN, CONTRADICTED, OPEN)
 
@@ -188,6 +189,12 @@ def write_readme():
     print(f"{README}: {len(results())} runs, {told}")
 
 
+def looked_at(run):
+    """The run, looked at as often as any recipe needs: equal runs are one, whoever names it."""
+    needs = [recipe.needs(run) for recipe in RECIPES if hasattr(recipe, "needs")]
+    return replace(run, **{setting: every for need in needs for setting, every in need.items()})
+
+
 def missing(recipe):
     """Its runs that are to be done, by name."""
     return {run.name: run for run in recipe.wanted() if not result(run)}
@@ -196,7 +203,7 @@ def missing(recipe):
 def run(recipe, end):
     """Does them, and those that a recipe wants in view of what they showed. Returns how many are
     left at the time `end`."""
-    while wanted := list(missing(recipe).values()):
+    while wanted := list(map(looked_at, missing(recipe).values())):
         minutes = None if end is None else (end - time.monotonic()) / 60
         if left := perform(recipe.__name__, wanted, minutes):
             return left

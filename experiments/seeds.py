@@ -7,7 +7,7 @@ from statistics import mean, stdev
 
 import matched
 from draw import Curve, Panel, band, figure
-from lab import LATER, SEEDS, STEPS, TEN, THREE, runs
+from lab import LATER, SEEDS, STEPS, THREE, placements, runs
 from learning_rate import QK, best_rate, caution, shared_rate, times
 from measures import done, smooth, spikes
 from verdict import Claim, failed, judge, loss, pairs, spread, verdict
@@ -15,8 +15,13 @@ from verdict import Claim, failed, judge, loss, pairs, spread, verdict
 SECTION = "Learning rate and loss"
 RAN = "12 x 64, 300 steps of 16 x 64 bytes, seeds 14 to 20"
 CLAIMED = ("post", "pre", "peri", "input-main", "olmo2", "simple")
-AT_BEST = ([(norm, {}) for norm in CLAIMED] + [("pre", QK), ("peri", QK)]
-           + [(norm, {}) for norm in TEN if norm not in CLAIMED])
+
+
+def run_at_best():
+    """[(placement, flags)]: those of the claims first."""
+    others = [norm for norm in placements() if norm not in CLAIMED]
+    return ([(norm, {}) for norm in CLAIMED] + [("pre", QK), ("peri", QK)]
+            + [(norm, {}) for norm in others])
 
 
 def at(norm, rate, seeds=LATER, **flags):
@@ -40,7 +45,7 @@ def at_shared_rate(norm, factor=1, seeds=LATER):
 def wanted():
     at_rates = [run for norm in ("pre", "peri") for factor in (1, 1 / 2, 1 / 4)
                 for run in at_shared_rate(norm, factor)]
-    return at_rates + [run for norm, flags in AT_BEST for run in at_best(norm, **flags)]
+    return at_rates + [run for norm, flags in run_at_best() for run in at_best(norm, **flags)]
 
 
 def figures():
@@ -59,7 +64,7 @@ def figures():
 def overview():
     """Table 1, of losses: the mean of all runs and, as the paper has it, of those that survived."""
     rows = []
-    for norm, flags in AT_BEST:
+    for norm, flags in run_at_best():
         made = done(at_best(norm, **flags))
         if len(made) < 2:
             continue

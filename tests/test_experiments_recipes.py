@@ -78,7 +78,7 @@ class Fabricated(unittest.TestCase):
     def rates(self):
         """The runs from which R follows: 2e-3 is the best rate of every placement."""
         best = lambda run: 1.7 if run.lr == "2e-3" else 1.9
-        self.made(runs("S64", lab.TEN, RATES, SEEDS), best)
+        self.made(runs("S64", lab.placements(), RATES, SEEDS), best)
         self.publish()
 
 
