@@ -72,8 +72,7 @@ def all_ten():
               for rate in RATES for step, when in ((0, "at initialisation"), (-1, "after training"))
               if step or rate == RATES[0]]
     return (figure("growth_ten", "Variance of the hidden state, ten placements: " + RAN, panels),
-            "Variance of the hidden state of all ten placements (at 8e-3 six were run); mean and "
-            "range over the seeds.")
+            "Variance of the hidden state of all ten placements; mean and range over the seeds.")
 
 
 def figures():

@@ -2,7 +2,8 @@
 """The experiments of claims.md.
 
     report.py run [--minutes N] [RECIPE ...]   does what is missing (of all recipes), then as below
-    report.py                                  draws the figures and writes README.md from results/
+    report.py                                  draws the figures and writes README.md from results/,
+                                               and the table of placements in docs/results.md
     report.py left                             says what is missing and about how long it takes
 """
 import argparse
@@ -13,6 +14,7 @@ import time
 from dataclasses import replace
 
 import corrections
+import placements
 import verdict
 from lab import HERE, JOBS, RESULTS, perform, result, results
 from verdict import CONTRADICTED, OPEN, SHOWN, SPLIT, effect, holm, of_claim, p_of_claim
@@ -44,8 +46,8 @@ but for those marked *afterwards* there.
 
 `make experiments` does the runs that are missing and can be stopped at any time; `make figures`
 draws what has been measured and writes this page. Runs are rows of `results/*/runs.csv`, each with
-its command; their measurements lie beside it. fp32, one thread a run, `--tune off`: on a processor
-of the same kind the same bits.
+its command; their measurements lie beside it. fp32 (but for the three of `precision`), one thread a
+run, `--tune off`: on a processor of the same kind the same bits.
 """
 
 
@@ -235,6 +237,7 @@ def main():
         print(f"{left} runs are left: run it again")
     if given.what != "left":
         write_readme()
+        placements.write_table()
 
 
 if __name__ == "__main__":
