@@ -14,10 +14,10 @@ from verdict import CONTRADICTED, SHOWN, Claim, failed, judge, loss, pairs, spre
 SECTION = "Weight decay and initialisation"
 RAN = "12 x 64, 300 steps of 16 x 64 bytes at R, seeds 11 to 13"
 BASELINE = "0.02^2"
-D = SCALES["S64"]["width"]
+WIDTH = SCALES["S64"]["width"]
 # name in the paper: (--init, variance)
-SETTINGS = {"10/d": ("d:10", 10 / D), "2/d": ("d:2", 2 / D), "1/d": ("d:1", 1 / D),
-            "0.08^2": ("normal:0.08", 0.0064), "1/(10d)": ("d:0.1", 0.1 / D),
+SETTINGS = {"10/d": ("d:10", 10 / WIDTH), "2/d": ("d:2", 2 / WIDTH), "1/d": ("d:1", 1 / WIDTH),
+            "0.08^2": ("normal:0.08", 0.0064), "1/(10d)": ("d:0.1", 0.1 / WIDTH),
             BASELINE: (None, 0.0004)}
 if FAST:
     SETTINGS = {name: SETTINGS[name] for name in ("10/d", "1/(10d)", BASELINE)}

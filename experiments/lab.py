@@ -12,7 +12,8 @@ results/RECIPE/*.csv, which stay in the repository:
 A line holds a whole series: its numbers, with spaces between, are those of the named step (in
 probe.csv: layer) and of the ones that follow.
 
-Only Python's own library is used. Equal runs of several recipes are one run.
+Only Python's own library is used. Equal runs of several recipes are one run; what a recipe needs to
+see of runs that others name as well, it says in its needs(run), and report.py heeds that.
 """
 import csv
 import os
@@ -299,24 +300,24 @@ def record(recipe, run, out, code, seconds):
     folder.mkdir(parents=True, exist_ok=True)
     done = [int(row["run"]) for name in ("runs", "metrics", "validation", "probe")
             for row in rows_of(folder / f"{name}.csv")]
-    n = max(done, default=0) + 1
+    number = max(done, default=0) + 1
     metrics, probe = rows_of(out / "metrics.csv"), rows_of(out / "probe.csv")
     last = max((int(row["step"]) for row in probe if row["layer"]), default=0)
     log = (out / "log").read_text(errors="replace")
     final = {key: line.split()[-1] for line in log.splitlines() for key in ("train", "val")
              if line.startswith(f"final {key} loss ")}
     append(folder / "metrics.csv", ["run", "step", "loss", "grad_norm"],
-           [[n, metrics[0]["step"], series(metrics, "loss"), series(metrics, "grad_norm")]])
+           [[number, metrics[0]["step"], series(metrics, "loss"), series(metrics, "grad_norm")]])
     append(folder / "validation.csv", ["run", "step", "loss"],
-           [[n, row["step"], series([row], "loss")] for row in rows_of(out / "validation.csv")])
+           [[number, row["step"], series([row], "loss")]
+            for row in rows_of(out / "validation.csv")])
     append(folder / "probe.csv", ["run", "step", "layer", "quantity", "value"],
-           [[n, *line] for line in by_layer(row for row in probe if kept(run, row, last))])
+           [[number, *line] for line in by_layer(row for row in probe if kept(run, row, last))])
     append(folder / "runs.csv",
            ["run", "name", "exit", "val_loss", "train_loss", "seconds", "date", "machine",
             "command"],
-           [[n, run.name, code, final.get("val", "nan"), final.get("train", "nan"),
-             f"{seconds:.0f}", time.strftime("%Y-%m-%d"), machine(),
-             run.told()]])
+           [[number, run.name, code, final.get("val", "nan"), final.get("train", "nan"),
+             f"{seconds:.0f}", time.strftime("%Y-%m-%d"), machine(), run.told()]])
 
 
 def train(run):

@@ -107,10 +107,10 @@ def simple_loss():
 def equal_initialisation():
     """SimpleNorm's own has an embedding of standard deviation 1. First all have N(0, 0.02^2), then
     Peri-LN a larger one, SimpleNorm its own and its best rate."""
-    at_4R = lambda norm, **flags: runs("S64", (norm,), around_shared_rate(4), SEEDS, **flags)
+    at_fourfold = lambda norm, **flags: runs("S64", (norm,), around_shared_rate(4), SEEDS, **flags)
     large = runs("S64", ("peri",), around_shared_rate(), SEEDS, init="normal:0.08")
     settings = [(f"all with N(0, 0.02^2) at 4R, against {label}", plain_init(),
-                 at_4R(norm, **flags)) for label, norm, flags in
+                 at_fourfold(norm, **flags)) for label, norm, flags in
                 (("pre --qk-norm full", "pre", QK), ("peri", "peri", {}))]
     if best := best_rate("simple"):
         settings.append((f"simple as it is at {best}, its best, against peri with N(0, 0.08^2) at "
