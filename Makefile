@@ -255,12 +255,12 @@ test-machines:
 # RECIPES chooses some of them
 experiments: train
 	python3 experiments/report.py run $(if $(MINUTES),--minutes $(MINUTES)) $(RECIPES)
-figures:
+figures: train
 	python3 experiments/report.py
 
 # the rules that turn measurements into verdicts, on planted results
-test-experiments:
-	@if command -v python3 > /dev/null; then python3 -m unittest discover -q -s tests -p 'test_experiments*.py' && python3 -m unittest discover -q -s tests -p 'test_report*.py'; \
+test-experiments: train
+	@if command -v python3 > /dev/null; then TRAIN=./train python3 -m unittest discover -q -s tests -p 'test_experiments*.py' && TRAIN=./train python3 -m unittest discover -q -s tests -p 'test_report*.py'; \
 	else echo "skipped: test-experiments (no python3 here)"; fi
 
 # links, tables and quick commands of the README and of docs/

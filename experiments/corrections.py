@@ -14,7 +14,7 @@ import seeds
 import simple_norm
 import warmup
 from lab import SEEDS, results, runs
-from learning_rate import R, around_R, best_rate, same_embedding, times
+from learning_rate import around_shared_rate, best_rate, same_embedding, shared_rate, times
 from measures import done, last_variance
 from verdict import CONTRADICTED, SHOWN, failed, false_positives, pairs, test, verdict
 
@@ -45,12 +45,12 @@ def percent(share):
 
 def as_usual():
     """Pre-LN's loss less Peri-LN's at R, the seeds of same_embedding."""
-    return pairs(embedding_norm.of("pre", "off"), embedding_norm.of("peri", "on"))
+    return pairs(embedding_norm.runs_of("pre", "off"), embedding_norm.runs_of("peri", "on"))
 
 
 def matched_lead(scale):
     """Pre-LN's loss less Peri-LN's at the initialisation of matched.py."""
-    return pairs(matched.of(scale, "pre"), matched.of(scale, "peri"))
+    return pairs(matched.runs_of(scale, "pre"), matched.runs_of(scale, "peri"))
 
 
 def post_leads():
@@ -58,14 +58,14 @@ def post_leads():
     wide = runs("S128", ("post",), ("2e-3",), SEEDS)
     return {"usual": pairs(seeds.at_best("post"), seeds.at_best("pre")),
             "wide": pairs(wide, runs("S128", ("pre",), (best_rate("pre", "S128"),), SEEDS)),
-            "matched": pairs(matched.of("S64", "post"), matched.of("S64", "pre"))}
+            "matched": pairs(matched.runs_of("S64", "post"), matched.runs_of("S64", "pre"))}
 
 
 def simple_leads():
     """How far SimpleNorm is behind Peri-LN: with N(0, 0.02^2) in both, and at its best against a
     larger initialisation."""
-    peri = runs("S64", ("peri",), around_R(4), SEEDS)
-    large = runs("S64", ("peri",), around_R(), SEEDS, init="normal:0.08")
+    peri = runs("S64", ("peri",), around_shared_rate(4), SEEDS)
+    large = runs("S64", ("peri",), around_shared_rate(), SEEDS, init="normal:0.08")
     best = runs("S64", ("simple",), (best_rate("simple"),), SEEDS)
     return pairs(simple_norm.plain_init(), peri), pairs(best, large)
 
@@ -78,8 +78,8 @@ def olmo2_lead():
 
 def survivors():
     """First over last gradient of the Post-LN runs of depth.py that learned, and of all others."""
-    made = [r for rate in (R, depth.posts_own) for layers in depth.DEPTHS
-            for r in done(depth.of("post", layers, rate))]
+    made = [r for rate in (shared_rate, depth.posts_own) for layers in depth.DEPTHS
+            for r in done(depth.runs_of("post", layers, rate))]
     alive = [depth.first_over_last(r) for r in made if not failed(r)]
     dead = [depth.first_over_last(r) for r in made if failed(r)]
     return alive, dead
@@ -87,7 +87,7 @@ def survivors():
 
 def exponents(step):
     """Peri-LN's mean exponent at each depth."""
-    return [mean(depth.exponent(r, step) for r in done(depth.of("peri", layers)))
+    return [mean(depth.exponent(r, step) for r in done(depth.runs_of("peri", layers)))
             for layers in depth.DEPTHS]
 
 
@@ -104,37 +104,40 @@ def bytes_a_parameter():
 
 def ready():
     """Whether everything is there that the sentences speak of."""
-    return bool(R() and best_rate("pre", "S128") and best_rate("simple") and as_usual()
+    return bool(shared_rate() and best_rate("pre", "S128") and best_rate("simple") and as_usual()
                 and same_embedding() and all(map(matched_lead, matched.INIT))
                 and all(post_leads().values())
                 and all(simple_leads()) and olmo2_lead() and survivors()[0]
-                and depth.complete("peri", "post") and gap.lead_at(600, R(), 150)
-                and warmup.leads("30 %")[R()] and "command" in next(iter(results().values())).row)
+                and depth.complete("peri", "post") and gap.lead_at(600, shared_rate(), 150)
+                and warmup.leads("30 %")[shared_rate()]
+                and "command" in next(iter(results().values())).row)
 
 
 # ---- the sentences ------------------------------------------------------------------------------
 
 def embedding_sentence():
-    return (f"**The embedding norm.** Of the ten placements Peri-LN alone has one. At {R()} and "
-            f"12 x 64 its lead over Pre-LN is {short(as_usual())} nats a byte; with the norm in "
-            f"both it is {short(same_embedding())}: {stands(same_embedding(), 'Pre-LN')}; with it "
-            f"in neither {short(same_embedding('off'))}: "
-            f"{stands(same_embedding('off'), 'Pre-LN')}. At a larger initialisation, the norm "
-            f"Peri-LN's alone, its lead is {average(matched_lead('S64'))} at width 64 and "
-            f"{average(matched_lead('S128'))} at 128. (Five and three seeds; 95 % intervals.)")
+    return (f"**The embedding norm.** Of the ten placements Peri-LN alone has one. At "
+            f"{shared_rate()} and 12 x 64 its lead over Pre-LN is {short(as_usual())} nats a "
+            f"byte; with the norm in both it is {short(same_embedding())}: "
+            f"{stands(same_embedding(), 'Pre-LN')}; with it in neither "
+            f"{short(same_embedding('off'))}: {stands(same_embedding('off'), 'Pre-LN')}. At a "
+            f"larger initialisation, the norm Peri-LN's alone, its lead is "
+            f"{average(matched_lead('S64'))} at width 64 and {average(matched_lead('S128'))} at "
+            f"128. (Five and three seeds; 95 % intervals.)")
 
 
 def warmup_sentence():
-    ends = [average(pairs(gap.of("pre", n), gap.of("peri", n))) for n in gap.LENGTHS]
-    inside = [average(gap.lead_at(600, R(), step)) for step in (50, 150, 600)]
-    at = {rate: [average(warmup.leads(share)[rate]) for share in warmup.SHARES]
-          for rate in around_R(1, 2, 4)}
-    twice, four = times(R(), 2), times(R(), 4)
+    rate = shared_rate()
+    ends = [average(pairs(gap.runs_of("pre", n), gap.runs_of("peri", n))) for n in gap.LENGTHS]
+    inside = [average(gap.lead_at(600, rate, step)) for step in (50, 150, 600)]
+    at = {each: [average(warmup.leads(share)[each]) for share in warmup.SHARES]
+          for each in around_shared_rate(1, 2, 4)}
+    twice, four = times(rate, 2), times(rate, 4)
     return (f"**Warmup.** Peri-LN's lead was called an early one: {ends[0]} after runs of 150 "
             f"steps, {ends[1]} after 300, {ends[2]} after 600. But their warmup is 15, 30 and 60 "
             f"steps. Inside the runs of 600 the lead is {inside[0]} at step 50, {inside[1]} at 150 "
             f"and {inside[2]} at 600. With 90 steps of warmup instead of 30, runs of 300 have "
-            f"{at[R()][1]} instead of {at[R()][0]} at {R()} and {at[twice][1]} instead of "
+            f"{at[rate][1]} instead of {at[rate][0]} at {rate} and {at[twice][1]} instead of "
             f"{at[twice][0]} at {twice}; at {four} {at[four][1]} of {at[four][0]} remain.")
 
 
@@ -145,7 +148,7 @@ def initialisation_sentence():
             f"is {short(post['wide'])} at width 128 and {short(post['matched'])} at width 64 with "
             f"N(0, 0.08^2): Post-LN is ahead. SimpleNorm's embedding starts at size 1, the others' "
             f"at 0.02: with 0.02 for both it is behind Peri-LN by {short(plain)} at "
-            f"{times(R(), 4)}, and Peri-LN with 0.08 is ahead of SimpleNorm's best by "
+            f"{times(shared_rate(), 4)}, and Peri-LN with 0.08 is ahead of SimpleNorm's best by "
             f"{short(large)}. With the embedding norm in both, Peri-LN's lead over OLMo-2's "
             f"placement is {short(olmo2_lead())}: {stands(olmo2_lead(), 'it')}.")
 
@@ -167,9 +170,10 @@ def growth_sentence():
 
 
 def controls_sentence():
-    ends = {norm: mean(map(last_variance, done(growth.of(norm, "2e-3")))) for norm in
+    ends = {norm: mean(map(last_variance, done(growth.runs_of(norm, "2e-3")))) for norm in
             ("pre", "peri")}
-    share = {norm: mean(map(growth.early_share, done(growth.of(norm, "2e-3")))) for norm in ends}
+    share = {norm: mean(map(growth.early_share, done(growth.runs_of(norm, "2e-3"))))
+             for norm in ends}
     return (f"**Controls and absolute ends.** End over start rewards Pre-LN's tiny start: at 2e-3 "
             f"its variance ends at {ends['pre']:.0f}, Peri-LN's at {ends['peri']:.0f}. Pre-LN's "
             f"early surge ({share['pre']:.2f} of its growth by step 100) is Peri-LN's as well "

@@ -7,7 +7,7 @@ from statistics import mean
 
 from draw import Curve, Panel, figure
 from lab import FAST, SEEDS, finished, runs
-from learning_rate import R, best_rate, caution
+from learning_rate import best_rate, caution, shared_rate
 from measures import (all_above, all_below, better_fit, by_sublayer, done, end_over_start,
                       last_over_first, last_variance, learned, over_layers, shapes, slope,
                       words_of_shapes)
@@ -20,7 +20,7 @@ NORMS = ("pre", "peri", "post", "keel")
 RAN = f"{DEPTHS[0]} to {DEPTHS[-1]} x 64, 150 steps of 16 x 64 bytes, seeds 11 to 13"
 
 
-def of(norm, layers, rate=R):
+def runs_of(norm, layers, rate=shared_rate):
     """At the rate that a function finds."""
     deeper = {} if layers == 12 else {"layers": layers}
     return runs("S64", (norm,), (rate(),), SEEDS, steps=150, **deeper) if rate() else []
@@ -29,21 +29,21 @@ def of(norm, layers, rate=R):
 def posts_own():
     """Post-LN's best rate, unless that is R."""
     best = best_rate("post")
-    return best if best != R() else None
+    return best if best != shared_rate() else None
 
 
 def wanted():
-    at_R = [run for layers in DEPTHS for norm in NORMS for run in of(norm, layers)]
-    return at_R + [run for layers in DEPTHS for run in of("post", layers, posts_own)]
+    at_shared_rate = [run for layers in DEPTHS for norm in NORMS for run in runs_of(norm, layers)]
+    return at_shared_rate + [run for layers in DEPTHS for run in runs_of("post", layers, posts_own)]
 
 
 # ---- figures ------------------------------------------------------------------------------------
 
-def by_depth(norm, measure, rate=R, chosen=lambda runs: runs):
+def by_depth(norm, measure, rate=shared_rate, chosen=lambda runs: runs):
     """(layers, mean, lowest, highest)"""
     points = []
     for layers in DEPTHS:
-        values = [measure(r) for r in done(chosen(of(norm, layers, rate)))]
+        values = [measure(r) for r in done(chosen(runs_of(norm, layers, rate)))]
         if values and all(value == value for value in values):
             points.append((layers, mean(values), min(values), max(values)))
     return points
@@ -63,26 +63,26 @@ def figures():
                   ("gradient, first over last (runs that learned)", first_over_last,
                    True, learned))
     panels = [Panel(what, "layers", what,
-                    [Curve(norm, by_depth(norm, measure, R, chosen), norm, marks=True)
+                    [Curve(norm, by_depth(norm, measure, shared_rate, chosen), norm, marks=True)
                      for norm in NORMS]
                     + [Curve(f"post at {posts_own()}", by_depth("post", measure, posts_own, chosen),
                              "post", dashed=True, marks=True)], logx=True, logy=logy)
               for what, measure, logy, chosen in over_depth]
     for layers in DEPTHS:
-        curves = [Curve(norm, over_layers(of(norm, layers), "hidden_variance"), norm)
+        curves = [Curve(norm, over_layers(runs_of(norm, layers), "hidden_variance"), norm)
                   for norm in NORMS]
         panels.append(Panel(f"{layers} layers, after training", "sub-layer", "variance", curves,
                             logy=True))
-    return [(figure("depth", f"Depth: {RAN}, rate {R()}", panels, 4),
+    return [(figure("depth", f"Depth: {RAN}, rate {shared_rate()}", panels, 4),
              "Loss, growth of the last sub-layer's variance in training, and the hidden states' "
              "gradients against depth; variance over the sub-layers at each depth.")]
 
 
 # ---- claims -------------------------------------------------------------------------------------
 
-def complete(*norms, rate=R):
+def complete(*norms, rate=shared_rate):
     """Whether all depths of these have been run."""
-    return all(len(done(of(norm, layers, rate))) == len(SEEDS)
+    return all(len(done(runs_of(norm, layers, rate))) == len(SEEDS)
                for norm in norms for layers in DEPTHS)
 
 
@@ -91,13 +91,13 @@ def at_depths(measure):
     return "; ".join(f"{layers} layers {measure(layers)}" for layers in DEPTHS)
 
 
-def deepest_less_shallowest(norm, measure, rate=R):
+def deepest_less_shallowest(norm, measure, rate=shared_rate):
     """By seed."""
-    return pairs(of(norm, DEPTHS[-1], rate), of(norm, DEPTHS[0], rate), measure)
+    return pairs(runs_of(norm, DEPTHS[-1], rate), runs_of(norm, DEPTHS[0], rate), measure)
 
 
 def claim(id, seen, found):
-    return [Claim(id, f"{RAN}, rate {R()} where none is named", seen, found,
+    return [Claim(id, f"{RAN}, rate {shared_rate()} where none is named", seen, found,
                   "the same depths, 600 steps, width 128")]
 
 
@@ -105,10 +105,10 @@ def peri_growth():
     """The shape at each depth, and whether the power law's exponent stays the same."""
     if not complete("peri"):
         return []
-    fits = {layers: [better_fit(r) for r in done(of("peri", layers))] for layers in DEPTHS}
+    fits = {layers: [better_fit(r) for r in done(runs_of("peri", layers))] for layers in DEPTHS}
 
     def words(layers):
-        found = done(of("peri", layers))
+        found = done(runs_of("peri", layers))
         counts = [f"{fits[layers].count(fit)} {fit or 'undecided'}"
                   for fit in ("sub-exponential", "exponential", None) if fit in fits[layers]]
         return (f"{', '.join(counts)}, {words_of_shapes([shapes(r) for r in found])}, last over "
@@ -120,7 +120,7 @@ def peri_growth():
     slopes = by_depth_slope("peri", exponent)
     if slopes:
         told = lambda step: at_depths(lambda layers: spread(
-            [exponent(r, step) for r in done(of("peri", layers))], ".2f"))
+            [exponent(r, step) for r in done(runs_of("peri", layers))], ".2f"))
         found += claim("depth-exponent", f"peri, exponent of the power law: before training "
                        f"{told(0)}; after it {told(-1)}; slope of the latter over log depth "
                        f"{interval(slopes)}", verdict(slopes))
@@ -135,7 +135,7 @@ def exponent(r, step=-1):
 
 def by_depth_slope(norm, measure):
     """Over log depth, by seed."""
-    at = [{run.seed: measure(r) for run, r in finished(of(norm, layers))} for layers in DEPTHS]
+    at = [{run.seed: measure(r) for run, r in finished(runs_of(norm, layers))} for layers in DEPTHS]
     seeds = sorted(set.intersection(*map(set, at)))
     return [slope(list(map(log, DEPTHS)), [each[seed] for each in at]) for seed in seeds] \
         if len(DEPTHS) > 1 else []
@@ -146,7 +146,7 @@ def pre_growth():
     if not complete("pre"):
         return []
     told = lambda norm, measure: at_depths(lambda layers: spread(
-        [measure(r) for r in done(of(norm, layers))], ".3g"))
+        [measure(r) for r in done(runs_of(norm, layers))], ".3g"))
     found = [verdict(deepest_less_shallowest("pre", lambda r: log10(measure(r))))
              for measure in (end_over_start, last_variance)]
     beside = (f"; of peri, end over start {told('peri', end_over_start)}, at the end itself "
@@ -163,7 +163,7 @@ def post_gradient(rate):
     if not complete("post", rate=rate):
         return []
 
-    made = lambda layers: of("post", layers, rate)
+    made = lambda layers: runs_of("post", layers, rate)
     alive = lambda layers: learned(made(layers))
     dead = lambda layers: [run for run in made(layers) if run not in alive(layers)]
 
@@ -180,7 +180,7 @@ def post_gradient(rate):
 
 def leads(second, first, layers):
     """Loss of `second` minus that of `first`, by seed."""
-    return pairs(of(second, layers), of(first, layers))
+    return pairs(runs_of(second, layers), runs_of(first, layers))
 
 
 def lead_words(second, first):
@@ -191,12 +191,13 @@ def post_loss(rate):
     """A run that has failed cannot fall further behind: then nothing is contradicted."""
     if not complete("post", rate=rate) or not complete("peri"):
         return []
-    behind = {layers: pairs(of("post", layers, rate), of("peri", layers)) for layers in DEPTHS}
+    behind = {layers: pairs(runs_of("post", layers, rate), runs_of("peri", layers))
+              for layers in DEPTHS}
     more = [deep - shallow for shallow, deep in zip(behind[DEPTHS[0]], behind[DEPTHS[-1]])]
-    fails = {layers: sum(map(failed, done(of("post", layers, rate)))) for layers in DEPTHS}
+    fails = {layers: sum(map(failed, done(runs_of("post", layers, rate)))) for layers in DEPTHS}
     words = lambda layers: f"{spread(behind[layers], '+.3f')}, {fails[layers]} failed"
     return claim("depth-post-gradient",
-                 f"loss of post at {rate()} minus peri at {R()}: {at_depths(words)}",
+                 f"loss of post at {rate()} minus peri at {shared_rate()}: {at_depths(words)}",
                  judge(verdict(more) == SHOWN,
                        not fails[DEPTHS[0]] and all(d <= 0 for d in more), [verdict(more)]))
 
@@ -232,17 +233,18 @@ def keel_highway():
         return []
     words = [f"{norm} {at_depths(lambda layers: ends(norm, layers))}" for norm in ("keel", "pre",
              "peri") if complete(norm)]
-    found = [verdict([log(first_over_last(r)) for r in done(of("keel", layers))])
+    found = [verdict([log(first_over_last(r)) for r in done(runs_of("keel", layers))])
              for layers in DEPTHS]
     return claim("keel-highway", "gradient of the hidden state behind the first sub-layer over "
                  f"that behind the last, at the end: {'; '.join(words)}", joint(found))
 
 
 def ends(norm, layers):
-    return spread([first_over_last(r) for r in done(of(norm, layers))], ".3g")
+    return spread([first_over_last(r) for r in done(runs_of(norm, layers))], ".3g")
 
 
 def claims():
-    of_post = [found for rate in (R, posts_own) for found in post_gradient(rate) + post_loss(rate)]
+    of_post = [found for rate in (shared_rate, posts_own)
+               for found in post_gradient(rate) + post_loss(rate)]
     return peri_growth() + pre_growth() + of_post + peri_lead() + keel_lead()\
         + keel_highway()

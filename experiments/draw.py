@@ -13,7 +13,8 @@ FIGURES = RESULTS.parent / "figures"
 COLOURS = {"post": "#377eb8", "pre": "#e41a1c", "peri": "#2ca02c", "output": "#8c564b",
            "input-main": "#ff7f0e", "olmo2": "#9467bd", "keel": "#17becf", "simple": "#111111",
            "mix": "#e377c2", "deep": "#7f7f7f"}
-OTHERS = list(COLOURS.values())
+# What is no placement takes these by turns.
+OTHERS = ("#377eb8", "#e41a1c", "#2ca02c", "#8c564b", "#ff7f0e", "#9467bd", "#17becf")
 
 
 @dataclass

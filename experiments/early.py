@@ -7,10 +7,10 @@ initialisation.py).
 from math import log
 
 from draw import Curve, Panel, figure
-from lab import LATER, SEEDS, STEPS, TEN, THREE, finished, results, runs
-from learning_rate import R, grid, times
+from lab import LATER, SEEDS, STEPS, THREE, finished, placements, results, runs
+from learning_rate import grid, shared_rate, times
 from measures import done, last_variance, rank_correlation, rises, spikes
-from seeds import at_R
+from seeds import at_shared_rate
 from verdict import Claim, failed, judge, loss
 
 SECTION = "Early instability and seeds"
@@ -22,14 +22,19 @@ def wanted():
     return []
 
 
+def needs(run):
+    """Of every recipe's runs of Pre-LN: what came before a failure."""
+    return {"watch": 50} if run.norm == "pre" else {}
+
+
 def figures():
     panels = []
     for norm, factor in (("pre", 1), ("pre", 1 / 2), ("pre", 1 / 4), ("peri", 1)):
         for column, y in (("loss", "training loss"), ("grad_norm", "gradient norm")):
             curves = [Curve(f"seed {run.seed}", [point for point in r.series(column)
                                                  if point[0] <= HALF])
-                      for run, r in finished(at_R(norm, factor))]
-            rate = times(R(), factor) if R() else "R"
+                      for run, r in finished(at_shared_rate(norm, factor))]
+            rate = times(shared_rate(), factor) if shared_rate() else "R"
             panels.append(Panel(f"{norm} at {rate}: {y}", "step", y, curves,
                                 logy=column == "grad_norm"))
     return [(figure("early", f"The first half of training (Figure 4): {RAN}", panels, 2),
@@ -53,22 +58,22 @@ def told(made):
 
 def early_instability():
     seeds = SEEDS + LATER
-    pre, peri = (done(at_R(norm, seeds=seeds)) for norm in ("pre", "peri"))
+    pre, peri = (done(at_shared_rate(norm, seeds=seeds)) for norm in ("pre", "peri"))
     if len(pre) < len(seeds) or len(peri) < len(seeds):
         return []
     (of_pre, words), (of_peri, other) = told(pre), told(peri)
-    return [Claim("early-instability", f"{RAN}, rate {R()}, seeds 11 to 20",
+    return [Claim("early-instability", f"{RAN}, rate {shared_rate()}, seeds 11 to 20",
                   f"events in the first half: pre {words}, peri {other}",
                   judge(of_pre - of_peri >= 3, of_peri - of_pre >= 3))]
 
 
 def lower_rate():
-    at = {factor: done(at_R("pre", factor)) for factor in (1, 1 / 2, 1 / 4)}
+    at = {factor: done(at_shared_rate("pre", factor)) for factor in (1, 1 / 2, 1 / 4)}
     if any(len(made) < len(LATER) for made in at.values()):
         return []
     counts = {factor: told(made) for factor, made in at.items()}
-    control = {factor: told(done(at_R("peri", factor))) for factor in at}
-    words = [f"at {times(R(), factor)} pre {words}, peri {control[factor][1]}"
+    control = {factor: told(done(at_shared_rate("peri", factor))) for factor in at}
+    words = [f"at {times(shared_rate(), factor)} pre {words}, peri {control[factor][1]}"
              for factor, (_, words) in counts.items()]
     most, least = counts[1][0], counts[1 / 4][0]
     own = most - control[1][0] >= 3  # else there is no instability of Pre-LN's to cure
@@ -79,15 +84,15 @@ def lower_rate():
 
 def divergence_counts():
     rates = sorted({rate for norm in THREE for rate in grid(norm)}, key=float)
-    of = lambda norm, rate: done(runs("S64", (norm,), (rate,), SEEDS))
-    shared = [rate for rate in rates if all(len(of(norm, rate)) == len(SEEDS) for norm in THREE)]
+    made = lambda norm, rate: done(runs("S64", (norm,), (rate,), SEEDS))
+    shared = [rate for rate in rates if all(len(made(norm, rate)) == len(SEEDS) for norm in THREE)]
     if not shared:
         return []
-    lost = {norm: [sum(map(failed, of(norm, rate))) for rate in shared] for norm in TEN}
-    ended = {norm: sum(r.diverged for rate in shared for r in of(norm, rate)) for norm in THREE}
+    lost = {norm: [sum(map(failed, made(norm, rate))) for rate in shared] for norm in placements()}
+    ended = {norm: sum(r.diverged for rate in shared for r in made(norm, rate)) for norm in THREE}
     words = [f"{norm} {sum(lost[norm])} ({' '.join(map(str, lost[norm]))}; exit code 3: "
              f"{ended[norm]})" for norm in THREE]
-    words += [f"{norm} {sum(lost[norm])}" for norm in TEN if norm not in THREE]
+    words += [f"{norm} {sum(lost[norm])}" for norm in placements() if norm not in THREE]
     more = sum(lost["pre"]) - sum(lost["peri"])
     return [Claim("divergence-counts", f"{RAN}, seeds 11 to 13, rates {' '.join(shared)}",
                   "runs lost, and how many of three at each rate: " + ", ".join(words),

@@ -15,7 +15,7 @@ RAN = "12 x 128, 300 steps of 16 x 64 bytes, seeds 11 to 13"
 LIMIT = 65504
 
 
-def of(norm, rate):
+def runs_of(norm, rate):
     return runs("S128", (norm,), (rate,), SEEDS, probe=50)
 
 
@@ -29,12 +29,13 @@ def over_training(wanted, rank):
 
 def figures():
     panels = [Panel(f"rate {rate}", "step", "size of hidden-state entries",
-                    [Curve(f"{norm}, {name}", over_training(of(norm, rate), rank), norm, dashed)
+                    [Curve(f"{norm}, {name}", over_training(runs_of(norm, rate), rank), norm,
+                           dashed)
                      for norm in ("pre", "peri")
                      for name, rank, dashed in (("largest", "001", False), ("100th", "100", True))]
                     + [Curve("FP16's limit", [(0, LIMIT), (300, LIMIT)], "#999999", True)],
                     logy=True)
-              for rate in RATES if done(of("pre", rate))]
+              for rate in RATES if done(runs_of("pre", rate))]
     if not panels:
         return []
     return [(figure("extremes", "Extreme activations over training (Figure 11): " + RAN, panels),
@@ -82,7 +83,8 @@ def limit_claim():
 
 def excess(rate, rank, step):
     """log of Pre-LN's entry over Peri-LN's, by seed."""
-    return pairs(of("pre", rate), of("peri", rate), lambda r: log(largest(r, step, rank)[0]))
+    return pairs(runs_of("pre", rate), runs_of("peri", rate),
+                 lambda r: log(largest(r, step, rank)[0]))
 
 
 def to_typical(r, step=-1):
@@ -94,7 +96,7 @@ def to_typical(r, step=-1):
 def profile_words(rate):
     words = []
     for norm in ("pre", "peri"):
-        found = done(of(norm, rate))
+        found = done(runs_of(norm, rate))
         tops, hundredth, places = ([largest(r)[0] for r in found],
                                    [largest(r, -1, "100")[0] for r in found],
                                    [str(largest(r)[1]) for r in found])
@@ -111,11 +113,11 @@ def deep(r):
 
 
 def ratio_claim(rate):
-    if not done(of("pre", rate)) or not done(of("peri", rate)):
+    if not done(runs_of("pre", rate)) or not done(runs_of("peri", rate)):
         return []
-    steps = [step for step in done(of("pre", rate))[0].steps if step > 100] or [-1]
+    steps = [step for step in done(runs_of("pre", rate))[0].steps if step > 100] or [-1]
     found = [verdict(excess(rate, rank, step)) for rank in ("001", "100") for step in steps]
-    shown = set(found) == {SHOWN} and all(deep(r) for r in done(of("pre", rate)))
+    shown = set(found) == {SHOWN} and all(deep(r) for r in done(runs_of("pre", rate)))
     last = verdict(excess(rate, "001", -1))
     return [Claim("extremes-ratio", f"{RAN}, rate {rate}, after step 100",
                   f"at the end, {rate}: {profile_words(rate)}",

@@ -8,7 +8,7 @@ from statistics import mean
 import growth
 from draw import Curve, Panel, band, figure
 from lab import SEEDS, runs
-from learning_rate import R, around_R, grid
+from learning_rate import around_shared_rate, grid, shared_rate
 from measures import (FIVE, by_sublayer, done, enough, in_training, over_layers, rank_correlation,
                       spikes)
 from verdict import Claim, joint, judge, loss, pairs, spread, verdict
@@ -19,7 +19,8 @@ RAN = "12 x 64, 300 steps of 16 x 64 bytes at R, seeds 11 to 15"
 
 def learned(**flags):
     """Probed at the start and the end, but kept in full."""
-    return runs("S64", ("peri",), around_R(), FIVE, probe=300, embedding_norm="off", **flags)
+    return runs("S64", ("peri",), around_shared_rate(), FIVE, probe=300, embedding_norm="off",
+                **flags)
 
 
 def frozen():
@@ -27,7 +28,7 @@ def frozen():
 
 
 def pre():
-    return runs("S64", ("pre",), around_R(), FIVE)
+    return runs("S64", ("pre",), around_shared_rate(), FIVE)
 
 
 def ten(rate):
@@ -57,16 +58,17 @@ def gammas(step, odd):
 
 
 def figures():
-    training = [Panel(what, "step", name, [Curve(label, in_training(of(), column), colour)
-                                           for label, of, colour in THREE], logy=log)
+    training = [Panel(what, "step", name, [Curve(label, in_training(runs_of(), column), colour)
+                                           for label, runs_of, colour in THREE], logy=log)
                 for what, name, column, log in (("training", "loss (nats a byte)", "loss", False),
                                                 ("training", "gradient norm", "grad_norm", True))]
     balance = [Panel("after training", "layer", "angular distance to the next / pi",
-                     [Curve(label, over_layers(of(), "angular_distance_1"), colour)
-                      for label, of, colour in THREE]),
+                     [Curve(label, over_layers(runs_of(), "angular_distance_1"), colour)
+                      for label, runs_of, colour in THREE]),
                Panel("after training", "sub-layer", "variance, output over hidden state",
-                     [Curve(label, band([sorted(shares(r).items()) for r in done(of())]), colour)
-                      for label, of, colour in THREE[1:]], logy=True)]
+                     [Curve(label, band([sorted(shares(r).items()) for r in done(runs_of())]),
+                            colour)
+                      for label, runs_of, colour in THREE[1:]], logy=True)]
     over_depth = [Panel(f"gamma of Peri-LN's output norms, {title}", "sub-layer", "mean of gamma",
                         [Curve(f"step {step}", gammas(step, odd)) for step in (50, 150, 300)])
                   for title, odd in (("attention", 1), ("MLP", 0))]
@@ -109,24 +111,26 @@ def lowest_gamma(r):
 
 
 def positive_claim():
-    if not R():
+    if not shared_rate():
         return []
     lows = {(width, rate): [lowest_gamma(r) for r in done(wanted)] for width, rate, wanted in
             [("64", rate, runs("S64", ("peri",), (rate,), SEEDS)) for rate in grid("peri")]
             + [("128", rate, ten(rate)) for rate in ("1e-3", "2e-3", "4e-3", "8e-3")]}
-    up_to_R = [v for (_, rate), values in lows.items() if float(rate) <= float(R()) for v in values]
+    limit = float(shared_rate())
+    up_to_limit = [v for (_, rate), values in lows.items() if float(rate) <= limit for v in values]
     high = [values for (width, rate), values in lows.items()
-            if width == "64" and float(rate) > float(R())]
+            if width == "64" and float(rate) > limit]
     above = sum(high, [])
     below = [v for v in above if v <= 0]
-    at_R = [values for (_, rate), values in lows.items() if rate == R() and values]
+    at_limit = [values for (_, rate), values in lows.items() if rate == shared_rate() and values]
     words = [f"width {width}, {rate}: {spread(values, '.2g')}"
              for (width, rate), values in lows.items() if values]
-    shown = all(map(enough, at_R)) and min(up_to_R, default=0) > 0
-    gone = all(enough(values) and max(values) <= 0 for values in at_R)
-    return [Claim("gamma-positive", f"Peri-LN, 12 layers, 300 steps, seeds 11 to 13; R is {R()}",
+    shown = all(map(enough, at_limit)) and min(up_to_limit, default=0) > 0
+    gone = all(enough(values) and max(values) <= 0 for values in at_limit)
+    return [Claim("gamma-positive",
+                  f"Peri-LN, 12 layers, 300 steps, seeds 11 to 13; R is {shared_rate()}",
                   "up to R: smallest gamma of any output norm: " + "; ".join(words),
-                  judge(at_R and shown, at_R and gone)),
+                  judge(at_limit and shown, at_limit and gone)),
             Claim("gamma-positive", "Peri-LN, 12 x 64, 300 steps, seeds 11 to 13, rates above R",
                   f"above R: {len(below)} of {len(above)} runs have a gamma of zero or below",
                   judge(enough(above) and not below,
@@ -174,10 +178,10 @@ def frozen_balance_claim():
         return []
     verdicts = [verdict(pairs(learned(), frozen(), measure), len(FIVE))
                 for measure in (lambda r: quarter(r, True), deep_angle)]
-    words = [f"{name}: share {spread([quarter(r, False) for r in done(of)], '.3g')} in the first "
-             f"quarter of the layers, {spread([quarter(r, True) for r in done(of)], '.3g')} in the "
-             f"last, angle there {spread([deep_angle(r) for r in done(of)])}"
-             for name, of in (("frozen", frozen()), ("learned", learned()))]
+    words = [f"{name}: share {spread([quarter(r, False) for r in done(made)], '.3g')} in the first "
+             f"quarter of the layers, {spread([quarter(r, True) for r in done(made)], '.3g')} in "
+             f"the last, angle there {spread([deep_angle(r) for r in done(made)])}"
+             for name, made in (("frozen", frozen()), ("learned", learned()))]
     return [Claim("angular-frozen", RAN, "; ".join(words), joint(verdicts))]
 
 

@@ -5,9 +5,10 @@ every 50 steps.
 """
 from math import log, log10, nan
 
+import matched
 from draw import Curve, Panel, figure
-from lab import FAST, SEEDS, STEPS, TEN, THREE, runs
-from learning_rate import R, around_R
+from lab import FAST, SEEDS, STEPS, THREE, placements, runs
+from learning_rate import around_shared_rate, shared_rate
 from measures import (FIVE, all_above, all_below, better_fit, by_sublayer, done, end_over_start,
                       largest_over_smallest, last_over_first, last_variance, over_layers, shapes,
                       words_of_shapes)
@@ -17,16 +18,15 @@ SECTION = "Growth of the hidden state"
 RATES = ("2e-3",) if FAST else ("2e-3", "8e-3")
 RAN = "12 x 128, 300 steps of 16 x 64 bytes, seeds 11 to 13"
 RAN_S64 = "12 x 64, 300 steps of 16 x 64 bytes, seeds 11 to 13"
-MATCHED = {"S128": "normal:0.0566", "S64": "normal:0.08"}  # matched.py tells why
 BLUES = ("#bbbbbb", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#084594")
 
 
-def of(norm, rate, scale="S128", **flags):
-    return runs(scale, (norm,), (rate,), SEEDS, probe=50 if scale == "S128" else 0, **flags)
+def runs_of(norm, rate, scale="S128"):
+    return runs(scale, (norm,), (rate,), SEEDS, probe=50 if scale == "S128" else 0)
 
 
 def wanted():
-    slow = runs("S128", TEN, ("2e-3",), SEEDS, probe=50)
+    slow = runs("S128", placements(), ("2e-3",), SEEDS, probe=50)
     fast = runs("S128", (*THREE, "mix", "keel", "simple"), RATES[1:], SEEDS, probe=50)
     others = [] if FAST else runs("S128", ("pre", "peri"), ("1e-3", "4e-3"), SEEDS, probe=50)
     return slow + fast + others
@@ -39,9 +39,10 @@ def over_training():
     panels = []
     for rate in RATES:
         for norm in THREE:
-            steps = sorted({step for r in done(of(norm, rate)) for step in r.steps})
-            curves = [Curve(f"step {step}", over_layers(of(norm, rate), "hidden_variance", step),
-                            blue) for step, blue in zip(steps, BLUES)]
+            steps = sorted({step for r in done(runs_of(norm, rate)) for step in r.steps})
+            made = runs_of(norm, rate)
+            curves = [Curve(f"step {step}", over_layers(made, "hidden_variance", step), blue)
+                      for step, blue in zip(steps, BLUES)]
             panels.append(Panel(f"{norm}, rate {rate}", "sub-layer", "variance", curves, logy=True))
     return (figure("growth", "Variance of the hidden state over depth (Figure 1): " + RAN, panels),
             "Variance of the hidden state behind each sub-layer in the course of training; mean "
@@ -53,7 +54,7 @@ def at_both_ends(scale, rate, name, title, ran):
     panels = []
     for quantity, what in (("hidden_mean_abs", "mean |x|"), ("hidden_variance", "variance")):
         for step, when in ((0, "at initialisation"), (-1, "after training")):
-            curves = [Curve(norm, over_layers(of(norm, rate, scale), quantity, step), norm)
+            curves = [Curve(norm, over_layers(runs_of(norm, rate, scale), quantity, step), norm)
                       for norm in THREE]
             if any(curve.points for curve in curves):
                 panels.append(Panel(f"{what}, {when}", "sub-layer", what, curves, logy=True))
@@ -66,22 +67,21 @@ def at_both_ends(scale, rate, name, title, ran):
 def all_ten():
     """Not in the paper: every placement beside its three."""
     panels = [Panel(f"rate {rate}, {when}", "sub-layer", "variance",
-                    [Curve(norm, over_layers(of(norm, rate), "hidden_variance", step), norm)
-                     for norm in TEN], logy=True)
+                    [Curve(norm, over_layers(runs_of(norm, rate), "hidden_variance", step), norm)
+                     for norm in placements()], logy=True)
               for rate in RATES for step, when in ((0, "at initialisation"), (-1, "after training"))
               if step or rate == RATES[0]]
     return (figure("growth_ten", "Variance of the hidden state, ten placements: " + RAN, panels),
-            "Variance of the hidden state of all ten placements (at 8e-3 six were run); mean and "
-            "range over the seeds.")
+            "Variance of the hidden state of all ten placements; mean and range over the seeds.")
 
 
 def figures():
     found = [over_training(), all_ten()]
     for rate in RATES:
         found.append(at_both_ends("S128", rate, f"growth_{rate}", "Figures 6, 14, 15", RAN))
-    if R():
-        found.append(at_both_ends("S64", R(), "growth_s64", "half the width (as Figures 14, 15)",
-                                  RAN_S64))
+    if shared_rate():
+        found.append(at_both_ends("S64", shared_rate(), "growth_s64",
+                                  "half the width (as Figures 14, 15)", RAN_S64))
     return found
 
 
@@ -111,13 +111,9 @@ def straight(r):
 
 
 def init_alike():
-    settings = [("N(0, 0.02^2), 12 x 128", "S128", "2e-3", {})]
-    if R():
-        settings += [(f"{init}, 12 x {scale[1:]}", scale, R(), {"init": init})
-                     for scale, init in MATCHED.items()]
     claims = []
-    for title, scale, rate, flags in settings:
-        both = {norm: of(norm, rate, scale, **flags) for norm in ("pre", "peri")}
+    for title, runs_at in matched.settings():
+        both = {norm: runs_at(norm) for norm in ("pre", "peri")}
         found = {norm: fits(made, 0) for norm, made in both.items()}
         if not all(found.values()):
             continue
@@ -140,7 +136,7 @@ def span(r, quantity, step=-1):
 
 def post_constant(rate, scale="S128"):
     """(numbers in words, verdict)"""
-    made = done(of("post", rate, scale))
+    made = done(runs_of("post", rate, scale))
     peaks = [max(span(r, "hidden_variance", step) for step in r.steps) for r in made]
     ends = [span(r, "hidden_variance") for r in made]
     return (f"largest over smallest variance over depth, at the worst probe "
@@ -150,7 +146,7 @@ def post_constant(rate, scale="S128"):
 
 def pre_training(rate, scale="S128"):
     """Both the growth and where it ends, as Pre-LN starts far lower."""
-    pre, peri = of("pre", rate, scale), of("peri", rate, scale)
+    pre, peri = runs_of("pre", rate, scale), runs_of("peri", rate, scale)
     growth = {norm: [end_over_start(r) for r in done(made)]
               for norm, made in (("pre", pre), ("peri", peri))}
     ends = [spread([last_variance(r) for r in done(made)], ".3g") for made in (pre, peri)]
@@ -166,13 +162,13 @@ def pre_training(rate, scale="S128"):
 
 def with_embedding_norm():
     """In words: Pre-LN's growth where it starts from a normed embedding."""
-    made = runs("S64", ("pre",), around_R(), FIVE, embedding_norm="on")
+    made = runs("S64", ("pre",), around_shared_rate(), FIVE, embedding_norm="on")
     told = spread([end_over_start(r) for r in done(made)], ".3g")
-    return f"; with the embedding norm (12 x 64, {R()}) pre {told}" if done(made) else ""
+    return f"; with the embedding norm (12 x 64, {shared_rate()}) pre {told}" if done(made) else ""
 
 
 def peri_linear(rate, scale="S128"):
-    made, other = (of(norm, rate, scale) for norm in ("peri", "pre"))
+    made, other = (runs_of(norm, rate, scale) for norm in ("peri", "pre"))
     depths = [spread([last_over_first(r) for r in done(each)], ".3g") for each in (made, other)]
     found = fits(made, -1)
     return (f"{words_of_fits(made, -1)}; last over first variance {depths[0]}, of pre {depths[1]}",
@@ -184,18 +180,18 @@ def both_rates(id, told):
     claims = []
     for rate in RATES:
         words, found = told(rate)
-        if done(of("peri", rate)) and done(of("pre", rate)):
+        if done(runs_of("peri", rate)) and done(runs_of("pre", rate)):
             claims.append(Claim(id, f"{RAN}, rate {rate}", f"rate {rate}: {words}", found))
     return claims
 
 
 def pre_exponential():
-    found = {rate: fits(of("pre", rate), -1) for rate in RATES}
+    found = {rate: fits(runs_of("pre", rate), -1) for rate in RATES}
     if not all(found.values()):
         return []
     words = []
     for rate in RATES:
-        words.append(f"at {rate}, {words_of_fits(of('pre', rate), -1)}")
+        words.append(f"at {rate}, {words_of_fits(runs_of('pre', rate), -1)}")
     return [Claim("growth-pre-exponential", f"Pre-LN, {RAN}, rates {' and '.join(RATES)}",
                   "; ".join(words),
                   judge(all(all_are(fit, "exponential") for fit in found.values()),
@@ -210,14 +206,15 @@ def covariance_share(r, step=-1):
 
 
 def at_start_and_end(norm, rate, measure, form):
-    start, end = ([measure(r, step) for r in done(of(norm, rate))] for step in (0, -1))
-    peaks = [max((measure(r, step) for step in r.steps), key=abs) for r in done(of(norm, rate))]
+    made = done(runs_of(norm, rate))
+    start, end = ([measure(r, step) for r in made] for step in (0, -1))
+    peaks = [max((measure(r, step) for step in r.steps), key=abs) for r in made]
     return end, (f"{norm} {spread(start, form)} at the start, {spread(end, form)} at the end, at "
                  f"the worst probe {spread(peaks, form)}")
 
 
 def eq4_terms(rate):
-    if not done(of("peri", rate)):
+    if not done(runs_of("peri", rate)):
         return []
     beta_0 = lambda r, step: span(r, "output_variance", step)
     spans, span_words = at_start_and_end("peri", rate, beta_0, ".3g")
@@ -236,18 +233,18 @@ def eq4_terms(rate):
 
 
 def every_size():
-    if not R() or not done(of("peri", R(), "S64")):
+    if not shared_rate() or not done(runs_of("peri", shared_rate(), "S64")):
         return []
     words, small, large = [], [], []
     for name, told, rates in (("growth-post-constant", post_constant, RATES[:1]),
                               ("growth-pre-training", pre_training, RATES),
                               ("growth-peri-linear", peri_linear, RATES)):
-        seen, found = told(R(), "S64")
+        seen, found = told(shared_rate(), "S64")
         small.append(found)
         large.append(joint(told(rate)[1] for rate in rates))
         words.append(f"{name} {found} at width 64 ({seen}) and {large[-1]} at 128")
     opposite = any({a, b} == {SHOWN, CONTRADICTED} for a, b in zip(small, large))
-    return [Claim("growth-every-size", f"{RAN_S64}, rate {R()}; {RAN}", "; ".join(words),
+    return [Claim("growth-every-size", f"{RAN_S64}, rate {shared_rate()}; {RAN}", "; ".join(words),
                   judge(small == large and OPEN not in small, opposite))]
 
 
@@ -259,7 +256,7 @@ def early_share(r):
 
 def early_surge():
     """Pre-LN's share of growth, and Peri-LN's as the control."""
-    shares = {norm: {rate: [early_share(r) for r in done(of(norm, rate))] for rate in RATES}
+    shares = {norm: {rate: [early_share(r) for r in done(runs_of(norm, rate))] for rate in RATES}
               for norm in ("pre", "peri")}
     pre = shares["pre"].values()
     if not all(pre):
@@ -271,7 +268,7 @@ def early_surge():
                    f"step 100: {words}",
                    judge(all(all_above(values, 1 / 2) for values in pre),
                          all(all_below(values, 1 / 3) for values in pre)))]
-    more = [pairs(of("pre", rate), of("peri", rate), early_share) for rate in RATES]
+    more = [pairs(runs_of("pre", rate), runs_of("peri", rate), early_share) for rate in RATES]
     if all(more):
         found.append(Claim("growth-early-surge", ran, "control, more so than Peri-LN's: as above",
                            joint(map(verdict, more))))
@@ -286,13 +283,13 @@ def by_step(r):
 def over_steps():
     """Whether the variance goes on growing over the steps (Section 4.3, second factor)."""
     rates = ("1e-3", "2e-3", "4e-3", "8e-3")
-    made = {rate: done(of("pre", rate)) for rate in rates}
+    made = {rate: done(runs_of("pre", rate)) for rate in rates}
     if not all(made.values()) or any(STEPS // 3 not in r.steps for r in sum(made.values(), [])):
         return []
     peak = lambda r: max(by_step(r), key=lambda at: at[1])
     words = []
     for norm in ("pre", "peri"):
-        found = [r for rate in rates for r in done(of(norm, rate))]
+        found = [r for rate in rates for r in done(runs_of(norm, rate))]
         if found:
             peaks = [float(peak(r)[0]) for r in found]
             falls = [last_variance(r) / peak(r)[1] for r in found]
@@ -307,7 +304,7 @@ def over_steps():
 
 def claims():
     found = init_alike()
-    if done(of("post", "2e-3")):
+    if done(runs_of("post", "2e-3")):
         words, one = post_constant("2e-3")
         found.append(Claim("growth-post-constant", f"{RAN}, rate 2e-3", words, one))
     found += both_rates("growth-pre-training", lambda rate: (

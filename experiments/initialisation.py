@@ -6,7 +6,7 @@ from math import log
 
 from draw import Curve, Panel, figure
 from lab import FAST, SCALES, SEEDS, runs
-from learning_rate import R, around_R, caution
+from learning_rate import around_shared_rate, caution, shared_rate
 from measures import (all_below, between, done, end_over_start, in_training, largest, last_variance,
                       log_variance, over_layers, rank_correlation)
 from verdict import CONTRADICTED, SHOWN, Claim, failed, judge, loss, pairs, spread, verdict
@@ -14,27 +14,27 @@ from verdict import CONTRADICTED, SHOWN, Claim, failed, judge, loss, pairs, spre
 SECTION = "Weight decay and initialisation"
 RAN = "12 x 64, 300 steps of 16 x 64 bytes at R, seeds 11 to 13"
 BASELINE = "0.02^2"
-D = SCALES["S64"]["width"]
+WIDTH = SCALES["S64"]["width"]
 # name in the paper: (--init, variance)
-SETTINGS = {"10/d": ("d:10", 10 / D), "2/d": ("d:2", 2 / D), "1/d": ("d:1", 1 / D),
-            "0.08^2": ("normal:0.08", 0.0064), "1/(10d)": ("d:0.1", 0.1 / D),
+SETTINGS = {"10/d": ("d:10", 10 / WIDTH), "2/d": ("d:2", 2 / WIDTH), "1/d": ("d:1", 1 / WIDTH),
+            "0.08^2": ("normal:0.08", 0.0064), "1/(10d)": ("d:0.1", 0.1 / WIDTH),
             BASELINE: (None, 0.0004)}
 if FAST:
     SETTINGS = {name: SETTINGS[name] for name in ("10/d", "1/(10d)", BASELINE)}
 
 
-def of(norm, init):
+def runs_of(norm, init):
     flags = {"init": init} if init else {}
-    return runs("S64", (norm,), around_R(), SEEDS, **flags)
+    return runs("S64", (norm,), around_shared_rate(), SEEDS, **flags)
 
 
 def at(norm, name):
-    return of(norm, SETTINGS[name][0])
+    return runs_of(norm, SETTINGS[name][0])
 
 
 def wanted():
     inits = [init for init, _ in SETTINGS.values()] + ["xavier"]
-    return [run for init in inits for norm in ("pre", "peri") for run in of(norm, init)]
+    return [run for init in inits for norm in ("pre", "peri") for run in runs_of(norm, init)]
 
 
 def figures():
@@ -118,13 +118,13 @@ def loss_claims():
 def xavier_claims():
     found = []
     for title, norm in (("Pre-LN", "pre"), ("Peri-LN", "peri")):
-        gains = pairs(of(norm, None), of(norm, "xavier"))
+        gains = pairs(runs_of(norm, None), runs_of(norm, "xavier"))
         found.append(Claim("init-xavier", RAN, f"{title}: lower by {spread(gains)}",
                            verdict(gains)))
     return found
 
 
 def claims():
-    if not R() or not done(of("pre", "xavier")):
+    if not shared_rate() or not done(runs_of("pre", "xavier")):
         return []
     return variance_claim() + loss_claims() + xavier_claims()

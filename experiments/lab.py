@@ -12,7 +12,8 @@ results/RECIPE/*.csv, which stay in the repository:
 A line holds a whole series: its numbers, with spaces between, are those of the named step (in
 probe.csv: layer) and of the ones that follow.
 
-Only Python's own library is used. Equal runs of several recipes are one run.
+Only Python's own library is used. Equal runs of several recipes are one run; what a recipe needs to
+see of runs that others name as well, it says in its needs(run), and report.py heeds that.
 """
 import csv
 import os
@@ -23,6 +24,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import count, pairwise
 from pathlib import Path
 
@@ -31,7 +33,7 @@ FAST = bool(os.environ.get("FAST"))  # everything small: shows that the machiner
 RESULTS = Path(os.environ.get("RESULTS", HERE.parent / "build/experiments/results" if FAST
                               else HERE / "results"))
 WORK = Path(os.environ.get("RUNS", HERE.parent / "runs/experiments"))  # what ./train writes
-TRAIN = os.environ.get("TRAIN", str(HERE.parent / "train"))
+TRAIN = str(Path(os.environ.get("TRAIN", HERE.parent / "train")).resolve())
 JOBS = int(os.environ.get("JOBS", os.cpu_count()))
 
 STEPS = 30 if FAST else 300
@@ -40,7 +42,6 @@ SCALES = {
     "S64": dict(layers=12, width=64, heads=4, ffn=192, seq=64, batch=16, steps=STEPS),
     "S128": dict(layers=12, width=128, heads=4, ffn=384, seq=64, batch=16, steps=STEPS),
 }
-TEN = ("post", "pre", "peri", "output", "input-main", "olmo2", "keel", "simple", "mix", "deep")
 THREE = ("post", "pre", "peri")
 # Best rates are chosen on SEEDS; what compares placements at these uses LATER (claims.md).
 SEEDS = (11, 12) if FAST else (11, 12, 13)
@@ -53,16 +54,17 @@ SECONDS_A_STEP = 0.11
 
 @dataclass(frozen=True)
 class Run:
-    """One run. `flags` are those in which it differs from its scale; `probe` is --probe-every,
-    0 meaning the start and the end only. Runs are the same if their names are.
-
-    Pre-LN's are always looked at every 50 steps, for some claims ask what came before a failure."""
+    """One run. `flags` are those in which it differs from its scale. Runs are the same if their
+    names are, however often they are looked at: probed every so many steps (`probe`), probed as
+    often but with little kept of it (`watch`), validated (`validate`); 0: at the ends alone."""
     scale: str
     norm: str
     lr: str
     seed: int
     flags: tuple = ()
     probe: int = field(default=0, compare=False)
+    watch: int = field(default=0, compare=False)
+    validate: int = field(default=0, compare=False)
 
     @property
     def name(self):
@@ -83,13 +85,17 @@ class Run:
         for flag, value in self.settings().items():
             words += [f"--{flag}"] if value is True else [f"--{flag}", str(value)]
         steps = self.settings()["steps"]
-        probe = self.probe or (50 if self.norm == "pre" else steps)
+        probe = self.probe or self.watch or steps
         probe = min(probe, steps // 3) if FAST else probe
-        # gap.py follows the loss of these two along the run.
-        validate = 50 if self.norm in ("pre", "peri") else steps
+        validate = self.validate or steps
         return words + ["--data", str(text()), "--val-batches", "16", "--val-every", str(validate),
                         "--save-every", "0", "--probe-every", str(probe), "--threads", "1",
                         "--tune", "off", "--quiet", "--out", str(out)]
+
+    def told(self):
+        """The command as runs.csv has it."""
+        words = ["./train"] + self.command("DIR")[1:]
+        return " ".join(words).replace(str(text()), "gcide.txt")
 
     def estimate(self):
         """Seconds on one core."""
@@ -102,6 +108,17 @@ def runs(scale, norms, rates, seeds, probe=0, **flags):
     """All combinations."""
     return [Run(scale, norm, rate, seed, tuple(sorted(flags.items())), probe)
             for seed in seeds for rate in rates for norm in norms]
+
+
+@lru_cache(maxsize=None)
+def placements():
+    """The names of all placements, from ./train itself."""
+    try:
+        listed = subprocess.run([TRAIN, "--norm", "list"], capture_output=True, text=True,
+                                check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        sys.exit(f"{TRAIN} is not built, or too old to list the placements: run make")
+    return tuple(line.split()[0] for line in listed.splitlines())
 
 
 def text():
@@ -219,7 +236,7 @@ OVER_TIME = ("hidden_variance", "hidden_mean_abs", "output_variance", "residual_
 # Of the runs that are probed at the start and the end only, what is kept at all.
 BRIEF = ("hidden_variance", "weight_gradient_norm", "hidden_gradient_norm", "output_gamma_min",
          "angular_distance_1", "spike", "largest_001", "beyond_fp16")
-# Of those of Pre-LN, what is kept of the probes between.
+# Of those that are watched, what is kept of the probes between.
 WATCHED = ("hidden_variance", "largest_001", "beyond_fp16")
 LARGEST = ("largest_001", "largest_010", "largest_100")
 
@@ -283,24 +300,24 @@ def record(recipe, run, out, code, seconds):
     folder.mkdir(parents=True, exist_ok=True)
     done = [int(row["run"]) for name in ("runs", "metrics", "validation", "probe")
             for row in rows_of(folder / f"{name}.csv")]
-    n = max(done, default=0) + 1
+    number = max(done, default=0) + 1
     metrics, probe = rows_of(out / "metrics.csv"), rows_of(out / "probe.csv")
     last = max((int(row["step"]) for row in probe if row["layer"]), default=0)
     log = (out / "log").read_text(errors="replace")
     final = {key: line.split()[-1] for line in log.splitlines() for key in ("train", "val")
              if line.startswith(f"final {key} loss ")}
     append(folder / "metrics.csv", ["run", "step", "loss", "grad_norm"],
-           [[n, metrics[0]["step"], series(metrics, "loss"), series(metrics, "grad_norm")]])
+           [[number, metrics[0]["step"], series(metrics, "loss"), series(metrics, "grad_norm")]])
     append(folder / "validation.csv", ["run", "step", "loss"],
-           [[n, row["step"], series([row], "loss")] for row in rows_of(out / "validation.csv")])
+           [[number, row["step"], series([row], "loss")]
+            for row in rows_of(out / "validation.csv")])
     append(folder / "probe.csv", ["run", "step", "layer", "quantity", "value"],
-           [[n, *line] for line in by_layer(row for row in probe if kept(run, row, last))])
-    command = " ".join(["./train"] + run.command("DIR")[1:]).replace(str(text()), "gcide.txt")
+           [[number, *line] for line in by_layer(row for row in probe if kept(run, row, last))])
     append(folder / "runs.csv",
            ["run", "name", "exit", "val_loss", "train_loss", "seconds", "date", "machine",
             "command"],
-           [[n, run.name, code, final.get("val", "nan"), final.get("train", "nan"),
-             f"{seconds:.0f}", time.strftime("%Y-%m-%d"), machine(), command]])
+           [[number, run.name, code, final.get("val", "nan"), final.get("train", "nan"),
+             f"{seconds:.0f}", time.strftime("%Y-%m-%d"), machine(), run.told()]])
 
 
 def train(run):

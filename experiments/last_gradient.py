@@ -8,7 +8,7 @@ from statistics import StatisticsError, correlation, median
 import matched
 from draw import Curve, Panel, band, figure
 from lab import SEEDS, THREE, result, results, runs
-from learning_rate import around_R, grid
+from learning_rate import around_shared_rate, grid
 from measures import FIVE, between, done, largest, length, over_steps, rises
 from verdict import CONTRADICTED, OPEN, SHOWN, Claim, joint, judge, pairs, spread, verdict
 
@@ -17,7 +17,7 @@ RAN = "12 layers, 300 steps of 16 x 64 bytes, probed every 50, seeds 11 to 13"
 
 
 def without_final_norm():
-    return runs("S64", ("pre",), around_R(), FIVE, probe=50, final_norm="off")
+    return runs("S64", ("pre",), around_shared_rate(), FIVE, probe=50, final_norm="off")
 
 
 def wanted():
@@ -65,9 +65,9 @@ def astray():
 
 def figures():
     panels = [Panel(f"stable: {name}", "step", "gradient norm of the last layer",
-                    [Curve(norm, over_steps(of(norm), "last_layer_gradient"), norm, marks=True)
+                    [Curve(norm, over_steps(runs_of(norm), "last_layer_gradient"), norm, marks=True)
                      for norm in THREE], logy=True)
-              for name, of in matched.settings()]
+              for name, runs_of in matched.settings()]
     for rate in sorted({run.lr for run, *_ in astray()}, key=float)[:1]:
         panels.append(Panel(f"pre at {rate}: seeds that go astray, and others", "step",
                             "gradient norm of the last layer",
@@ -91,19 +91,21 @@ def figures():
 def levels():
     """The three placements' values in each setting."""
     parts = []
-    for name, of in matched.settings():
+    for name, runs_of in matched.settings():
         for when, measure in (("step 0", at_start), ("later", later)):
-            values = [f"{norm} {between([measure(r) for r in done(of(norm))])}" for norm in THREE]
+            values = [f"{norm} {between([measure(r) for r in done(runs_of(norm))])}"
+                      for norm in THREE]
             parts.append(f"{name}, {when}: {', '.join(values)}")
     return "; ".join(parts)
 
 
 def order_claims():
-    if not any(done(matched.of("S64", norm)) for norm in THREE):
+    if not any(done(matched.runs_of("S64", norm)) for norm in THREE):
         return []
     found = []
     for title, above, below in (("Post > Pre", "post", "pre"), ("Pre > Peri", "pre", "peri")):
-        verdicts = [verdict(pairs(matched.of(scale, above), matched.of(scale, below), later))
+        verdicts = [verdict(pairs(matched.runs_of(scale, above), matched.runs_of(scale, below),
+                                  later))
                     for scale in matched.INIT]
         found.append(Claim("final-gradient-order", RAN, f"{title}: matched, later, width 128 "
                            f"{verdicts[0]}, width 64 {verdicts[1]}. {levels()}", joint(verdicts)))

@@ -19,7 +19,7 @@ NORMS = {"weight_gradient_norm": "weights", "hidden_gradient_norm": "hidden stat
 MEASURES = {**NORMS, "weight_gradient_variance": "weights, variance"}
 
 
-def of(norm, rate="2e-3"):
+def runs_of(norm, rate="2e-3"):
     return runs("S128", (norm,), (rate,), SEEDS, probe=50)
 
 
@@ -32,7 +32,8 @@ def figures():
     for step, when in ((0, "initialisation"), (-1, "after training")):
         for quantity in (*MEASURES, "hidden_gradient_variance"):
             kind, what = quantity.split("_gradient_")
-            curves = [Curve(norm, over_layers(of(norm), quantity, step), norm) for norm in THREE]
+            curves = [Curve(norm, over_layers(runs_of(norm), quantity, step), norm)
+                      for norm in THREE]
             panels.append(Panel(f"{kind} gradient, {what}, {when}", "sub-layer", what, curves,
                                 logy=True))
     return [(figure("layer_gradients", "Gradients over depth (Figure 7): rate 2e-3, " + RAN, panels,
@@ -49,7 +50,7 @@ def slopes(wanted, quantity, step):
 
 
 def post_late_claim():
-    found = {name: slopes(of("post"), quantity, -1) for quantity, name in NORMS.items()}
+    found = {name: slopes(runs_of("post"), quantity, -1) for quantity, name in NORMS.items()}
     if not any(found.values()):
         return []
     shown = all(verdict(values) == SHOWN for values in found.values())
@@ -72,7 +73,7 @@ def pre_early_claim():
                          f"{spread(ratios, '.1f')}")
             says.append(verdict([-value for value in values]))
             contradicted = contradicted and all_above(values, 0)
-    if not done(of("pre")):
+    if not done(runs_of("pre")):
         return []
     return [Claim("layers-pre-early", "Pre-LN, before training, seeds 11 to 13",
                   "slope of the logarithm a sub-layer: " + "; ".join(words),
@@ -85,19 +86,19 @@ def unevenness(r, quantity, step):
 
 def less_even(norm, rate, quantity, step):
     """By how much the logarithm of largest over smallest exceeds Peri-LN's, by seed."""
-    return pairs(of(norm, rate), of("peri", rate),
+    return pairs(runs_of(norm, rate), runs_of("peri", rate),
                  lambda r: log(unevenness(r, quantity, step)))
 
 
 def peri_even_claim(rate):
-    if not done(of("peri", rate)) or not done(of("pre", rate)):
+    if not done(runs_of("peri", rate)) or not done(runs_of("pre", rate)):
         return []
     words, verdicts = [], []
-    at_end = ["pre"] + (["post"] if len(learned(of("post", rate))) == len(SEEDS) else [])
+    at_end = ["pre"] + (["post"] if len(learned(runs_of("post", rate))) == len(SEEDS) else [])
     for step, when, others in ((0, "start", ["pre"]), (-1, "end", at_end)):
         for quantity, name in MEASURES.items():
             measure = lambda r: unevenness(r, quantity, step)
-            values = [f"{norm} {between([measure(r) for r in done(of(norm, rate))])}"
+            values = [f"{norm} {between([measure(r) for r in done(runs_of(norm, rate))])}"
                       for norm in ("peri", *others)]
             words.append(f"{when}, {name}: {', '.join(values)}")
             verdicts += [verdict(less_even(norm, rate, quantity, step)) for norm in others]

@@ -1,7 +1,7 @@
 """LayerNorm in place of RMSNorm in Peri-LN (Figure 19)."""
 from draw import Curve, Panel, figure
 from measures import FIVE, done, in_training
-from qk_norm import KIND, RAN, of
+from qk_norm import KIND, RAN, runs_of
 from verdict import Claim, alike, loss, pairs, spread
 
 SECTION = "Data, schedule and kind of norm"
@@ -10,12 +10,12 @@ MARGIN = 0.02
 
 
 def wanted():
-    return [run for kind in KIND for run in of(kind, PLAIN)]
+    return [run for kind in KIND for run in runs_of(kind, PLAIN)]
 
 
 def figures():
     panels = [Panel(title, "step", title,
-                    [Curve(kind, in_training(of(kind, PLAIN), column), colour)
+                    [Curve(kind, in_training(runs_of(kind, PLAIN), column), colour)
                      for kind, colour in (("RMSNorm", "peri"), ("LayerNorm", "olmo2"))],
                     logy=column == "grad_norm")
               for title, column in (("loss (nats a byte)", "loss"), ("gradient norm", "grad_norm"))]
@@ -24,7 +24,7 @@ def figures():
 
 
 def claims():
-    rms, layer = (of(kind, PLAIN) for kind in KIND)
+    rms, layer = (runs_of(kind, PLAIN) for kind in KIND)
     if not done(layer):
         return []
     differences = pairs(layer, rms)

@@ -1,12 +1,13 @@
 """Loss against learning rate, and each placement's best rate (Figures 3(a), 12).
 
-Every placement at rates that double, three seeds. `best_rate` and `R` are what later recipes use.
+Every placement at rates that double, three seeds. `best_rate` and
+`shared_rate` are what later recipes use.
 """
 from math import floor, log10
 from statistics import mean
 
 from draw import Curve, Panel, figure
-from lab import FAST, RATES, SEEDS, TEN, runs
+from lab import FAST, RATES, SEEDS, placements, runs
 from measures import FIVE, done
 from verdict import (CONTRADICTED, SHOWN, Claim, failed, interval, joint, judge, loss, pairs,
                      spread, verdict)
@@ -21,14 +22,14 @@ QK = {"qk_norm": "full"}
 
 def wanted():
     """Grows with what has been found: see `grid`."""
-    swept = [(norm, {}) for norm in TEN] + [("pre", QK)]
+    swept = [(norm, {}) for norm in placements()] + [("pre", QK)]
     return ([run for norm, flags in swept for rate in grid(norm, **flags)
-             for run in of(norm, rate, **flags)]
+             for run in runs_of(norm, rate, **flags)]
             + [run for norm in ("pre", "peri") for rate in grid(norm, "S128")
-               for run in of(norm, rate, "S128")])
+               for run in runs_of(norm, rate, "S128")])
 
 
-def of(norm, rate, scale="S64", **flags):
+def runs_of(norm, rate, scale="S64", **flags):
     return runs(scale, (norm,), (rate,), SEEDS, probe=50 if scale == "S128" else 0, **flags)
 
 
@@ -43,7 +44,7 @@ def times(rate, factor):
 
 def mean_loss(norm, rate, scale="S64", **flags):
     """None until all seeds are there."""
-    found = done(of(norm, rate, scale, **flags))
+    found = done(runs_of(norm, rate, scale, **flags))
     return mean(map(loss, found)) if len(found) == len(SEEDS) else None
 
 
@@ -72,14 +73,15 @@ def best_rate(norm, scale="S64", **flags):
     return lowest(norm, grid(norm, scale, **flags), scale, **flags)
 
 
-def R():
-    """Pre-LN's best rate, at which the paper trains Pre-LN and Peri-LN (Section 4.2)."""
+def shared_rate():
+    """Pre-LN's best rate, at which the paper trains Pre-LN and Peri-LN (Section 4.2): claims.md's
+    R."""
     return best_rate("pre")
 
 
-def around_R(*factors):
-    """R times each factor, R itself without any; nothing while R is not known."""
-    rate = R()
+def around_shared_rate(*factors):
+    """That rate times each factor, itself without any; nothing while it is not known."""
+    rate = shared_rate()
     return tuple(times(rate, factor) for factor in factors or (1,)) if rate else ()
 
 
@@ -87,7 +89,7 @@ def workable(norm, seeds=SEEDS, beyond=(), **flags):
     """The highest rate of the grid, and of those beyond, at which no seed failed; None if there is
     none, or no run."""
     found = [rate for rate in (*grid(norm, **flags), *beyond)
-             if (made := done(run for run in of(norm, rate, **flags) if run.seed in seeds))
+             if (made := done(run for run in runs_of(norm, rate, **flags) if run.seed in seeds))
              and len(made) == len(seeds) and not any(map(failed, made))]
     return max(found, key=float, default=None)
 
@@ -97,7 +99,7 @@ def workable(norm, seeds=SEEDS, beyond=(), **flags):
 def curve(norm, scale="S64", label=None, beyond=(), **flags):
     points = []
     for rate in (*grid(norm, scale, **flags), *beyond):
-        losses = [loss(r) for r in done(of(norm, rate, scale, **flags))]
+        losses = [loss(r) for r in done(runs_of(norm, rate, scale, **flags))]
         if losses:
             points.append((float(rate), mean(losses), min(losses), max(losses)))
     return Curve(label or norm, points, norm, dashed=bool(flags), marks=True)
@@ -107,7 +109,7 @@ def figures():
     panel = lambda title, curves: Panel(title, "peak learning rate",
                                         "Validation loss (nats a byte)", curves, logx=True)
     three = [curve(norm) for norm in ("post", "pre", "peri")]
-    ten = [curve(norm) for norm in TEN] + [curve("pre", label="pre --qk-norm full", **QK)]
+    ten = [curve(norm) for norm in placements()] + [curve("pre", label="pre --qk-norm full", **QK)]
     wide = [curve(norm, "S128") for norm in ("pre", "peri")]
     panels = [panel("the paper's three", three), panel("all ten", ten),
               panel("12 x 128, 16 x 64 bytes a step", wide)]
@@ -123,15 +125,17 @@ def same_embedding(which="on"):
     """Pre-LN's loss less Peri-LN's at R by seed, the embedding norm on (or off) in both."""
     flags = {"pre": {"embedding_norm": "on"} if which == "on" else {},
              "peri": {} if which == "on" else {"embedding_norm": "off"}}
-    pre, peri = (runs("S64", (norm,), around_R(), FIVE, **flags[norm]) for norm in flags)
+    pre, peri = (runs("S64", (norm,), around_shared_rate(), FIVE, **flags[norm]) for norm in flags)
     return pairs(pre, peri)
 
 
 def caution():
     """What stands beside every lead of Peri-LN over Pre-LN."""
     lead = same_embedding()
-    return (f". The embedding norm is Peri-LN's alone here; with one in both, at {R()} and 12 x "
-            f"64, the lead is {interval(lead)}: {verdict(lead, len(FIVE))}" if lead else "")
+    if not lead:
+        return ""
+    return (f". The embedding norm is Peri-LN's alone here; with one in both, at {shared_rate()} "
+            f"and 12 x 64, the lead is {interval(lead)}: {verdict(lead, len(FIVE))}")
 
 
 # ---- claims -------------------------------------------------------------------------------------
@@ -142,14 +146,15 @@ def lead_same_embedding():
         return []
     off = same_embedding("off")
     return [Claim("lead-same-embedding", "12 x 64, 300 steps of 16 x 64 bytes, seeds 11 to 15, "
-                  f"rate {R()}", f"loss of pre minus peri, the embedding norm on in both: "
+                  f"rate {shared_rate()}",
+                  f"loss of pre minus peri, the embedding norm on in both: "
                   f"{interval(lead)}; off in both: {interval(off)}", verdict(lead, len(FIVE)))]
 
 
 def peri_below_pre(scale):
     words, found = [], []
     for rate in sorted({*grid("pre", scale), *grid("peri", scale)}, key=float):
-        leads = pairs(of("pre", rate, scale), of("peri", rate, scale))
+        leads = pairs(runs_of("pre", rate, scale), runs_of("peri", rate, scale))
         if not leads:
             continue
         if set(leads) == {0}:

@@ -114,16 +114,19 @@ def shapes(result, step=-1):
 
 
 @lru_cache(maxsize=None)
-def shapes_of(v):
-    if len(v) < 3 or not all(0 < value < float("inf") for value in v) or len(set(v)) == 1:
+def shapes_of(values):
+    if len(values) < 3 or len(set(values)) == 1:
         return None
-    depth = list(range(1, len(v) + 1))
-    exponent, power = log_fit([log(s) for s in depth], v)
-    line = linear_regression(depth, v)
-    return {"exponent": exponent, "power, logs": power, "exponential, logs": log_fit(depth, v)[1],
-            "power, units": r_squared_in_units(lambda k, x: x ** k, v),
-            "exponential, units": r_squared_in_units(lambda k, x: exp(k * (x - 1)), v),
-            "line": r_squared(v, [line.intercept + line.slope * s for s in depth])}
+    if not all(0 < value < float("inf") for value in values):
+        return None
+    depth = list(range(1, len(values) + 1))
+    exponent, power = log_fit([log(s) for s in depth], values)
+    line = linear_regression(depth, values)
+    return {"exponent": exponent, "power, logs": power,
+            "exponential, logs": log_fit(depth, values)[1],
+            "power, units": r_squared_in_units(lambda k, x: x ** k, values),
+            "exponential, units": r_squared_in_units(lambda k, x: exp(k * (x - 1)), values),
+            "line": r_squared(values, [line.intercept + line.slope * s for s in depth])}
 
 
 def better_fit(result, step=-1):

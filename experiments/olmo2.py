@@ -5,7 +5,7 @@ each is also run with what the other has.
 """
 from draw import Curve, Panel, figure
 from lab import SEEDS, STEPS, runs
-from learning_rate import R, around_R, best_rate, curve
+from learning_rate import around_shared_rate, best_rate, curve, shared_rate
 from measures import FIVE, done, in_training, spikes
 from seeds import at_best
 from verdict import Claim, alike, interval, joint, loss, pairs, spread, verdict
@@ -16,8 +16,8 @@ MARGIN = 0.03
 BOTH = ("olmo2", "peri")
 
 
-def at_R(norm, seeds=SEEDS, **flags):
-    return runs("S64", (norm,), around_R(), seeds, **flags)
+def at_shared_rate(norm, seeds=SEEDS, **flags):
+    return runs("S64", (norm,), around_shared_rate(), seeds, **flags)
 
 
 def wide(norm):
@@ -25,16 +25,17 @@ def wide(norm):
 
 
 # What decides: name, then a placement's runs, then how many pairs there are to be.
-SETTINGS = {"width 64 at R": (at_R, len(SEEDS)), "width 64 at best rates": (at_best, 7),
-            "width 128 at 2e-3": (wide, len(SEEDS))}
+SETTINGS = {"width 64 at R": (at_shared_rate, len(SEEDS)),
+            "width 64 at best rates": (at_best, 7), "width 128 at 2e-3": (wide, len(SEEDS))}
 
 
 def parts():
     """{name: runs}, at R."""
-    return {"olmo2 with embedding norm": at_R("olmo2", FIVE, embedding_norm="on"),
-            "peri with": at_R("peri", FIVE), "olmo2 without": at_R("olmo2", FIVE),
-            "peri without": at_R("peri", FIVE, embedding_norm="off"),
-            "peri with embedding norm and QK-norm": at_R("peri", FIVE, qk_norm="full")}
+    return {"olmo2 with embedding norm": at_shared_rate("olmo2", FIVE, embedding_norm="on"),
+            "peri with": at_shared_rate("peri", FIVE),
+            "olmo2 without": at_shared_rate("olmo2", FIVE),
+            "peri without": at_shared_rate("peri", FIVE, embedding_norm="off"),
+            "peri with embedding norm and QK-norm": at_shared_rate("peri", FIVE, qk_norm="full")}
 
 
 def wanted():
@@ -43,9 +44,9 @@ def wanted():
 
 
 def figures():
-    def training(title, of, column):
+    def training(title, runs_of, column):
         y = {"loss": "training loss", "grad_norm": "gradient norm"}[column]
-        return Panel(title, "step", y, [Curve(norm, in_training(of(norm), column), norm)
+        return Panel(title, "step", y, [Curve(norm, in_training(runs_of(norm), column), norm)
                                         for norm in BOTH], logy=column == "grad_norm")
     ending = training("12 x 64, best rates, the last sixth", at_best, "loss")
     for each in ending.curves:
@@ -60,12 +61,13 @@ def figures():
 
 
 def claims():
-    if not R() or not done(at_best("olmo2")):
+    if not shared_rate() or not done(at_best("olmo2")):
         return []
-    leads = {name: (pairs(of("olmo2"), of("peri")), n) for name, (of, n) in SETTINGS.items()}
+    leads = {name: (pairs(runs_of("olmo2"), runs_of("peri")), n)
+             for name, (runs_of, n) in SETTINGS.items()}
     words = [f"{name} {spread(lead)}" for name, (lead, _) in leads.items()]
     cells = [f"{name} {spread([loss(r) for r in done(part)])}" for name, part in parts().items()]
-    events = [f"{norm} {sum(spikes(r) for r in done(at_R(norm, FIVE)))}" for norm in BOTH]
+    events = [f"{norm} {sum(spikes(r) for r in done(at_shared_rate(norm, FIVE)))}" for norm in BOTH]
     seen = (f"Peri-LN's lead, nats, {'; '.join(words)}. Spikes at R, seeds 11 to 15: "
             f"{', '.join(events)}. Loss at R, seeds 11 to 15: {'; '.join(cells)}")
     ran = (f"{RAN}, seeds 11 to 13; at best rates, {best_rate('olmo2')} and {best_rate('peri')}, "

@@ -1,7 +1,7 @@
 """QK-norm in Peri-LN (Table 6), and LayerNorm in place of RMSNorm (Figure 19): four cells."""
 from draw import Curve, Panel, figure
 from lab import runs
-from learning_rate import around_R
+from learning_rate import around_shared_rate
 from measures import FIVE, done, in_training
 from verdict import Claim, loss, pairs, spread, verdict
 
@@ -11,16 +11,16 @@ QK = {"without QK-norm": {}, "with QK-norm": {"qk_norm": "full"}}
 KIND = {"RMSNorm": {}, "LayerNorm": {"layernorm": True}}
 
 
-def of(kind, qk):
-    return runs("S64", ("peri",), around_R(), FIVE, **KIND[kind], **QK[qk])
+def runs_of(kind, qk):
+    return runs("S64", ("peri",), around_shared_rate(), FIVE, **KIND[kind], **QK[qk])
 
 
 def wanted():
-    return [run for kind in KIND for qk in QK for run in of(kind, qk)]
+    return [run for kind in KIND for qk in QK for run in runs_of(kind, qk)]
 
 
 def figures():
-    curves = [Curve(f"{kind}, {qk}", in_training(of(kind, qk), "loss"), colour, bool(QK[qk]))
+    curves = [Curve(f"{kind}, {qk}", in_training(runs_of(kind, qk), "loss"), colour, bool(QK[qk]))
               for kind, colour in (("RMSNorm", "peri"), ("LayerNorm", "olmo2")) for qk in QK]
     end = [Curve(c.label, [p for p in c.points if p[0] > 200], c.colour, c.dashed) for c in curves]
     panels = [Panel("training", "step", "loss (nats a byte)", curves),
@@ -30,10 +30,11 @@ def figures():
 
 
 def claims():
-    if not done(of("RMSNorm", "with QK-norm")):
+    if not done(runs_of("RMSNorm", "with QK-norm")):
         return []
-    gains = {kind: pairs(of(kind, "without QK-norm"), of(kind, "with QK-norm")) for kind in KIND}
-    cells = [f"{kind} {qk} {spread([loss(r) for r in done(of(kind, qk))])}"
+    gains = {kind: pairs(runs_of(kind, "without QK-norm"), runs_of(kind, "with QK-norm"))
+             for kind in KIND}
+    cells = [f"{kind} {qk} {spread([loss(r) for r in done(runs_of(kind, qk))])}"
              for kind in KIND for qk in QK]
     words = [f"with {kind} {spread(gain)}" for kind, gain in gains.items()]
     return [Claim("qk-norm", RAN, f"loss lower by QK-norm, {', '.join(words)}; loss: "

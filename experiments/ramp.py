@@ -7,8 +7,8 @@ from math import log
 from statistics import mean
 
 from draw import Curve, Panel, band, figure
-from lab import FAST, SEEDS, TEN, runs
-from learning_rate import QK, R, best_rate, of, times
+from lab import FAST, SEEDS, placements, runs
+from learning_rate import QK, best_rate, runs_of, shared_rate, times
 from measures import done, sliding_mean
 from verdict import CONTRADICTED, FAILED_ABOVE, SHOWN, Claim, joint, judge, pairs, spread, verdict
 
@@ -24,7 +24,7 @@ def ramp(norm, layers=12, **flags):
 
 
 def wanted():
-    return ([run for norm in TEN for run in ramp(norm)] + ramp("pre", **QK)
+    return ([run for norm in placements() for run in ramp(norm)] + ramp("pre", **QK)
             + [run for norm in DEEP for run in ramp(norm, 48)])
 
 
@@ -42,7 +42,7 @@ def limit(r, never_learned=0):
 
 def figures():
     panels = []
-    for layers, norms in ((12, TEN), (48, DEEP)):
+    for layers, norms in ((12, placements()), (48, DEEP)):
         lines = [(norm, ramp(norm, layers), norm, False) for norm in norms]
         if layers == 12:
             lines.append(("pre --qk-norm full", ramp("pre", **QK), "pre", True))
@@ -63,8 +63,8 @@ def figures():
 def overview():
     """As KEEL's Table 1 has it, of all placements."""
     rows = []
-    for label, norm, flags in [(norm, norm, {}) for norm in TEN] + [("pre --qk-norm full", "pre",
-                                                                     QK)]:
+    lines = [(norm, norm, {}) for norm in placements()] + [("pre --qk-norm full", "pre", QK)]
+    for label, norm, flags in lines:
         found = {layers: [limit(r) for r in done(ramp(norm, layers, **flags))]
                  for layers in (12, 48)}
         if found[12]:
@@ -112,14 +112,14 @@ def max_rate():
 
 def gains(norm, rates):
     """How much lower the loss is at the second rate, by seed."""
-    return pairs(of(norm, rates[0]), of(norm, rates[1]))
+    return pairs(runs_of(norm, rates[0]), runs_of(norm, rates[1]))
 
 
 def higher_rate():
     """Reproduced if KEEL gains and Pre-LN does not."""
-    if not R():
+    if not shared_rate():
         return []
-    rates = (R(), times(R(), 4))
+    rates = (shared_rate(), times(shared_rate(), 4))
     found = {norm: gains(norm, rates) for norm in ("keel", "pre", "peri", "post")}
     if not found["keel"]:
         return []

@@ -18,7 +18,7 @@ RAN = "12 x 128, 300 steps of 16 x 64 bytes, seeds 11 to 13"
 APART = (1, 4)  # layers between the two states
 
 
-def of(norm, rate="2e-3"):
+def runs_of(norm, rate="2e-3"):
     return runs("S128", (norm,), (rate,), SEEDS, probe=50)
 
 
@@ -46,7 +46,7 @@ def by_layer(wanted, step):
 def figures():
     panel = lambda title, x, curve, step, rate: Panel(
         title, x, "angular distance / pi",
-        [Curve(norm, curve(of(norm, rate), step), norm) for norm in THREE])
+        [Curve(norm, curve(runs_of(norm, rate), step), norm) for norm in THREE])
     panels = [panel("initialisation: next layer", "layer", by_layer, 0, RATES[0])]
     panels += [panel(f"after training, {rate}: next layer", "layer", by_layer, -1, rate)
                for rate in RATES]
@@ -88,13 +88,13 @@ def init_claims(setting, wanted_of):
 
 def trained_claims():
     found = []
-    words = [f"{rate}: {levels(lambda norm: of(norm, rate), -1)}" for rate in RATES
-             if done(of("pre", rate))]
+    words = [f"{rate}: {levels(lambda norm: runs_of(norm, rate), -1)}" for rate in RATES
+             if done(runs_of("pre", rate))]
     if not words:
         return []
     for name, other in (("Peri-LN", "peri"), ("Post-LN", "post")):
-        verdicts = [verdict(pairs(made, of("pre", rate), lambda r: angle(r, apart, -1)))
-                    for rate in RATES if (made := learned(of(other, rate))) for apart in APART]
+        verdicts = [verdict(pairs(made, runs_of("pre", rate), lambda r: angle(r, apart, -1)))
+                    for rate in RATES if (made := learned(runs_of(other, rate))) for apart in APART]
         found.append(Claim("angular-trained", f"{RAN}, rates {' and '.join(RATES)}",
                            f"against {name}: {'. '.join(words)}", joint(verdicts)))
     return found

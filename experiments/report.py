@@ -2,7 +2,8 @@
 """The experiments of claims.md.
 
     report.py run [--minutes N] [RECIPE ...]   does what is missing (of all recipes), then as below
-    report.py                                  draws the figures and writes README.md from results/
+    report.py                                  draws the figures and writes README.md from results/,
+                                               and the table of placements in docs/results.md
     report.py left                             says what is missing and about how long it takes
 """
 import argparse
@@ -10,8 +11,10 @@ import importlib
 import re
 import sys
 import time
+from dataclasses import replace
 
 import corrections
+import placements
 import verdict
 from lab import HERE, JOBS, RESULTS, perform, result, results
 from verdict import CONTRADICTED, OPEN, SHOWN, SPLIT, effect, holm, of_claim, p_of_claim
@@ -21,7 +24,7 @@ RECIPES = [importlib.import_module(name) for name in (
     "growth", "learning_rate", "seeds", "early", "last_gradient", "layer_gradients", "matched",
     "gamma", "redundancy", "weight_decay", "initialisation", "extremes", "tokens", "sequence",
     "warmup", "layernorm", "embedding_norm", "table5", "qk_norm", "olmo2", "sgd", "ramp",
-    "simple_norm", "depth", "gap")]
+    "simple_norm", "depth", "gap", "placements", "precision")]
 README = RESULTS.parent / "README.md"
 VERDICTS = (SHOWN, CONTRADICTED, OPEN)
 
@@ -43,8 +46,8 @@ but for those marked *afterwards* there.
 
 `make experiments` does the runs that are missing and can be stopped at any time; `make figures`
 draws what has been measured and writes this page. Runs are rows of `results/*/runs.csv`, each with
-its command; their measurements lie beside it. fp32, one thread a run, `--tune off`: on a processor
-of the same kind the same bits.
+its command; their measurements lie beside it. fp32 (but for the three of `precision`), one thread a
+run, `--tune off`: on a processor of the same kind the same bits.
 """
 
 
@@ -160,7 +163,8 @@ def without_interval():
 
 def counted(seen):
     """What corrections.py tells of the verdicts."""
-    rows = lambda of: [(each.id, str(each.verdict)) for name in sorted(of) for each in of[name]]
+    rows = lambda found: [(each.id, str(each.verdict)) for name in sorted(found)
+                          for each in found[name]]
     holds = after_holm(seen)
     tested = [name for name in holds if of_claim(seen[name]) in (SHOWN, CONTRADICTED)]
     return {"rows": len(rows(seen)), "family": len(holds), "tested": len(tested),
@@ -187,6 +191,12 @@ def write_readme():
     print(f"{README}: {len(results())} runs, {told}")
 
 
+def looked_at(run):
+    """The run, looked at as often as any recipe needs: equal runs are one, whoever names it."""
+    needs = [recipe.needs(run) for recipe in RECIPES if hasattr(recipe, "needs")]
+    return replace(run, **{setting: every for need in needs for setting, every in need.items()})
+
+
 def missing(recipe):
     """Its runs that are to be done, by name."""
     return {run.name: run for run in recipe.wanted() if not result(run)}
@@ -195,7 +205,7 @@ def missing(recipe):
 def run(recipe, end):
     """Does them, and those that a recipe wants in view of what they showed. Returns how many are
     left at the time `end`."""
-    while wanted := list(missing(recipe).values()):
+    while wanted := list(map(looked_at, missing(recipe).values())):
         minutes = None if end is None else (end - time.monotonic()) / 60
         if left := perform(recipe.__name__, wanted, minutes):
             return left
@@ -227,6 +237,7 @@ def main():
         print(f"{left} runs are left: run it again")
     if given.what != "left":
         write_readme()
+        placements.write_table()
 
 
 if __name__ == "__main__":

@@ -7,16 +7,21 @@ from statistics import mean, stdev
 
 import matched
 from draw import Curve, Panel, band, figure
-from lab import LATER, SEEDS, STEPS, TEN, THREE, runs
-from learning_rate import QK, R, best_rate, caution, times
+from lab import LATER, SEEDS, STEPS, THREE, placements, runs
+from learning_rate import QK, best_rate, caution, shared_rate, times
 from measures import done, smooth, spikes
 from verdict import Claim, failed, judge, loss, pairs, spread, verdict
 
 SECTION = "Learning rate and loss"
 RAN = "12 x 64, 300 steps of 16 x 64 bytes, seeds 14 to 20"
 CLAIMED = ("post", "pre", "peri", "input-main", "olmo2", "simple")
-AT_BEST = ([(norm, {}) for norm in CLAIMED] + [("pre", QK), ("peri", QK)]
-           + [(norm, {}) for norm in TEN if norm not in CLAIMED])
+
+
+def run_at_best():
+    """[(placement, flags)]: those of the claims first."""
+    others = [norm for norm in placements() if norm not in CLAIMED]
+    return ([(norm, {}) for norm in CLAIMED] + [("pre", QK), ("peri", QK)]
+            + [(norm, {}) for norm in others])
 
 
 def at(norm, rate, seeds=LATER, **flags):
@@ -33,22 +38,23 @@ def at_best(norm, **flags):
     return at(norm, own_best(norm, **flags), **flags)
 
 
-def at_R(norm, factor=1, seeds=LATER):
-    return at(norm, R() and times(R(), factor), seeds)
+def at_shared_rate(norm, factor=1, seeds=LATER):
+    return at(norm, shared_rate() and times(shared_rate(), factor), seeds)
 
 
 def wanted():
     at_rates = [run for norm in ("pre", "peri") for factor in (1, 1 / 2, 1 / 4)
-                for run in at_R(norm, factor)]
-    return at_rates + [run for norm, flags in AT_BEST for run in at_best(norm, **flags)]
+                for run in at_shared_rate(norm, factor)]
+    return at_rates + [run for norm, flags in run_at_best() for run in at_best(norm, **flags)]
 
 
 def figures():
     panels = []
-    for title, of, norms in (("own best rates", at_best, THREE), ("at R", at_R, ("pre", "peri"))):
+    for title, runs_of, norms in (("own best rates", at_best, THREE),
+                                  ("at R", at_shared_rate, ("pre", "peri"))):
         for column, y in (("loss", "training loss"), ("grad_norm", "gradient norm")):
-            curves = [Curve(norm, band([smooth(r.series(column), 5) for r in done(of(norm))]), norm)
-                      for norm in norms]
+            curves = [Curve(norm, band([smooth(r.series(column), 5) for r in done(runs_of(norm))]),
+                            norm) for norm in norms]
             panels.append(Panel(f"{y}, {title}", "step", f"{y}, means of 5 steps", curves,
                                 logy=column == "grad_norm"))
     return [(figure("seeds", "Loss and gradient norm (Figures 3(b), 3(c), 13): " + RAN, panels, 2),
@@ -58,7 +64,7 @@ def figures():
 def overview():
     """Table 1, of losses: the mean of all runs and, as the paper has it, of those that survived."""
     rows = []
-    for norm, flags in AT_BEST:
+    for norm, flags in run_at_best():
         made = done(at_best(norm, **flags))
         if len(made) < 2:
             continue
@@ -78,12 +84,12 @@ def overview():
 
 # ---- claims -------------------------------------------------------------------------------------
 
-def order(first, second, of, where):
+def order(first, second, runs_of, where):
     """That the first placement's loss is below the second's."""
-    found = pairs(of(second), of(first))
+    found = pairs(runs_of(second), runs_of(first))
     if not found:
         return []
-    losses = [f"{norm} at {of(norm)[0].lr} {spread(list(map(loss, done(of(norm)))))}"
+    losses = [f"{norm} at {runs_of(norm)[0].lr} {spread(list(map(loss, done(runs_of(norm)))))}"
               for norm in (first, second)]
     return [Claim("best-rate-order", RAN,
                   f"{first} below {second}, {where}: {', '.join(losses)}; lead "
@@ -93,8 +99,8 @@ def order(first, second, of, where):
 
 def elsewhere():
     """Pre-LN below Post-LN at another width and other initial values, seeds 11 to 13."""
-    settings = [(f"12 x {scale[1:]}, {init}, at R", matched.of(scale, "pre"),
-                 matched.of(scale, "post")) for scale, init in matched.INIT.items()]
+    settings = [(f"12 x {scale[1:]}, {init}, at R", matched.runs_of(scale, "pre"),
+                 matched.runs_of(scale, "post")) for scale, init in matched.INIT.items()]
     if best := best_rate("pre", "S128"):
         wide = lambda norm, rate: runs("S128", (norm,), (rate,), SEEDS)
         settings.insert(0, (f"12 x 128, pre at its best rate {best}, post at 2e-3 (of two tried)",
@@ -116,7 +122,7 @@ def after_warmup(r):
 
 def more_spikes(title, count):
     """Over all seeds at R; pairs that are tied decide nothing."""
-    pre, peri = (at_R(norm, seeds=SEEDS + LATER) for norm in ("pre", "peri"))
+    pre, peri = (at_shared_rate(norm, seeds=SEEDS + LATER) for norm in ("pre", "peri"))
     found = pairs(pre, peri, count)
     untied = [d for d in found if d]
     if not found:
@@ -124,8 +130,8 @@ def more_spikes(title, count):
     counts = [spread([count(r) for r in done(made)], ".1f") for made in (pre, peri)]
     enough = len(untied) >= 5
     return [Claim("spikes-pre", "12 x 64, 300 steps of 16 x 64 bytes, seeds 11 to 20",
-                  f"{title}, at {R()}: spikes a run, pre {counts[0]}, peri {counts[1]}; of "
-                  f"{len(found)} pairs {sum(d > 0 for d in found)} have more with pre, "
+                  f"{title}, at {shared_rate()}: spikes a run, pre {counts[0]}, peri {counts[1]}; "
+                  f"of {len(found)} pairs {sum(d > 0 for d in found)} have more with pre, "
                   f"{sum(d < 0 for d in found)} with peri; {other_rates(count)}",
                   judge(enough and min(untied) > 0, enough and max(untied) < 0))]
 
@@ -134,9 +140,10 @@ def other_rates(count):
     """The same at other rates, with the seeds of the sweep."""
     words = []
     for factor in (1 / 4, 1 / 2, 2, 4, 8):
-        sums = [sum(map(count, done(at_R(norm, factor, SEEDS)))) for norm in ("pre", "peri")]
-        if done(at_R("pre", factor, SEEDS)):
-            words.append(f"{sums[0]} against {sums[1]} at {times(R(), factor)}")
+        sums = [sum(map(count, done(at_shared_rate(norm, factor, SEEDS))))
+                for norm in ("pre", "peri")]
+        if done(at_shared_rate("pre", factor, SEEDS)):
+            words.append(f"{sums[0]} against {sums[1]} at {times(shared_rate(), factor)}")
     return "in all with seeds 11 to 13, " + (", ".join(words) or "not run")
 
 
@@ -145,8 +152,8 @@ def left_out(values):
     return [stdev(values[:i] + values[i + 1:]) for i in range(len(values))]
 
 
-def seed_spread(where, of):
-    losses = {norm: {run.seed: loss(r) for run in of(norm) for r in done([run])}
+def seed_spread(where, runs_of):
+    losses = {norm: {run.seed: loss(r) for run in runs_of(norm) for r in done([run])}
               for norm in ("pre", "peri")}
     seeds = sorted(set(losses["pre"]) & set(losses["peri"]))
     if len(seeds) < len(LATER) or len(seeds) < 3:
@@ -163,7 +170,8 @@ def seed_spread(where, of):
 
 
 def claims():
-    return (order("peri", "pre", at_best, "own best rates") + order("peri", "pre", at_R, "at R")
+    return (order("peri", "pre", at_best, "own best rates")
+            + order("peri", "pre", at_shared_rate, "at R")
             + order("pre", "post", at_best, "own best rates") + elsewhere()
             + more_spikes("all steps", spikes) + more_spikes("without warmup", after_warmup)
-            + seed_spread("at R", at_R) + seed_spread("own best rates", at_best))
+            + seed_spread("at R", at_shared_rate) + seed_spread("own best rates", at_best))

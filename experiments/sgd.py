@@ -59,8 +59,8 @@ def figures():
     panels = [Panel("SGD", "peak learning rate", "validation loss (nats a byte)",
                     [curve(norm) for norm in NORMS], logx=True)]
     panels += [Panel("at the best rates", "step", title,
-                     [Curve(f"{norm}, {kind}", in_training(of(norm), column), norm, dashed)
-                      for norm in NORMS for kind, of, dashed in
+                     [Curve(f"{norm}, {kind}", in_training(runs_of(norm), column), norm, dashed)
+                      for norm in NORMS for kind, runs_of, dashed in
                       (("SGD", lambda norm: sgd(norm, best(norm)), True), ("AdamW", adam, False))],
                      logy=column == "grad_norm")
                for title, column in (("loss, nats a byte", "loss"), ("gradient norm", "grad_norm"))]

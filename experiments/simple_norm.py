@@ -5,7 +5,8 @@ initialisation.
 """
 from draw import Panel, figure
 from lab import FAST, SEEDS, runs
-from learning_rate import QK, RAN, around_R, best_rate, curve, grid, mean_loss, of, workable
+from learning_rate import (QK, RAN, around_shared_rate, best_rate, curve, grid, mean_loss, runs_of,
+                           workable)
 from measures import all_above, all_below, done, enough
 from ramp import limit, ramp
 from seeds import RAN as RAN_LATER
@@ -21,12 +22,12 @@ BEYOND = () if FAST else ("1.28e-1", "2.56e-1", "5.12e-1")
 
 def plain_init():
     """SimpleNorm at 4R with the initial values that every other placement has."""
-    return runs("S64", ("simple",), around_R(4), SEEDS, init="normal:0.02")
+    return runs("S64", ("simple",), around_shared_rate(4), SEEDS, init="normal:0.02")
 
 
 def wanted():
     return plain_init() + [run for norm, flags in (("simple", {}), ("pre", {}), ("pre", QK))
-                           for rate in BEYOND for run in of(norm, rate, **flags)]
+                           for rate in BEYOND for run in runs_of(norm, rate, **flags)]
 
 
 def figures():
@@ -44,7 +45,8 @@ def figures():
 def by_seed(norm, **flags):
     """The highest workable rate with each seed; 0 where there is none."""
     return [float(workable(norm, (seed,), BEYOND, **flags) or 0) for seed in SEEDS
-            if done(run for run in of(norm, grid(norm, **flags)[0], **flags) if run.seed == seed)]
+            if done(run for run in runs_of(norm, grid(norm, **flags)[0], **flags)
+                    if run.seed == seed)]
 
 
 def tolerated(norm, **flags):
@@ -61,7 +63,7 @@ def rate_in_sweep(label, flags):
     if not ratios or len(simple) < len(SEEDS):
         return []
     top = max(float(rate) for rate in (*grid("pre", **flags), *BEYOND)
-              if done(of("pre", rate, **flags)))  # of what lies beyond nothing is known
+              if done(runs_of("pre", rate, **flags)))  # of what lies beyond nothing is known
     bounded = max(usual) < top
     plain = [loss(r) for r in done(plain_init())]
     return [Claim("simple-rate", RAN["S64"],
@@ -105,14 +107,14 @@ def simple_loss():
 def equal_initialisation():
     """SimpleNorm's own has an embedding of standard deviation 1. First all have N(0, 0.02^2), then
     Peri-LN a larger one, SimpleNorm its own and its best rate."""
-    at_4R = lambda norm, **flags: runs("S64", (norm,), around_R(4), SEEDS, **flags)
-    large = runs("S64", ("peri",), around_R(), SEEDS, init="normal:0.08")
+    at_fourfold = lambda norm, **flags: runs("S64", (norm,), around_shared_rate(4), SEEDS, **flags)
+    large = runs("S64", ("peri",), around_shared_rate(), SEEDS, init="normal:0.08")
     settings = [(f"all with N(0, 0.02^2) at 4R, against {label}", plain_init(),
-                 at_4R(norm, **flags)) for label, norm, flags in
+                 at_fourfold(norm, **flags)) for label, norm, flags in
                 (("pre --qk-norm full", "pre", QK), ("peri", "peri", {}))]
     if best := best_rate("simple"):
         settings.append((f"simple as it is at {best}, its best, against peri with N(0, 0.08^2) at "
-                         "R", of("simple", best), large))
+                         "R", runs_of("simple", best), large))
     found = []
     for title, simple, usual in settings:
         if leads := pairs(usual, simple):

@@ -4,7 +4,7 @@ from statistics import stdev
 
 from draw import Curve, Panel, figure
 from lab import SEEDS, runs
-from learning_rate import R, around_R, best_rate, curve, grid, workable
+from learning_rate import around_shared_rate, best_rate, curve, grid, shared_rate, workable
 from measures import FIVE, done, in_training
 from seeds import at_best
 from verdict import SHOWN, Claim, failed, judge, loss, pairs, spread, verdict
@@ -15,7 +15,7 @@ FOUR = ("post", "input-main", "output", "peri")
 
 
 def output_without_final_norm():
-    return runs("S64", ("output",), around_R(), FIVE, final_norm="off")
+    return runs("S64", ("output",), around_shared_rate(), FIVE, final_norm="off")
 
 
 def wanted():
@@ -52,10 +52,10 @@ def order_claims():
                                         ("A + C < Post-LN", "post", "input-main"))]
 
 
-def up_to_R():
+def up_to_shared_rate():
     """Runs of `output` in `rates` and `ten`."""
-    rates = [rate for rate in grid("output") if float(rate) <= float(R())]
-    wide = ["2e-3"] if float(R()) >= 2e-3 else []
+    rates = [rate for rate in grid("output") if float(rate) <= float(shared_rate())]
+    wide = ["2e-3"] if float(shared_rate()) >= 2e-3 else []
     return (runs("S64", ("output",), rates, SEEDS)
             + runs("S128", ("output",), wide, SEEDS, probe=50))
 
@@ -64,18 +64,20 @@ def output_claim():
     without = done(output_without_final_norm())
     if not without:
         return []
-    below, at_R = done(up_to_R()), done(at("output", R()))
+    below, at_shared_rate = done(up_to_shared_rate()), done(at("output", shared_rate()))
     above = done(runs("S64", ("output",), [rate for rate in grid("output")
-                                           if float(rate) > float(R())], SEEDS))
+                                           if float(rate) > float(shared_rate())], SEEDS))
     told = lambda found: f"{sum(map(failed, found))} of {len(found)}"
-    complete = len(without) == len(FIVE) and len(at_R) == len(SEEDS)
-    shown = complete and (all(map(failed, at_R)) or all(map(failed, without)))
+    complete = len(without) == len(FIVE) and len(at_shared_rate) == len(SEEDS)
+    shown = complete and (all(map(failed, at_shared_rate)) or all(map(failed, without)))
     gone = complete and not any(map(failed, below + without))
-    return [Claim("table5-output-fails", f"{RAN}, seeds 11 to 15; 12 x 128 at 2e-3; R is {R()}",
+    return [Claim("table5-output-fails",
+                  f"{RAN}, seeds 11 to 15; 12 x 128 at 2e-3; R is {shared_rate()}",
                   f"runs that fail: {told(below)} up to R, {told(above)} above, {told(without)} at "
-                  f"R without final norm; loss at R {spread([loss(r) for r in at_R])}, without "
-                  f"final norm {spread([loss(r) for r in without])}, of peri "
-                  f"{spread([loss(r) for r in done(at('peri', R()))])}", judge(shown, gone))]
+                  f"R without final norm; loss at R {spread([loss(r) for r in at_shared_rate])}, "
+                  f"without final norm {spread([loss(r) for r in without])}, of peri "
+                  f"{spread([loss(r) for r in done(at('peri', shared_rate()))])}",
+                  judge(shown, gone))]
 
 
 def swing(r):

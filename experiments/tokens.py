@@ -3,7 +3,7 @@ from statistics import mean
 
 from draw import Curve, Panel, figure
 from lab import FAST, SEEDS, runs
-from learning_rate import around_R
+from learning_rate import around_shared_rate
 from measures import best_inside, done, widened
 from verdict import CONTRADICTED, OPEN, SHOWN, Claim, failed, judge, loss
 
@@ -15,7 +15,7 @@ HIGH = (4,) if FAST else (4, 8)      # times R, where short runs may fail
 LONGER_WARMUP = "0.4"                # of 150 steps: the 60 that 600 steps have
 
 
-def of(norm, steps, rate, **flags):
+def runs_of(norm, steps, rate, **flags):
     """300 steps are those of learning_rate.py."""
     if steps != 300:
         flags["steps"] = steps
@@ -23,15 +23,15 @@ def of(norm, steps, rate, **flags):
 
 
 def mean_loss(norm, steps, rate):
-    found = done(of(norm, steps, rate))
+    found = done(runs_of(norm, steps, rate))
     return mean(loss(r) for r in found) if len(found) == len(SEEDS) else None
 
 
 def grid(norm, steps):
     """R/2 to 4R, and beyond an end (to R/8 and 16R at most) where the best rate lies at it."""
     if FAST:
-        return around_R(1, 4)
-    ladder = around_R(1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8, 16)
+        return around_shared_rate(1, 4)
+    ladder = around_shared_rate(1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8, 16)
     return widened(ladder, 2, 6, lambda rate: mean_loss(norm, steps, rate))
 
 
@@ -41,10 +41,10 @@ def best_rate(norm, steps):
 
 def wanted():
     sweep = [run for norm in NORMS for steps in STEPS for rate in grid(norm, steps)
-             for run in of(norm, steps, rate)]
-    high = [run for norm in NORMS for rate in around_R(*HIGH)
-            for run in of(norm, 150, rate) + of(norm, 600, rate)
-            + of(norm, 150, rate, warmup=LONGER_WARMUP)]
+             for run in runs_of(norm, steps, rate)]
+    high = [run for norm in NORMS for rate in around_shared_rate(*HIGH)
+            for run in runs_of(norm, 150, rate) + runs_of(norm, 600, rate)
+            + runs_of(norm, 150, rate, warmup=LONGER_WARMUP)]
     return sweep + high
 
 
@@ -52,7 +52,7 @@ def figures():
     def curve(norm, steps):
         points = []
         for rate in grid(norm, steps):
-            losses = [loss(r) for r in done(of(norm, steps, rate))]
+            losses = [loss(r) for r in done(runs_of(norm, steps, rate))]
             if losses:
                 points.append((float(rate), mean(losses), min(losses), max(losses)))
         return Curve(norm, points, norm, marks=True)
@@ -78,7 +78,8 @@ def best_rate_claim():
 
 def failures(norm, steps, **flags):
     """(failed, all) of the runs at the high rates."""
-    found = [r for rate in around_R(*HIGH) for r in done(of(norm, steps, rate, **flags))]
+    found = [r for rate in around_shared_rate(*HIGH)
+             for r in done(runs_of(norm, steps, rate, **flags))]
     return sum(map(failed, found)), len(found)
 
 
@@ -91,11 +92,11 @@ def short_claim():
     words = [f"{kind}: " + ", ".join(f"{norm} {k} of {n}" for norm, (k, n) in zip(NORMS, each))
              for kind, each in counts.items()]
     verdict = judge(short - long >= 2 and short - warm >= 2, long - short >= 2)
-    return [Claim("short-run-high-rate", f"{RAN}, rates {' and '.join(around_R(*HIGH))}",
+    return [Claim("short-run-high-rate", f"{RAN}, rates {' and '.join(around_shared_rate(*HIGH))}",
                   "runs that fail, " + "; ".join(words), verdict if complete else OPEN)]
 
 
 def claims():
-    if not any(done(of("pre", 150, rate)) for rate in around_R()):
+    if not any(done(runs_of("pre", 150, rate)) for rate in around_shared_rate()):
         return []
     return best_rate_claim() + short_claim()

@@ -3,7 +3,7 @@ from statistics import mean
 
 from draw import Curve, Panel, figure
 from lab import FAST, SEEDS, runs
-from learning_rate import around_R, caution
+from learning_rate import around_shared_rate, caution
 from measures import done, spikes
 from verdict import CONTRADICTED, SHOWN, Claim, interval, judge, loss, pairs, spread, verdict
 
@@ -14,21 +14,21 @@ SHARES = {"10 %": {}, "30 %": {"warmup": "0.3"}}
 
 
 def rates():
-    return around_R(1, 4) if FAST else around_R(0.5, 1, 2, 4)
+    return around_shared_rate(1, 4) if FAST else around_shared_rate(0.5, 1, 2, 4)
 
 
-def of(norm, rate, share):
+def runs_of(norm, rate, share):
     return runs("S64", (norm,), (rate,), SEEDS, **SHARES[share])
 
 
 def wanted():
     return [run for share in SHARES for rate in rates() for norm in NORMS
-            for run in of(norm, rate, share)]
+            for run in runs_of(norm, rate, share)]
 
 
 def figures():
     def curve(norm, share):
-        losses = {rate: [loss(r) for r in done(of(norm, rate, share))] for rate in rates()}
+        losses = {rate: [loss(r) for r in done(runs_of(norm, rate, share))] for rate in rates()}
         return Curve(norm, [(float(rate), mean(v), min(v), max(v)) for rate, v in losses.items()
                             if v], norm, marks=True)
     panels = [Panel(f"warmup over {share} of the steps", "peak learning rate",
@@ -41,7 +41,8 @@ def figures():
 # ---- claims -------------------------------------------------------------------------------------
 
 def leads(share):
-    return {rate: pairs(of("pre", rate, share), of("peri", rate, share)) for rate in rates()}
+    return {rate: pairs(runs_of("pre", rate, share), runs_of("peri", rate, share))
+            for rate in rates()}
 
 
 def loss_claim():
@@ -61,8 +62,8 @@ def lead_claim():
         if len(short) != len(long) or not short:
             continue
         less = [a - b for a, b in zip(short, long)]
-        gains = [f"{norm} {interval(pairs(of(norm, rate, '10 %'), of(norm, rate, '30 %')))}"
-                 for norm in NORMS]
+        gained = lambda norm: pairs(runs_of(norm, rate, "10 %"), runs_of(norm, rate, "30 %"))
+        gains = [f"{norm} {interval(gained(norm))}" for norm in NORMS]
         found.append(Claim("warmup-lead", f"{RAN}, rate {rate}",
                            f"Peri-LN's lead at {rate}: {spread(short, '+.3f')} with 10 % (30 "
                            f"steps), {spread(long, '+.3f')} with 30 % (90); the longer warmup "
@@ -72,10 +73,10 @@ def lead_claim():
 
 
 def spikes_claim():
-    counts = {share: [spikes(r) for rate in rates() for r in done(of("pre", rate, share))]
+    counts = {share: [spikes(r) for rate in rates() for r in done(runs_of("pre", rate, share))]
               for share in SHARES}
     more = [d for rate in rates()
-            for d in pairs(of("pre", rate, "30 %"), of("pre", rate, "10 %"), spikes) if d]
+            for d in pairs(runs_of("pre", rate, "30 %"), runs_of("pre", rate, "10 %"), spikes) if d]
     short, long = sum(counts["10 %"]), sum(counts["30 %"])
     shown = len(more) >= 5 and min(more) > 0
     fewer = len(more) >= 5 and max(more) < 0 and long < short / 2
@@ -86,6 +87,6 @@ def spikes_claim():
 
 
 def claims():
-    if not any(done(of("pre", rate, "30 %")) for rate in rates()):
+    if not any(done(runs_of("pre", rate, "30 %")) for rate in rates()):
         return []
     return loss_claim() + lead_claim() + spikes_claim()

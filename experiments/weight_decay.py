@@ -8,7 +8,7 @@ from dataclasses import replace
 from draw import Curve, Panel, figure
 from lab import FAST, SEEDS, result, runs
 from last_gradient import event
-from learning_rate import R, around_R, caution, grid
+from learning_rate import around_shared_rate, caution, grid, shared_rate
 from measures import between, done, in_training, last_variance, log_variance, over_layers
 from verdict import CONTRADICTED, SHOWN, Claim, failed, judge, loss, pairs, spread, verdict
 
@@ -19,16 +19,17 @@ BASELINE = "0.033"
 
 def scaled():
     """The two that stand for the paper's 0.033 and 0.33; 1.6 and 16 where R is 2e-3."""
-    return [f"{value * 2e-3 / float(R()):.3g}" for value in (1.6, 16)] if R() else []
+    rate = shared_rate()
+    return [f"{value * 2e-3 / float(rate):.3g}" for value in (1.6, 16)] if rate else []
 
 
 def coefficients():
     return ([BASELINE] if FAST else ["0", BASELINE, "0.33"]) + scaled()
 
 
-def of(norm, coefficient):
+def runs_of(norm, coefficient):
     flags = {} if coefficient == BASELINE else {"weight_decay": coefficient}
-    return runs("S64", (norm,), around_R(), SEEDS, **flags)
+    return runs("S64", (norm,), around_shared_rate(), SEEDS, **flags)
 
 
 def lost(r):
@@ -48,18 +49,18 @@ def with_decay(run, coefficient):
 
 
 def wanted():
-    sweep = [run for c in coefficients() for norm in ("pre", "peri") for run in of(norm, c)]
+    sweep = [run for c in coefficients() for norm in ("pre", "peri") for run in runs_of(norm, c)]
     return sweep + [with_decay(run, c) for run in to_rescue() for c in ["0.33"] + scaled()]
 
 
 def figures():
     shades = ("#c6dbef", "#6baed6", "#2171b5", "#fd8d3c", "#a63603")
     growth = [Panel(f"{norm}, after training", "sub-layer", "variance of the hidden state",
-                    [Curve(f"decay {c}", over_layers(of(norm, c), "hidden_variance"), shade)
+                    [Curve(f"decay {c}", over_layers(runs_of(norm, c), "hidden_variance"), shade)
                      for c, shade in zip(coefficients(), shades)], logy=True)
               for norm in ("pre", "peri")]
     training = [Panel(f"decay {c}", "step", name,
-                      [Curve(norm, in_training(of(norm, c), column), norm)
+                      [Curve(norm, in_training(runs_of(norm, c), column), norm)
                        for norm in ("pre", "peri")], logy=column == "grad_norm")
                 for c in coefficients()
                 for name, column in (("loss", "loss"), ("gradient norm", "grad_norm"))]
@@ -74,11 +75,11 @@ def figures():
 def fall(norm):
     """By seed, of the logarithm of the last variance between the two scaled coefficients."""
     weak, strong = scaled()
-    return pairs(of(norm, weak), of(norm, strong), log_variance)
+    return pairs(runs_of(norm, weak), runs_of(norm, strong), log_variance)
 
 
 def variance_claim():
-    words = [f"{norm} {c}: {between([last_variance(r) for r in done(of(norm, c))])}"
+    words = [f"{norm} {c}: {between([last_variance(r) for r in done(runs_of(norm, c))])}"
              for norm in ("pre", "peri") for c in coefficients()]
     falls = [a - b for a, b in zip(fall("pre"), fall("peri"))]
     return [Claim("decay-variance", RAN, f"last variance, decay by decay: {'; '.join(words)}. "
@@ -87,7 +88,7 @@ def variance_claim():
 
 
 def loss_claim():
-    leads = {c: pairs(of("pre", c), of("peri", c)) for c in coefficients()}
+    leads = {c: pairs(runs_of("pre", c), runs_of("peri", c)) for c in coefficients()}
     found = [verdict(lead) for lead in leads.values()]
     words = [f"{c} {spread(lead)}" for c, lead in leads.items()]
     return [Claim("decay-loss", RAN, "Peri-LN's lead, nats, decay by decay: " + "; ".join(words)
@@ -115,6 +116,6 @@ def rescue_claim():
 
 
 def claims():
-    if not R() or not done(of("pre", scaled()[1])):
+    if not shared_rate() or not done(runs_of("pre", scaled()[1])):
         return []
     return variance_claim() + loss_claim() + rescue_claim()

@@ -147,17 +147,9 @@ def check_own_code(model, checkpoint, tokens):
 LLAMA, GLM4, OLMO2, PERI = (
     f"{name}ForCausalLM" for name in ("Llama", "Glm4", "Olmo2", "Peri")
 )
-CASES = [
-    ("post", "", PERI),
-    ("pre", "", LLAMA),
-    ("peri", "", GLM4),
-    ("output", "", PERI),
-    ("input-main", "", PERI),
-    ("olmo2", "", OLMO2),
-    ("keel", "", PERI),
-    ("simple", "", PERI),
-    ("mix", "", PERI),
-    ("deep", "", PERI),
+NOT_PERI = {"pre": LLAMA, "peri": GLM4, "olmo2": OLMO2}  # transformers has these itself
+LISTED = run(train, "--norm", "list").decode().splitlines()
+CASES = [(name, "", NOT_PERI.get(name, PERI)) for name, *_ in map(str.split, LISTED)] + [
     ("post:1,peri:2", "", PERI),
     ("pre:1,keel:2", "", PERI),
     ("pre", "--embedding-norm on", LLAMA),

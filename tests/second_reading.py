@@ -165,4 +165,17 @@ def decimals(text):
     return re.findall(r"[+-]?\d+\.\d+", text)
 
 
+def near(said, value):
+    """Whether a number as written is the value, rounded. Three digits of large ones are kept."""
+    plain = said.rstrip(";,").replace(",", "")
+    written = float(plain)
+    digits = plain.lower().split("e")[0].lstrip("+-")
+    if "," in said.rstrip(";,"):
+        unit = 10 ** (len(plain.lstrip("+-")) - 3)
+    else:
+        unit = 10 ** -len(digits.split(".")[1]) if "." in digits else 1
+        unit *= 10 ** int(plain.lower().split("e")[1]) if "e" in plain.lower() else 1
+    return abs(written - value) <= 0.501 * unit
+
+
 load()

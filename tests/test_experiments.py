@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import unittest.mock
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "experiments"))
@@ -313,8 +314,10 @@ class Records(Folder):
         self.record(often, at(0, 21), code=3)  # diverged before it was probed again
         self.assertEqual(len(lab.result(often).steps), 7)
 
-    def test_pre_ln_is_always_probed_often_but_not_all_is_kept(self):
-        pre, often = Run("S64", "pre", "2e-3", 11), Run("S64", "pre", "2e-3", 11, probe=50)
+    def test_a_run_that_is_watched_is_probed_often_but_not_all_is_kept(self):
+        pre, often = (Run("S64", "pre", "2e-3", 11, watch=50),
+                      Run("S64", "pre", "2e-3", 11, probe=50))
+        self.assertIn("--probe-every 50", pre.told())
         rows = "".join(f"{step},1,{quantity},1\n" for step in (0, 50, 100)
                        for quantity in ("hidden_variance", "hidden_mean_abs"))
         self.record(pre, rows)
@@ -335,7 +338,7 @@ class Records(Folder):
         def kept(run, step, layer, quantity):
             row = {"step": step, "layer": layer, "quantity": quantity}
             return lab.kept(run, row, last=300)
-        brief, pre = Run("S64", "peri", "2e-3", 11), Run("S64", "pre", "2e-3", 11)
+        brief, pre = Run("S64", "peri", "2e-3", 11), Run("S64", "pre", "2e-3", 11, watch=50)
         full = Run("S64", "peri", "2e-3", 11, probe=50)
         self.assertTrue(kept(brief, "300", "3", "hidden_variance"))
         self.assertTrue(kept(brief, "300", "3", "hidden_gradient_norm"))
@@ -350,8 +353,8 @@ class Records(Folder):
     def test_names_tell_runs_apart(self):
         same = Run("S64", "peri", "2e-3", 11, (("warmup", 0.3),), probe=50)
         self.assertEqual(self.run_.name, same.name)
-        names = {run.name for run in runs("S64", lab.TEN, RATES, SEEDS)}
-        self.assertEqual(len(names), len(lab.TEN) * len(RATES) * len(SEEDS))
+        names = {run.name for run in runs("S64", lab.placements(), RATES, SEEDS)}
+        self.assertEqual(len(names), len(lab.placements()) * len(RATES) * len(SEEDS))
 
     def test_the_command_has_the_flags(self):
         command = " ".join(self.run_.command("OUT"))
@@ -365,11 +368,52 @@ class Records(Folder):
         self.assertIn("--layernorm --", command)
 
 
+class Needs(unittest.TestCase):
+    """Recipes say how often they need runs looked at that others name."""
+
+    def test_of_every_recipe(self):
+        look = lambda norm, probe=0: report.looked_at(Run("S64", norm, "2e-3", 11, probe=probe))
+        self.assertEqual((look("pre").watch, look("pre").validate), (50, 50))
+        self.assertEqual((look("peri").watch, look("peri").validate), (0, 50))
+        self.assertEqual((look("post", 50).validate, look("post", 50).probe), (0, 50))
+        self.assertEqual(look("pre"), Run("S64", "pre", "2e-3", 11))  # still one run
+
+    def test_commands_are_those_of_the_results(self):
+        """But for runs of old that were validated more often."""
+        wanted = {}
+        with tempfile.TemporaryDirectory() as work, unittest.mock.patch.object(
+                lab, "WORK", Path(work)):
+            (lab.WORK / "gcide.txt").touch()
+            for run in map(report.looked_at, (r for each in report.RECIPES for r in each.wanted())):
+                wanted.setdefault(run.name, set()).add(run.told())
+        for name, result in lab.results().items():
+            made = result.row["command"]
+            if name.split()[1] not in ("pre", "peri"):
+                made = made.replace("--val-every 50 ", "--val-every 300 ")
+            self.assertIn(made, wanted[name], name)
+
+
+class Placements(unittest.TestCase):
+    def setUp(self):
+        self.addCleanup(lab.placements.cache_clear)
+        lab.placements.cache_clear()
+
+    def test_they_are_the_programs(self):
+        self.assertEqual(len(lab.placements()), 10)
+        self.assertLessEqual({*lab.THREE, *seeds.CLAIMED}, set(lab.placements()))
+        self.assertEqual(set(lab.placements()), set(draw.COLOURS))
+
+    def test_without_the_program(self):
+        with unittest.mock.patch.object(lab, "TRAIN", "/nowhere/train"):
+            with self.assertRaisesRegex(SystemExit, "^/nowhere/train is not built.*: run make$"):
+                lab.placements()
+
+
 class BestRates(Folder):
     def test_within_the_grid(self):
         self.sweep("pre", {rate: abs(i - 2) + 1 for i, rate in enumerate(RATES)})
         self.assertEqual(learning_rate.best_rate("pre"), RATES[2])
-        self.assertEqual(learning_rate.R(), RATES[2])
+        self.assertEqual(learning_rate.shared_rate(), RATES[2])
         self.assertEqual(learning_rate.workable("pre"), RATES[4])  # losses 3, 2, 1, 2, 3, 4, 5
 
     def test_a_rate_at_which_one_seed_fails_does_not_work(self):

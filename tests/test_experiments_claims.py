@@ -211,7 +211,7 @@ class Seeds(Claims):
     def losses(self, **by_norm):
         self.rates()
         for norm, loss in by_norm.items():
-            self.put(seeds.at_R(norm), loss)
+            self.put(seeds.at_shared_rate(norm), loss)
 
     def test_order(self):
         self.losses(peri=1.6, pre=1.7, post=1.8)
@@ -232,7 +232,7 @@ class Seeds(Claims):
     def spikes(self, pre, peri):
         self.rates()
         for norm, at in (("pre", pre), ("peri", peri)):
-            self.put(seeds.at_R(norm, seeds=SEEDS + LATER), spikes=at)
+            self.put(seeds.at_shared_rate(norm, seeds=SEEDS + LATER), spikes=at)
         return self.verdicts(seeds, "spikes-pre")
 
     def test_spikes(self):
@@ -248,7 +248,7 @@ class Early(Claims):
         """So many runs of ten with a spike at step 100; all have one after the first half."""
         self.rates()
         for norm, count in (("pre", pre), ("peri", peri)):
-            self.put(seeds.at_R(norm, seeds=SEEDS + LATER), losses=[2.0] * 300,
+            self.put(seeds.at_shared_rate(norm, seeds=SEEDS + LATER), losses=[2.0] * 300,
                      spikes=lambda run: (100, 200) if run.seed < 11 + count else (200,))
         return self.verdicts(early, "early-instability")
 
@@ -257,12 +257,12 @@ class Early(Claims):
         self.assertEqual(self.events(2, 5), [CONTRADICTED])
         self.assertEqual(self.events(4, 2), [OPEN])
 
-    def lower(self, at_R, at_a_quarter, peri=0):
+    def lower(self, at_shared_rate, at_a_quarter, peri=0):
         self.rates()
-        self.put(seeds.at_R("peri"), losses=[2.0] * 300,
+        self.put(seeds.at_shared_rate("peri"), losses=[2.0] * 300,
                  spikes=lambda run: (100,) if run.seed < 14 + peri else ())
-        for factor, count in ((1, at_R), (1 / 2, 0), (1 / 4, at_a_quarter)):
-            self.put(seeds.at_R("pre", factor), losses=[2.0] * 300,
+        for factor, count in ((1, at_shared_rate), (1 / 2, 0), (1 / 4, at_a_quarter)):
+            self.put(seeds.at_shared_rate("pre", factor), losses=[2.0] * 300,
                      spikes=lambda run: (100,) if run.seed < 14 + count else ())
         return self.verdicts(early, "lower-rate-no-cure")
 
@@ -352,8 +352,8 @@ class Depth(Claims):
         """Losses by depth: `first` 1.6, `second` more by so much."""
         self.rates()
         for layers, lead in zip(depth.DEPTHS, at):
-            self.put(depth.of(first, layers), 1.6)
-            self.put(depth.of(second, layers), 1.6 + lead)
+            self.put(depth.runs_of(first, layers), 1.6)
+            self.put(depth.runs_of(second, layers), 1.6 + lead)
 
     def test_lead(self):
         for at, found in (((.1, .2, .3, .4), SHOWN), ((.4, .3, .2, .1), CONTRADICTED)):
@@ -369,7 +369,7 @@ class Depth(Claims):
     def gradients(self, ratio):
         """ratio(layers): last over first, of Post-LN's runs."""
         for layers in depth.DEPTHS:
-            for run in depth.of("post", layers):
+            for run in depth.runs_of("post", layers):
                 last = ratio(layers) * (1 + 0.01 * (run.seed - 12))
                 lab.results()[run.name].probe["hidden_gradient_norm"] = {
                     step: {0: 50.0, 1: 1.0, 2: last} for step in (0, 150)}
@@ -388,27 +388,28 @@ class Depth(Claims):
         found = [claim for claim in depth.claims() if claim.id == "depth-post-gradient"]
         self.assertEqual(found[0].verdict, OPEN)
         self.assertIn("96 layers none, runs that failed 12 layers none", found[0].seen)
-        self.assertEqual(len(depth.learned(depth.of("post", 48))), len(SEEDS))
-        self.assertEqual(depth.learned(depth.of("post", 96)), [])
+        self.assertEqual(len(depth.learned(depth.runs_of("post", 48))), len(SEEDS))
+        self.assertEqual(depth.learned(depth.runs_of("post", 96)), [])
 
     def test_first_over_last_leaves_the_embedding_out(self):
         self.rates()
         for layers in depth.DEPTHS:
-            self.put(depth.of("post", layers))
+            self.put(depth.runs_of("post", layers))
         self.gradients(lambda layers: 4.0)
-        self.assertAlmostEqual(depth.first_over_last(lab.result(depth.of("post", 12)[1])), 0.25)
+        learned = lab.result(depth.runs_of("post", 12)[1])
+        self.assertAlmostEqual(depth.first_over_last(learned), 0.25)
 
     def test_post_that_failed_already_cannot_fall_further_behind(self):
         self.leads("post", "peri", (1.6,) * 4)
         for layers, loss in zip(depth.DEPTHS, (1.6, 1.7, 1.8, 1.9)):
-            self.put(depth.of("peri", layers), loss)  # its lead over 3.2 shrinks
+            self.put(depth.runs_of("peri", layers), loss)  # its lead over 3.2 shrinks
         self.expect(depth, "depth-post-gradient", OPEN, OPEN)
 
     def test_post_at_its_own_rate(self):
         self.leads("post", "peri", (1.6,) * 4)
         self.rates("2e-3", norms=("post",))
         for layers, loss in zip(depth.DEPTHS, (1.7, 1.8, 2.5, 3.15)):
-            self.put(depth.of("post", layers, depth.posts_own), loss)
+            self.put(depth.runs_of("post", layers, depth.posts_own), loss)
         self.assertEqual(self.verdicts(depth, "depth-post-gradient")[-1], SHOWN)
 
     def growth(self, shape, ends):
@@ -416,8 +417,8 @@ class Depth(Claims):
         self.rates()
         for layers, end in zip(depth.DEPTHS, ends):
             values = [1.0] + [shape(s, layers) for s in range(1, 2 * layers + 1)]
-            self.put(depth.of("peri", layers), variances={0: values, 150: values})
-            self.put(depth.of("pre", layers), variances={0: [1, 1], 150: [1, end]})
+            self.put(depth.runs_of("peri", layers), variances={0: values, 150: values})
+            self.put(depth.runs_of("pre", layers), variances={0: [1, 1], 150: [1, end]})
         return self.verdicts(depth, "depth-growth") + self.verdicts(depth, "depth-exponent")
 
     def test_growth(self):
@@ -432,7 +433,7 @@ class Depth(Claims):
         for ratio, found in ((5.0, SHOWN), (0.2, CONTRADICTED)):
             self.rates()
             for layers in depth.DEPTHS:
-                self.put(depth.of("keel", layers), probe={"hidden_gradient_norm": {
+                self.put(depth.runs_of("keel", layers), probe={"hidden_gradient_norm": {
                     150: {0: 50.0, 1: ratio, 2: 1.0}}})
             self.expect(depth, "keel-highway", found)
 
@@ -441,8 +442,8 @@ class EmbeddingNorm(Claims):
     def peri(self, small, wide):
         self.rates()
         for scale, gain, which in (("S64", small, embedding_norm.FIVE), ("S128", wide, SEEDS)):
-            self.put(embedding_norm.of("peri", "on", which, scale), 1.6)
-            self.put(embedding_norm.of("peri", "off", which, scale), 1.6 + gain)
+            self.put(embedding_norm.runs_of("peri", "on", which, scale), 1.6)
+            self.put(embedding_norm.runs_of("peri", "off", which, scale), 1.6 + gain)
         return [self.verdicts(embedding_norm, f"embedding-norm-{name}")[0]
                 for name in ("peri", "size")]
 
@@ -457,10 +458,10 @@ class EmbeddingNorm(Claims):
     def test_pre(self):
         for loss, found in ((1.7, SHOWN), (1.9, CONTRADICTED)):
             self.rates()
-            self.put(embedding_norm.of("peri", "on"), 1.6)
-            self.put(embedding_norm.of("pre", "off"), 1.8)
-            self.put(embedding_norm.of("pre", "on"), loss)
-            self.put(embedding_norm.of("peri", "off"), 1.65)
+            self.put(embedding_norm.runs_of("peri", "on"), 1.6)
+            self.put(embedding_norm.runs_of("pre", "off"), 1.8)
+            self.put(embedding_norm.runs_of("pre", "on"), loss)
+            self.put(embedding_norm.runs_of("peri", "off"), 1.65)
             self.expect(embedding_norm, "embedding-all-placements", found)
 
 
@@ -468,7 +469,7 @@ class Gap(Claims):
     def along(self, steps, leads, seeds=SEEDS):
         """leads: {step: lead} along the runs."""
         for norm in ("pre", "peri"):
-            for run in gap.of(norm, steps, seeds):
+            for run in gap.runs_of(norm, steps, seeds):
                 self.put([run], 1.5)
                 lab.results()[run.name].validation = [
                     (step, 1.5 + (lead + 1e-4 * (run.seed % 3)) * (norm == "pre"))
@@ -485,8 +486,8 @@ class Gap(Claims):
         """Their warmup differs."""
         self.rates()
         for steps, lead in zip(gap.LENGTHS, (.3, .2, .1)):
-            self.put(gap.of("peri", steps), 1.5)
-            self.put(gap.of("pre", steps), 1.5 + lead)
+            self.put(gap.runs_of("peri", steps), 1.5)
+            self.put(gap.runs_of("pre", steps), 1.5 + lead)
         self.expect(gap, "gap-shrinks")
 
 

@@ -1,6 +1,5 @@
 """Numbers in prose: each decimal number of the answers in claims.md and of docs/results.md is
 that of the CSVs, by a second reading. The corrections there are those that the report has."""
-import csv
 import re
 import sys
 import unittest
@@ -9,8 +8,8 @@ from statistics import median
 
 from second_reading import (FIVE, LATER, ROOT, RUNS, THREE, along, correlation, decimals, deep,
                             exponent, exponential, exponential_in_units, gradient_ratio, interval,
-                            last_variance, lead, loss, losses, mean, names, ok, profile, spikes,
-                            straightness)
+                            last_variance, lead, loss, losses, mean, names, near, ok, profile,
+                            spikes, straightness)
 
 sys.path.insert(0, str(ROOT / "experiments"))
 
@@ -249,18 +248,68 @@ class Prose(unittest.TestCase):
             0.05, *both(left_at("keel")), *both(left_at("pre")), mean(left_at("mix"))])
         self.assertEqual(left_at("peri"), [0.05] * 3)
 
-    def test_readme_and_its_table(self):
-        """The bullets below the table of ten placements, from placements.csv."""
-        with open(ROOT / "experiments/placements.csv", newline="") as file:
-            rows = {(r["placement"], r["lr"], r["seed"]): r for r in csv.DictReader(file)}
-        column = lambda norm, rate, name: [float(rows[norm, rate, seed][name]) for seed in "123"]
-        leads = {rate: [a - b for a, b in zip(*(column(norm, rate, "val_loss")
-                                                for norm in ("pre", "peri")))]
-                 for rate in ("2e-3", "8e-3")}
-        bullets = (ROOT / "docs/results.md").read_text().split("<!-- end -->")[1].split("\n- ")
-        self.compare(bullets[1], both(leads["2e-3"]) + both(leads["8e-3"]))
-        ends = [median(column(norm, "2e-3", "last_end")) for norm in ("peri", "pre")]
-        self.assertIn(f"({ends[0]:.0f} against {ends[1]:.0f})", bullets[2])
+    def ten_placements(self):
+        """(the table's rows, what stands above it and below)"""
+        page = (ROOT / "docs/results.md").read_text().split("## The paper's claims")[0]
+        above, table, below = re.split(r"<!-- (?:placements|end) -->\n", page)
+        return [line.strip("| ").split(" | ") for line in table.splitlines()[2:]], above, below
+
+    def test_the_table_of_placements(self):
+        """If this fails: `make figures` writes it."""
+        rows, _, _ = self.ten_placements()
+        self.assertEqual(len({(placement, rate) for placement, rate, *_ in rows}), 20)
+        for placement, rate, losses_, start, end in rows:
+            made = names(f"S128 {placement.strip('`')} {rate} %", THREE)
+            values = [RUNS[name]["val"] for name in made]
+            self.compare(losses_, [mean(values), *both(values)])
+            for cell, step in ((start, 0), (end, -1)):
+                at = [profile(name, "hidden_variance", step) for name in made]
+                for said, sublayer in zip(cell.split(" / "), (1, 12, 24), strict=True):
+                    value = median(layers[sublayer] for layers in at)
+                    self.assertTrue(near(said, value), f"{placement} {rate}: {said} is {value}")
+
+    def test_what_is_said_of_the_table(self):
+        _, _, below = self.ten_placements()
+        at = lambda norm, rate: f"S128 {norm} {rate} %"
+        val = lambda norm, rate: [RUNS[name]["val"] for name in names(at(norm, rate), THREE)]
+        lead_at = lambda rate: both(lead(at("pre", rate), at("peri", rate)))
+        last = lambda norm, rate: [last_variance(name) for name in names(at(norm, rate), THREE)]
+        growth = lambda norm: both([last_variance(name) / last_variance(name, 0)
+                                    for name in names(at(norm, "8e-3"), THREE)])
+        third = [profile(name, "hidden_variance")[6] / last_variance(name)
+                 for name in names(at("pre", "8e-3"), THREE)]
+        change = lambda norm: [a - b for a, b in zip(val(norm, "8e-3"), val(norm, "2e-3"))]
+        self.compare(below, [
+            *lead_at("2e-3"), *lead_at("8e-3"), *growth("peri"), 3.23, 3.20,
+            sorted(val("input-main", "2e-3"))[1], *both(change("keel")), *both(change("output")),
+            *both(lead(at("pre", "2e-3"), at("post", "2e-3"))),
+            *both(lead(at("post", "2e-3"), at("peri", "2e-3"))),
+            *both([mean(val("output", rate)) for rate in ("2e-3", "8e-3")])])
+        words = " ".join(below.split())
+        low, high = (f"{round(x, -4):,.0f}" for x in growth("pre"))
+        self.assertIn(f"{low}- to {high}-fold", words)
+        self.assertIn(f"({100 * min(third):.0f} to {100 * max(third):.0f} %)", words)
+        ends = [median(last(norm, "2e-3")) for norm in ("peri", "pre")]
+        self.assertIn(f"({ends[0]:.0f} against {ends[1]:.0f})", words)
+        for norm in ("post", "deep", "input-main"):
+            self.assertTrue(all(abs(x - 3.23) < 0.005 for x in val(norm, "8e-3")), norm)
+        self.assertFalse(any(RUNS[name]["exit"] == "3" for rate in ("2e-3", "8e-3")
+                             for name in names(at("output", rate), THREE)))
+        for rate in ("2e-3", "8e-3"):  # SimpleNorm leads at both
+            others = {row[0].strip("`") for row in self.ten_placements()[0]} - {"simple"}
+            self.assertTrue(all(a < b for norm in others
+                                for a, b in zip(val("simple", rate), val(norm, rate))))
+
+    def test_what_is_said_of_bf16(self):
+        page = (ROOT / "docs/speed.md").read_text().split("Peri-LN trains alike in both")[1]
+        text = page.split("validation loss", 1)[1].split("\n\n")[0]
+        made = {flag: names(f"S128 peri 2e-3 %{flag}", THREE) for flag in ("", " precision=bf16")}
+        blocks = [[[mean(RUNS[name]["loss"][i:i + 20]) for i in range(0, 300, 20)]
+                   for name in each] for each in made.values()]
+        fp32, bf16 = ([list(seeds) for seeds in zip(*each)] for each in blocks)
+        self.compare(text, [RUNS[name]["val"] for each in made.values() for name in each]
+                     + [max(abs(mean(a) - mean(b)) for a, b in zip(fp32, bf16)),
+                        max(max(a) - min(a) for a in fp32)])
 
 
 if __name__ == "__main__":

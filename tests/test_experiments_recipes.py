@@ -40,14 +40,15 @@ class Fabricated(unittest.TestCase):
         numbers may be functions of the run."""
         for run in runs:
             self.written += 1
-            n, of = self.written, lambda x: x(run) if callable(x) else x
-            self.rows["runs"].append([n, run.name, code, of(loss), of(loss), 1, "2026-01-01", "-"])
-            norms = list(of(grad_norms)) or [1.0] * len(of(losses))
+            n, number = self.written, lambda x: x(run) if callable(x) else x
+            self.rows["runs"].append([n, run.name, code, number(loss), number(loss), 1,
+                                      "2026-01-01", "-"])
+            norms = list(number(grad_norms)) or [1.0] * len(number(losses))
             series = lambda values: " ".join(map(str, values))
-            self.rows["metrics"].append([n, 1, series(of(losses)), series(norms)])
+            self.rows["metrics"].append([n, 1, series(number(losses)), series(norms)])
             self.rows["probe"].append([n, 0, 0, "hidden_mean_abs", 1])  # not kept of all: lab.kept
-            for (quantity, step), values in dict(of(probe)).items():
-                values = of(values)
+            for (quantity, step), values in dict(number(probe)).items():
+                values = number(values)
                 line = [0, quantity, series(values)] if isinstance(values, list) \
                     else ["", quantity, values]
                 self.rows["probe"].append([n, step, *line])
@@ -77,7 +78,7 @@ class Fabricated(unittest.TestCase):
     def rates(self):
         """The runs from which R follows: 2e-3 is the best rate of every placement."""
         best = lambda run: 1.7 if run.lr == "2e-3" else 1.9
-        self.made(runs("S64", lab.TEN, RATES, SEEDS), best)
+        self.made(runs("S64", lab.placements(), RATES, SEEDS), best)
         self.publish()
 
 
@@ -90,7 +91,7 @@ class LastGradient(Fabricated):
             for norm in THREE:
                 level = lambda run, norm=norm: levels[norm] + 0.001 * run.seed
                 probe = {("last_layer_gradient", step): level for step in (50, 300)}
-                self.made(matched.of(scale, norm),
+                self.made(matched.runs_of(scale, norm),
                           probe={("last_layer_gradient", 0): 9, **probe})
         return self.verdicts(last_gradient.claims, "final-gradient-order")
 
@@ -177,8 +178,8 @@ class LayerGradients(Fabricated):
         import layer_gradients
         import matched
         self.rates()
-        for _, of in matched.settings():
-            self.made(of("pre"), probe=self.profile(factor, True))
+        for _, runs_of in matched.settings():
+            self.made(runs_of("pre"), probe=self.profile(factor, True))
         return self.verdicts(layer_gradients.claims, "layers-pre-early")
 
     def test_pre_early(self):
@@ -214,9 +215,9 @@ class Redundancy(Fabricated):
         import matched
         import redundancy
         self.rates()
-        for _, of in matched.settings():
+        for _, runs_of in matched.settings():
             for norm, level in levels.items():
-                self.made(of(norm), probe=self.angles(0, level))
+                self.made(runs_of(norm), probe=self.angles(0, level))
         return self.verdicts(redundancy.claims, "angular-init")
 
     def test_init(self):
@@ -371,7 +372,7 @@ class WeightDecay(Fabricated):
         for norm, outcome in (("pre", pre), ("peri", peri)):
             for c in weight_decay.coefficients():
                 loss, variance = outcome(float(c))
-                self.made(weight_decay.of(norm, c), lambda run: loss + 0.0001 * run.seed,
+                self.made(weight_decay.runs_of(norm, c), lambda run: loss + 0.0001 * run.seed,
                           probe={("hidden_variance", 300): [variance] * 25})
         return self.verdicts(weight_decay.claims, name)
 
@@ -398,7 +399,7 @@ class WeightDecay(Fabricated):
         for run in runs("S64", ("pre",), ("8e-3",), SEEDS):
             self.made([run], 3.2 if run.seed in failing else 1.8)
         for c in weight_decay.coefficients():
-            self.made(weight_decay.of("pre", c), probe={("hidden_variance", 300): [1.0] * 25})
+            self.made(weight_decay.runs_of("pre", c), probe={("hidden_variance", 300): [1.0] * 25})
         self.publish()
         for run in weight_decay.to_rescue():
             for c in ["0.33"] + weight_decay.scaled():
@@ -421,7 +422,7 @@ class Initialisation(Fabricated):
         for norm, outcome in (("pre", pre), ("peri", peri)):
             for init, variance in variances.items():
                 loss, end = outcome(variance)
-                self.made(initialisation.of(norm, init), lambda run: loss + 0.0001 * run.seed,
+                self.made(initialisation.runs_of(norm, init), lambda run: loss + 0.0001 * run.seed,
                           probe={("hidden_variance", 300): [end] * 25})
         return self.verdicts(initialisation.claims, name)
 
@@ -457,7 +458,7 @@ class Data(Fabricated):
             for rate in ("2.5e-4", "5e-4", "1e-3", "2e-3", "4e-3", "8e-3", "1.6e-2", "3.2e-2"):
                 distance = abs(log(float(rate) / float(best)))
                 for norm in tokens.NORMS:
-                    self.made(tokens.of(norm, steps, rate), 1.7 + distance / 10)
+                    self.made(tokens.runs_of(norm, steps, rate), 1.7 + distance / 10)
         return self.verdicts(tokens.claims, "tokens-best-rate")
 
     def test_tokens(self):
@@ -479,7 +480,7 @@ class Data(Fabricated):
         for failing, flags in kinds:
             for rate, norm in product(("2e-3", "8e-3", "1.6e-2"), tokens.NORMS):
                 bad = SEEDS[:failing] if (rate, norm) == ("1.6e-2", "pre") else ()
-                for run in tokens.of(norm, rate=rate, **flags):
+                for run in tokens.runs_of(norm, rate=rate, **flags):
                     self.made([run], 3.2 if run.seed in bad else 1.8)
         return self.verdicts(tokens.claims, "short-run-high-rate")
 
@@ -511,8 +512,9 @@ class Data(Fabricated):
             probe = {("spike", step): 4 for step in range(30, 30 + count)}
             for rate in warmup.rates():
                 loss = 1.7 if rate == "2e-3" else 1.9  # what makes 2e-3 the best rate
-                self.made(warmup.of("pre", rate, share), self.level(loss), probe=probe)
-                self.made(warmup.of("peri", rate, share), loss + (0.1 if rate in behind else -0.1))
+                self.made(warmup.runs_of("pre", rate, share), self.level(loss), probe=probe)
+                self.made(warmup.runs_of("peri", rate, share),
+                          loss + (0.1 if rate in behind else -0.1))
         return warmup
 
     def test_warmup(self):
@@ -530,7 +532,7 @@ class Data(Fabricated):
             for share in warmup.SHARES:
                 for norm in warmup.NORMS:  # a longer warmup lowers Pre-LN's loss alone
                     less = gain if (norm, share) == ("pre", "30 %") else 0
-                    self.made(warmup.of(norm, "2e-3", share),
+                    self.made(warmup.runs_of(norm, "2e-3", share),
                               lambda run: 1.7 - less * (1 + 0.01 * (run.seed - 12)))
             self.assertIn(found, self.verdicts(warmup.claims, "warmup-lead"))
 
@@ -545,7 +547,7 @@ class Data(Fabricated):
         self.rates()
         for (kind, qk), loss in zip(product(qk_norm.KIND, qk_norm.QK),
                                     (rms, rms_qk, layer, layer_qk)):
-            self.made(qk_norm.of(kind, qk), loss)
+            self.made(qk_norm.runs_of(kind, qk), loss)
 
     def test_layernorm(self):
         import layernorm
@@ -575,10 +577,10 @@ class Placements(Fabricated):
         self.again().at_best(peri=1.8, input_main=1.7, post=1.6)
         self.assertEqual(self.verdicts(table5.claims, "table5-order"), [CONTRADICTED] * 2)
 
-    def output(self, at_R, without):
+    def output(self, at_shared_rate, without):
         import table5
         self.rates()
-        self.made(runs("S64", ("output",), ("2e-3",), SEEDS), at_R)
+        self.made(runs("S64", ("output",), ("2e-3",), SEEDS), at_shared_rate)
         self.made(table5.output_without_final_norm(), without)
         return self.verdicts(table5.claims, "table5-output-fails")
 
@@ -612,7 +614,7 @@ class Placements(Fabricated):
         import olmo2 as recipe
         self.at_best(olmo2=olmo2, peri=peri)
         for norm, loss in (("olmo2", olmo2), ("peri", peri)):
-            for made in (recipe.at_R(norm), recipe.wide(norm)):
+            for made in (recipe.at_shared_rate(norm), recipe.wide(norm)):
                 self.made(made, lambda run: loss + 0.0001 * run.seed)
         return self.verdicts(recipe.claims, "olmo2-alike")
 

@@ -9,7 +9,8 @@ import re
 import unittest
 
 from second_reading import (FIVE, LATER, ROOT, RUNS, THREE, along, deep, exponent, gradient_ratio,
-                            interval, last_variance, lead, losses, mean, names, p_value, stdev)
+                            interval, last_variance, lead, losses, mean, names, near, p_value,
+                            stdev)
 
 REPORT = (ROOT / "experiments/README.md").read_text()
 SPREAD = r" (\S+) \((\S+) to (\S+), n = \d+\)"
@@ -135,19 +136,6 @@ def others():
             found += [(f"last variance, {norm} at {rate}", said, value)
                       for said, value in zip(match.groups(), spread_of(ends))]
     return found
-
-
-def near(said, value):
-    """Whether a number as written is the value, rounded. Three digits of large ones are kept."""
-    plain = said.rstrip(";,").replace(",", "")
-    written = float(plain)
-    digits = plain.lower().split("e")[0].lstrip("+-")
-    if "," in said.rstrip(";,"):
-        unit = 10 ** (len(plain.lstrip("+-")) - 3)
-    else:
-        unit = 10 ** -len(digits.split(".")[1]) if "." in digits else 1
-        unit *= 10 ** int(plain.lower().split("e")[1]) if "e" in plain.lower() else 1
-    return abs(written - value) <= 0.501 * unit
 
 
 class Report(unittest.TestCase):
