@@ -43,7 +43,7 @@ describe() {
         local flags="-O3 -g1 -isystem $llvm/llvm-22/lib/clang/22/include" libs="${omp[*]}"
         if [ "$1" = libc++ ]; then
             flags="-O3 -g1 -nostdinc++ -isystem $llvm/llvm-22/include/c++/v1 -isystem $llvm/llvm-22/lib/clang/22/include"
-            libs="-stdlib=libc++ ${omp[*]} -Wl,-rpath-link,$llvm/llvm-19/lib -lc++abi"
+            libs="-nostdlib++ $llvm/llvm-22/lib/libc++.a $llvm/llvm-22/lib/libc++abi.a ${omp[*]}"
         fi
         settings=(CXX=clang++-22 CXXFLAGS="$flags" LDFLAGS="$libs")
         compiler clang++-22 && { [ -e "$llvm/llvm-22/lib/libomp.so" ] ||

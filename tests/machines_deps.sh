@@ -25,7 +25,7 @@ case $what in
 compilers)
     $sudo apt-get update
     $sudo apt-get install -y --no-install-recommends g++-11 g++-12 clang-22
-    unpack llvm libomp-22-dev libomp5-19 libc++-22-dev libc++1-19 libc++abi-22-dev libc++abi1-19 libunwind-19
+    unpack llvm libomp-22-dev libomp5-19 libc++-22-dev libc++abi-22-dev
     ;;
 cross)
     $sudo dpkg --add-architecture arm64
