@@ -1,7 +1,7 @@
 #include "device.h"
 #include "kernels.h"
+#include "matmul.h"
 #include "parallel.h"
-#include "product.h"
 
 namespace peri {
 

@@ -3,8 +3,8 @@
 
 #include "device.h"
 #include "kernels.h"
+#include "matmul.h"
 #include "parallel.h"
-#include "product.h"
 
 namespace peri {
 

@@ -1,4 +1,4 @@
-#include "product.h"
+#include "matmul.h"
 
 #include <cublasLt.h>
 
