@@ -3,6 +3,8 @@
 # make test    builds and runs all tests; make test-grid the slow ones; make test-conformance the
 #              kernels' suite alone; make test-sim the same suite on a simulated GPU; make test-halved
 #              all tolerances halved; make test-faults what the tests find of planted faults
+# make train_mpi  the same program for many processes (make deps-mpi; mpirun -n 4 ./train_mpi); make
+#              check-mpi tests it
 # make train_cuda  the same program for an NVIDIA GPU; make train_sim for a simulated one
 # make train_port PORT=DIR  the same with your kernels in DIR; make test-port PORT=DIR tests them
 # make test-machines  the tests as other processors, compilers and orders of sums run them
@@ -48,7 +50,10 @@ NEEDED := install a C++20 compiler with OpenMP, OpenBLAS built with OpenMP (and 
 
 # The directories are the list of sources (CMakeLists.txt reads the same).
 CPU := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard src/cpu/*.cpp))
-HOUSE := $(filter-out $(CPU),$(patsubst %.cpp,$(BUILD)/%.o,$(wildcard src/*.cpp src/*/*.cpp)))
+COMM := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard src/comm/*.cpp))
+ALONE := $(BUILD)/src/comm/alone.o
+ROOMS := $(filter-out $(CPU) $(COMM),$(patsubst %.cpp,$(BUILD)/%.o,$(wildcard src/*.cpp src/*/*.cpp)))
+HOUSE := $(ROOMS) $(ALONE)
 LIBRARY := $(HOUSE) $(CPU)
 TESTS := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard tests/*.cpp)) $(BUILD)/tests/conformance/suite.o
 CONFORMANCE := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard tests/conformance/*.cpp))
@@ -58,6 +63,24 @@ train $(BUILD)/train: $(BUILD)/train.o $(LIBRARY)
 	@echo "$(CXX) -o $@"
 	@$(CXX) $(FLAGS) $^ $(LIBS) -o $@
 	@echo "./$@: $(BUILT_WITH); without $(BUILT_WITHOUT)"
+
+# many processes, over MPI (make deps-mpi)
+$(BUILD)/src/comm/mpi.o: FLAGS += $(shell mpicxx --showme:compile 2> /dev/null)
+train_mpi: $(BUILD)/train.o $(ROOMS) $(CPU) $(BUILD)/src/comm/mpi.o
+	@echo "$(CXX) -o $@"
+	@$(CXX) $(FLAGS) $^ $(LIBS) $(shell mpicxx --showme:link) -o $@
+
+$(BUILD)/tests/mpi/collectives: $(BUILD)/tests/mpi/collectives.o $(ROOMS) $(CPU) $(BUILD)/src/comm/mpi.o
+	@echo "$(CXX) -o $@"
+	@$(CXX) $(FLAGS) $^ $(LIBS) $(shell mpicxx --showme:link) -o $@
+
+# processes over MPI: their collectives, the same bits for any number of them, killed, stopped and
+# interrupted; MPI_KILLS=50 is the long form
+MPI_KILLS ?= 6
+check-mpi:
+	@if command -v mpirun mpicxx > /dev/null; then \
+	    $(MAKE) --no-print-directory train train_mpi $(BUILD)/tests/mpi/collectives && tests/check_mpi.sh $(BUILD)/tests/mpi/collectives $(MPI_KILLS); \
+	else echo "skipped: check-mpi (no MPI here: make deps-mpi)"; fi
 
 # the whole trainer in one file
 single: reference/peri.cpp $(BUILD)/flags
@@ -276,7 +299,7 @@ test-prepare: train
 
 # ---- the readers of files: sanitizers, fuzzers ----------------------------------------------------
 
-READERS := batch config placement run/flags run/settings store/files store/safetensors store/saved \
+READERS := comm/alone batch config placement run/flags run/settings store/files store/safetensors store/saved \
     $(patsubst src/%.cpp,%,$(wildcard src/data/*.cpp))
 SANITIZE := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all
 
@@ -381,13 +404,15 @@ format:
 	clang-format -i train.cpp $$(find src tests gpu reference -name '*.cpp' -o -name '*.h' -o -name '*.cu')
 
 clean:
-	rm -rf $(BUILD) train single train_cuda train_sim train_port
+	rm -rf $(BUILD) train single train_mpi train_cuda train_sim train_port
 
 deps:
 	@make/deps.sh "$(NEEDED)"
+deps-mpi:
+	@make/deps.sh "Open MPI" mpi
 # for test-machines: other compilers; a cross compiler and what it links with (Debian alone)
 deps-compilers deps-cross:
 	@tests/machines_deps.sh $(@:deps-%=%) $(MACHINES_ROOT)
 
 .PHONY: test test-machines deps-compilers deps-cross test-halved test-faults test-experiments test-docs test-prepare experiments figures test-asan fuzz test-grid test-conformance test-port test-sim \
-    check-sim check-resume check-safetensors check-hf sim-race bench bench-compare format clean deps
+    check-sim check-resume check-mpi deps-mpi check-safetensors check-hf sim-race bench bench-compare format clean deps

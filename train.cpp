@@ -6,9 +6,11 @@
 #include <cmath>
 #include <cstdio>
 #include <fstream>
+#include <optional>
 
 #include "accumulate.h"
 #include "check.h"
+#include "comm.h"
 #include "device.h"
 #include "jobs/crosscheck.h"
 #include "jobs/evaluate.h"
@@ -22,6 +24,7 @@
 #include "run/flags.h"
 #include "run/interrupt.h"
 #include "run/report.h"
+#include "run/share.h"
 #include "run/utilization.h"
 #include "store/files.h"
 
@@ -36,20 +39,29 @@ double seconds_now() {
     return std::chrono::duration<double>(now).count();
 }
 
-// One step: forward and backward of every micro-batch (accumulate.cpp), then the update.
+// One step: forward and backward of every micro-batch of this process's share (accumulate.cpp), then
+// the update with the gradients of all processes.
 template <class Real>
-StepMetrics train_step(Model<Real>& model, Optimizer<Real>& optimizer, const Data& data,
-                       const RunConfig& run, double peak) {
+StepMetrics train_step(Model<Real>& model, Optimizer<Real>& optimizer, TreeAccumulation<Real>* tree,
+                       const Data& data, const RunConfig& run, double peak) {
     const double start = seconds_now();
     const int64_t step = optimizer.steps() + 1;
-    const Batch batch = data.training(run.seed, step, run.sequences(), run.seq);
-    model.zero_loss();
-    model.zero_gradients();
-    forward_backward(model, batch, run.batch);
+    const auto [first, count] = share_of(run, comm::rank());
+    const Batch batch = data.training_rows(run.seed, step, run.sequences(), run.seq, first, count);
+    const double targets = std::max(1.0, comm::sum(target_count(batch)));
+    double share;  // of the loss
+    if (tree) {
+        share = tree->forward_backward(model, batch, run.micro(), targets);
+    } else {
+        model.zero_loss();
+        model.zero_gradients();
+        forward_backward(model, batch, run.micro(), targets);
+        share = model.loss();
+    }
     const double lr = learning_rate(run.schedule, step);
     optimizer.step(lr);
 
-    const double loss = model.loss(), norm = optimizer.gradient_norm();  // the step has ended
+    const double loss = comm::sum(share), norm = optimizer.gradient_norm();  // the step has ended
     const double seconds = seconds_now() - start, tokens = double(run.sequences()) * run.seq;
     return {.step = step,
             .tokens = step * int64_t(tokens),
@@ -66,7 +78,8 @@ StepMetrics train_step(Model<Real>& model, Optimizer<Real>& optimizer, const Dat
 template <class Real>
 void print_summary(Model<Real>& model, const Data& data, const RunConfig& run,
                    const std::vector<double>& start, const std::string& directory) {
-    const std::vector<double> now = hidden_variance(model, data.validation(0, run.batch, run.seq));
+    const std::vector<double> now =
+        hidden_variance(model, data.validation(0, run.micro(), run.seq));
     save_durably(directory + "/hidden_variance.csv", variance_table(start, now));
     std::printf("\nvariance of the hidden state after each sub-layer\n%s",
                 variance_chart(start, now).c_str());
@@ -78,37 +91,47 @@ void print_summary(Model<Real>& model, const Data& data, const RunConfig& run,
 
 template <class Real>
 int train(const RunConfig& run, const Data& data, const std::string& path) {
-    Model<Real> model(run.model, run.batch, run.seq);
+    share_of(run, comm::rank());  // throws where there is none
+    require_same_run(run, data.describe());
+    Model<Real> model(run.model, run.micro(), run.seq);
     initial_weights(model, run, path);
     const std::vector<double> start =
-        hidden_variance(model, data.validation(0, run.batch, run.seq));
+        hidden_variance(model, data.validation(0, run.micro(), run.seq));
     Optimizer<Real> optimizer(model, run.optimizer);
     const double floor = data.floor(run.val_batches, run.sequences(), run.seq);
     if (std::isfinite(floor))
         std::printf("floor       %.4f nats a token: no model can do better\n", floor);
-    const RunDirectory directory(path, !run.resume.empty());
+    const RunDirectory directory(path, !run.resume.empty(), comm::rank() == 0);
     if (run.tune == Tune::on) recall_choices();
-    const double peak = measured_peak<Real>(run.tune != Tune::off);
+    const double peak = comm::sum(measured_peak<Real>(run.tune != Tune::off && comm::rank() == 0));
     go_on(model, optimizer, run, directory);
     std::printf("peak        %.0f GFLOP/s, measured; MFU is the share of it that training uses\n",
                 peak * 1e-9);
     std::printf("out         %s\n\n", path.c_str());
 
+    std::optional<TreeAccumulation<Real>> tree;
+    if (run.reproducible) tree.emplace(model, run.sequences() / run.ranks / run.micro());
     Journal<Real> journal(model, optimizer, data, run, directory);
     if (optimizer.steps() == 0) journal.probe();
     catch_interrupts();
     bool diverged = false;
-    while (optimizer.steps() < run.schedule.steps && !interrupt() && !diverged)
-        diverged = journal.after(train_step(model, optimizer, data, run, peak));
+    int signal = 0;  // that any process has received
+    while (optimizer.steps() < run.schedule.steps && !signal && !diverged) {
+        const StepMetrics m =
+            train_step(model, optimizer, tree ? &*tree : nullptr, data, run, peak);
+        diverged = comm::largest(journal.after(m)) > 0;
+        signal = static_cast<int>(comm::largest(interrupt()));
+    }
     if (!diverged) journal.end_line();
 
-    if (const int signal = interrupt(); signal && optimizer.steps() < run.schedule.steps) {
+    if (signal && optimizer.steps() < run.schedule.steps) {
         journal.save();
         std::printf("interrupted after step %d: ./train --resume auto --out %s goes on\n",
                     optimizer.steps(), path.c_str());
         return 128 + signal;
     }
     const double val_loss = journal.validate();
+    if (comm::rank() > 0) return diverged ? exit_diverged : exit_done;
     if (!diverged && std::isfinite(val_loss)) print_summary(model, data, run, start, path);
     if (std::isfinite(floor))
         std::printf("validation loss is %.1f %% above the floor of %.4f\n",
@@ -155,7 +178,10 @@ int plan_and_run(RunConfig run) {
 
 template <class Real>
 int start(const RunConfig& run) {
-    if (run.threads) set_threads(run.threads);
+    if (const int threads = run.threads ? run.threads : comm::threads()) set_threads(threads);
+    comm::set_patience(run.patience);
+    if (comm::size() > 1 && run.job != Job::train)
+        throw UserError("several processes can only train: do this job by ./train");
     set_tf32(run.precision == Precision::tf32);
     if (run.dry_run) return plan_and_run<Real>(run);
     switch (run.job) {
@@ -178,12 +204,15 @@ int start(const RunConfig& run) {
 }  // namespace
 
 int main(int argc, char** argv) {
+    comm::Session session;
     try {
         const std::optional<RunConfig> run = parse_flags(argc, argv);
         if (!run) return exit_done;
         return run->precision == Precision::bf16 ? start<bf16>(*run) : start<float>(*run);
+    } catch (const comm::Ended&) {
+        return exit_user;
     } catch (const UserError& e) {
-        std::fprintf(stderr, "train: %s\n", e.what());
+        if (session.fail(e.what())) std::fprintf(stderr, "train: %s\n", e.what());
         return exit_user;
     } catch (const std::bad_alloc&) {
         std::fprintf(stderr, "train: no memory left: choose a smaller --batch, --seq or --size\n");

@@ -7,48 +7,33 @@
 
 namespace peri {
 
-constexpr size_t summed_at_once = size_t(1) << 16;  // numbers of one block of threads
-
-template <class Real>
-size_t sum_of_squares_workspace(size_t n) {
-    return (n + summed_at_once - 1) / summed_at_once * sizeof(double);
-}
-
-// partial[b] = sum of the squares of the b-th 65,536 numbers
 template <class A>
-__global__ void square_parts_kernel(double* partial, const A* g, size_t n) {
+__global__ void sum_of_squares_kernel(double* sums, const A* g, size_t n) {
     DYNAMIC_SHARED(double, shared);
-    const size_t begin = blockIdx.x * summed_at_once;
-    const size_t end = begin + summed_at_once < n ? begin + summed_at_once : n;
+    const size_t begin = blockIdx.x * square_block;
+    const size_t end = begin + square_block < n ? begin + square_block : n;
     double sum = 0;
     for (size_t i = begin + threadIdx.x; i < end; i += block_size)
         sum += double(g[i]) * double(g[i]);
     sum = block_sum(sum, shared);
-    if (threadIdx.x == 0) partial[blockIdx.x] = sum;
-}
-
-__global__ void add_squares_kernel(double* sum, const double* partial, size_t parts) {
-    DYNAMIC_SHARED(double, shared);
-    double mine = 0;
-    for (size_t p = threadIdx.x; p < parts; p += block_size) mine += partial[p];
-    mine = block_sum(mine, shared);
-    if (threadIdx.x == 0) *sum = mine;
+    if (threadIdx.x == 0) sums[blockIdx.x] = sum;
 }
 
 template <class Real>
-void sum_of_squares(double* sum, const Accum<Real>* g, size_t n) {
-    double* const partial =
-        static_cast<double*>(workspace<Real>(sum_of_squares_workspace<Real>(n)));
-    const size_t parts = (n + summed_at_once - 1) / summed_at_once;
-    const size_t shared = warps_in_block * sizeof(double);
-    launch(square_parts_kernel<Accum<Real>>, dim3(static_cast<unsigned>(parts)), block_size, shared,
-           partial, g, n);
-    launch(add_squares_kernel, dim3(1), block_size, shared, sum, partial, parts);
+void sum_of_squares(double* sums, const Accum<Real>* g, size_t n) {
+    launch(sum_of_squares_kernel<Accum<Real>>, dim3(static_cast<unsigned>(square_blocks(n))),
+           block_size, warps_in_block * sizeof(double), sums, g, n);
 }
 
 template <class A>
-__global__ void clip_scale_kernel(double* norm, A* scale, const double* sum, double max_norm) {
-    *norm = sqrt(*sum);
+__global__ void clip_scale_kernel(double* norm, A* scale, const double* sums, size_t blocks,
+                                  double max_norm) {
+    DYNAMIC_SHARED(double, shared);
+    double sum = 0;
+    for (size_t b = threadIdx.x; b < blocks; b += block_size) sum += sums[b];
+    sum = block_sum(sum, shared);
+    if (threadIdx.x > 0) return;
+    *norm = sqrt(sum);
     if (!(*norm <= 1.7976931348623157e308))
         *scale = static_cast<A>(NAN);
     else
@@ -56,8 +41,10 @@ __global__ void clip_scale_kernel(double* norm, A* scale, const double* sum, dou
 }
 
 template <class Real>
-void clip_scale(double* norm, Accum<Real>* scale, const double* sum, double max_norm) {
-    launch(clip_scale_kernel<Accum<Real>>, dim3(1), 1, 0, norm, scale, sum, max_norm);
+void clip_scale(double* norm, Accum<Real>* scale, const double* sums, size_t blocks,
+                double max_norm) {
+    launch(clip_scale_kernel<Accum<Real>>, dim3(1), block_size, warps_in_block * sizeof(double),
+           norm, scale, sums, blocks, max_norm);
 }
 
 // Where the weights are that updates add up in.
@@ -121,9 +108,8 @@ void sgd_update(Real* w, Accum<Real>* master, Accum<Real>* m, const Accum<Real>*
 }
 
 #define INSTANTIATE(Real)                                                              \
-    template size_t sum_of_squares_workspace<Real>(size_t);                            \
     template void sum_of_squares<Real>(double*, const Accum<Real>*, size_t);           \
-    template void clip_scale<Real>(double*, Accum<Real>*, const double*, double);      \
+    template void clip_scale<Real>(double*, Accum<Real>*, const double*, size_t, double);      \
     template void adamw_update(Real*, Accum<Real>*, Accum<Real>*, Accum<Real>*,        \
                                const Accum<Real>*, const Accum<Real>*, size_t, AdamW); \
     template void sgd_update(Real*, Accum<Real>*, Accum<Real>*, const Accum<Real>*,    \

@@ -2,13 +2,25 @@
 # Installs what the Makefile needs, by the package manager that is here. Of these, apt alone has been
 # run (Debian 12); the others' package names have not been tried.
 #
-#   make/deps.sh "what to install, in words"
+#   make/deps.sh "what to install, in words" [mpi]
 set -eu
 sudo=
 [ "$(id -u)" = 0 ] || sudo=sudo
 has() { command -v "$1" > /dev/null; }
 
-if has apt-get; then
+if [ "${2:-}" = mpi ]; then
+    if has apt-get; then
+        dpkg -s openmpi-bin libopenmpi-dev > /dev/null 2>&1 ||
+            { $sudo apt-get update && $sudo apt-get install -y --no-install-recommends openmpi-bin libopenmpi-dev; }
+    elif has brew; then brew install open-mpi
+    elif has dnf; then $sudo dnf install -y openmpi-devel
+    elif has pacman; then $sudo pacman -S --needed --noconfirm openmpi
+    elif has apk; then $sudo apk add openmpi-dev
+    else
+        echo "make deps-mpi knows apt, dnf, pacman, apk and brew, none of which is here: $1" >&2
+        exit 2
+    fi
+elif has apt-get; then
     packages="g++ make cmake libopenblas-openmp-dev libdnnl-dev libcxxopts-dev nlohmann-json3-dev zlib1g-dev catch2 dict-gcide"
     dpkg -s $packages > /dev/null 2>&1 ||
         { $sudo apt-get update && $sudo apt-get install -y --no-install-recommends $packages; }

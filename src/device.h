@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace peri {
@@ -114,6 +115,10 @@ class Arena {
         return reinterpret_cast<U*>(static_cast<char*>(memory_) + offset_in_bytes);
     }
     size_t bytes() const { return bytes_; }
+    void swap(Arena& other) {
+        std::swap(memory_, other.memory_);
+        std::swap(bytes_, other.bytes_);
+    }
     void zero() { device_zero<Real>(memory_, bytes_); }
 
   private:

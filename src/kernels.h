@@ -211,18 +211,21 @@ void head_loss_tune(int R, int C, int V);
 
 // ---- optimizer ----------------------------------------------------------------------------------
 
-// *sum = sum_i g[i]^2 in double
-//   sum (1) out   g (n)
+// sums[b] = sum of g[i]^2, in double, over block b of square_block numbers (the last may be shorter).
+// Processes that share the work (comm.h) take whole blocks: the norm has the same bits however many
+// they are.
+//   sums (square_blocks(n)) out   g (n)
+constexpr size_t square_block = size_t(1) << 16;
+constexpr size_t square_blocks(size_t n) { return (n + square_block - 1) / square_block; }
 template <class Real>
-void sum_of_squares(double* sum, const Accum<Real>* g, size_t n);
-template <class Real>
-size_t sum_of_squares_workspace(size_t n);
+void sum_of_squares(double* sums, const Accum<Real>* g, size_t n);
 
-// *norm = sqrt(*sum);   *scale = min(1, max_norm / *norm), NaN if the norm is not finite;
-// max_norm = 0: no clipping.
-//   norm (1), scale (1) out   sum (1)
+// *norm = sqrt(sum_b sums[b]), added in one order whatever the threads;
+// *scale = min(1, max_norm / *norm), NaN if the norm is not finite; max_norm = 0: no clipping.
+//   norm (1), scale (1) out   sums (blocks)
 template <class Real>
-void clip_scale(double* norm, Accum<Real>* scale, const double* sum, double max_norm);
+void clip_scale(double* norm, Accum<Real>* scale, const double* sums, size_t blocks,
+                double max_norm);
 
 // Adam with decoupled weight decay (AdamW); step counts from 1:
 //   g' = *scale g,   m = beta1 m + (1 - beta1) g',   v = beta2 v + (1 - beta2) g'^2

@@ -22,10 +22,11 @@ struct MemoryPlan {
     size_t total() const { return weights + gradients + optimizer + activations + workspace; }
 };
 
-// For batches of B sequences of T tokens; moments: the optimizer's numbers per weight.
+// For batches of B sequences of T tokens; moments: the optimizer's numbers per weight, of which each of
+// `ranks` processes has a share.
 template <class Real>
 MemoryPlan plan_memory(const ModelConfig& config, int B, int T, int moments,
-                       Purpose purpose = Purpose::training);
+                       Purpose purpose = Purpose::training, int ranks = 1);
 
 // What is there when hidden state s, of 0 .. S, is (forward) or its gradient (backward): views of
 // memory on the device that the next sub-layer overwrites.
@@ -75,6 +76,7 @@ class Model {
 
     void zero_loss();
     void zero_gradients();
+    void swap_gradients(Arena<Real>& other) { gradients_.swap(other); }  // of the same size
     double loss() const;  // nats a token; waits for the device
 
     // logits (V) of the last token of sequence 0; after forward
@@ -113,6 +115,11 @@ class Model {
     }
     Accum<Real>* gradient(int id) const;
     Accum<Real>* all_gradients() const { return gradients_.template at<Accum<Real>>(); }
+
+    // All weights, which lie in the order of the gradients, and where there the weight lies whose
+    // gradient is number i of all_gradients(), or the next where that is padding.
+    void* all_weights() const { return weights_.at(); }
+    size_t weight_byte(size_t i) const;
 
     // Copies of one tensor on the host, as double.
     std::vector<double> values(int id) const;

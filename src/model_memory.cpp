@@ -30,26 +30,28 @@ size_t gradient_bytes(const TensorTable& table, Purpose purpose) {
 }
 
 template <class Real>
-size_t workspace_bytes(const ModelConfig& c, const TensorTable& table, int B, int T) {
+size_t workspace_bytes(const ModelConfig& c, int B, int T) {
     const AttentionShape attention = {B, T, T, 0, c.heads, c.kv_heads, c.head_size()};
     return std::max({norm_workspace<Real>(std::max(c.width, c.ffn)),
                      attention_workspace<Real>(attention),
-                     head_loss_workspace<Real>(B * T, c.vocab), linear_workspace<Real>(),
-                     sum_of_squares_workspace<Real>(table.gradient_numbers())});
+                     head_loss_workspace<Real>(B * T, c.vocab), linear_workspace<Real>()});
 }
 
 }  // namespace
 
 template <class Real>
-MemoryPlan plan_memory(const ModelConfig& config, int B, int T, int moments, Purpose purpose) {
+MemoryPlan plan_memory(const ModelConfig& config, int B, int T, int moments, Purpose purpose,
+                       int ranks) {
     const TensorTable table = tensor_table(config);
     Activations<Real> unused;
     MemoryPlan plan;
     plan.weights = lay_out_weights<Real>(table).back();
     plan.gradients = gradient_bytes<Real>(table, purpose);
-    plan.optimizer = (moments + has_masters<Real>)*plan.gradients;
+    const size_t blocks = square_blocks(table.gradient_numbers());
+    const size_t most = (blocks + ranks - 1) / ranks * square_block * sizeof(Accum<Real>);
+    plan.optimizer = (moments + has_masters<Real>)*std::min(plan.gradients, most);
     plan.activations = lay_out(unused, config, B, T, purpose, nullptr);
-    plan.workspace = workspace_bytes<Real>(config, table, B, T);
+    plan.workspace = workspace_bytes<Real>(config, B, T);
     return plan;
 }
 
@@ -69,7 +71,7 @@ Model<Real>::Model(const ModelConfig& config, int B, int T, Purpose purpose)
       B_(B),
       T_(T) {
     lay_out(act_, config_, B, T, purpose, activations_.at());
-    reserve_workspace<Real>(workspace_bytes<Real>(config_, table_, B, T));
+    reserve_workspace<Real>(workspace_bytes<Real>(config_, B, T));
     rope_table<Real>(act_.rope, T, config_.head_size(), config_.rope_base);
 }
 
@@ -168,6 +170,18 @@ Accum<Real>* Model<Real>::gradient(int id) const {
 }
 
 template <class Real>
+size_t Model<Real>::weight_byte(size_t i) const {
+    for (int id = 0; id < static_cast<int>(table_.rows.size()); id++) {
+        const Tensor& tensor = table_.rows[id];
+        if (i >= tensor.offset + tensor.size()) continue;
+        const size_t first = i - std::min(i, tensor.offset);
+        return weight_offsets_[id] +
+               first * (tensor.is_matrix() ? sizeof(Real) : sizeof(Accum<Real>));
+    }
+    return weight_offsets_.back();
+}
+
+template <class Real>
 std::vector<double> Model<Real>::values(int id) const {
     const size_t n = table_.rows[id].size();
     return visit(id, [&](const auto* numbers) { return download_as_double<Real>(numbers, n); });
@@ -200,8 +214,8 @@ std::vector<double> Model<Real>::hidden_state(int s) const {
 template class Model<double>;
 template class Model<float>;
 template class Model<bf16>;
-template MemoryPlan plan_memory<double>(const ModelConfig&, int, int, int, Purpose);
-template MemoryPlan plan_memory<float>(const ModelConfig&, int, int, int, Purpose);
-template MemoryPlan plan_memory<bf16>(const ModelConfig&, int, int, int, Purpose);
+template MemoryPlan plan_memory<double>(const ModelConfig&, int, int, int, Purpose, int);
+template MemoryPlan plan_memory<float>(const ModelConfig&, int, int, int, Purpose, int);
+template MemoryPlan plan_memory<bf16>(const ModelConfig&, int, int, int, Purpose, int);
 
 }  // namespace peri

@@ -1,16 +1,33 @@
 #include "optimizer.h"
 
+#include <algorithm>
+
 #include "kernels.h"
 
 namespace peri {
+
+namespace {
+
+// Whole blocks of the norm's sum (kernels.h), as many to each process.
+comm::Bounds shared_out(size_t numbers) {
+    const size_t blocks = square_blocks(numbers), ranks = comm::size();
+    comm::Bounds bounds;
+    for (size_t r = 0; r <= ranks; r++)
+        bounds.push_back(std::min(numbers, blocks * r / ranks * square_block));
+    return bounds;
+}
+
+}  // namespace
 
 template <class Real>
 Optimizer<Real>::Optimizer(Model<Real>& model, const OptimizerSettings& settings)
     : model_(model),
       settings_(settings),
-      m_(model.table().gradient_numbers() * sizeof(Accum<Real>)),
+      pieces_(shared_out(model.table().gradient_numbers())),
+      m_((pieces_[comm::rank() + 1] - pieces_[comm::rank()]) * sizeof(Accum<Real>)),
       v_(settings.sgd ? 0 : m_.bytes()),
       masters_(has_masters<Real> ? m_.bytes() : 0),
+      sums_(square_blocks(pieces_.back()) * sizeof(double)),
       scalars_(sizeof(Scalars)) {
     if (!has_masters<Real>) return;
     for (int id = 0; id < static_cast<int>(model.table().rows.size()); id++)
@@ -20,34 +37,53 @@ Optimizer<Real>::Optimizer(Model<Real>& model, const OptimizerSettings& settings
 template <class Real>
 void Optimizer<Real>::step(double lr) {
     steps_++;
-    Scalars* const scalars = scalars_.template at<Scalars>();
-    Accum<Real>* const scale = &scalars->scale;
-    sum_of_squares<Real>(&scalars->sum, model_.all_gradients(), model_.table().gradient_numbers());
-    clip_scale<Real>(&scalars->norm, scale, &scalars->sum, settings_.clip);
-
+    comm::reduce_scatter<Real>(model_.all_gradients(), pieces_);
+    find_norm();
+    const Accum<Real>* const scale = &scalars_.template at<Scalars>()->scale;
     for (int id = 0; id < static_cast<int>(model_.table().rows.size()); id++) {
-        const Tensor& tensor = model_.table().rows[id];
-        if (!tensor.trained) continue;
-        const double decay = tensor.decayed ? settings_.weight_decay : 0;
-        const auto part = [&](const Arena<Real>& arena) {
-            return arena.template at<Accum<Real>>() + tensor.offset;
-        };
-        const auto update = [&]<class Weight>(Weight* w) {
+        const auto [first, count] = part(id);
+        if (count == 0) continue;
+        const double decay = model_.table().rows[id].decayed ? settings_.weight_decay : 0;
+        const Accum<Real>* const g = model_.gradient(id) + first;
+        Accum<Real>*const m = of_part(m_, id), *const v = of_part(v_, id);
+        model_.visit(id, [&]<class Weight>(Weight* w) {
             if (settings_.sgd)
-                sgd_update<Weight>(w, master(id), part(m_), model_.gradient(id), scale,
-                                   tensor.size(), {lr, settings_.momentum, decay});
+                sgd_update<Weight>(w + first, master(id), m, g, scale, count,
+                                   {lr, settings_.momentum, decay});
             else
-                adamw_update<Weight>(w, master(id), part(m_), part(v_), model_.gradient(id), scale,
-                                     tensor.size(),
+                adamw_update<Weight>(w + first, master(id), m, v, g, scale, count,
                                      {.lr = lr,
                                       .beta1 = settings_.beta1,
                                       .beta2 = settings_.beta2,
                                       .eps = settings_.eps,
                                       .weight_decay = decay,
                                       .step = steps_});
-        };
-        model_.visit(id, update);
+        });
     }
+    share_weights();
+}
+
+// The norm of the gradients of all, and what clipping multiplies them by.
+template <class Real>
+void Optimizer<Real>::find_norm() {
+    Scalars* const scalars = scalars_.template at<Scalars>();
+    double* const sums = sums_.template at<double>();
+    const size_t begin = pieces_[comm::rank()], end = pieces_[comm::rank() + 1];
+    if (end > begin)
+        sum_of_squares<Real>(sums + begin / square_block, model_.all_gradients() + begin,
+                             end - begin);
+    comm::Bounds bytes;
+    for (const size_t piece : pieces_) bytes.push_back(square_blocks(piece) * sizeof(double));
+    comm::all_gather<Real>(sums, bytes);
+    clip_scale<Real>(&scalars->norm, &scalars->scale, sums, square_blocks(pieces_.back()),
+                     settings_.clip);
+}
+
+template <class Real>
+void Optimizer<Real>::share_weights() {
+    comm::Bounds bytes;
+    for (const size_t piece : pieces_) bytes.push_back(model_.weight_byte(piece));
+    comm::all_gather<Real>(model_.all_weights(), bytes);
 }
 
 template <class Real>
@@ -55,6 +91,37 @@ double Optimizer<Real>::gradient_norm() const {
     double norm;
     device_download<Real>(&norm, &scalars_.template at<Scalars>()->norm, sizeof norm);
     return norm;
+}
+
+// ---- parts of tensors ---------------------------------------------------------------------------
+
+namespace {
+
+// Where each process's part of a tensor begins: the pieces as the tensor's numbers.
+comm::Bounds within(const Tensor& tensor, const comm::Bounds& pieces) {
+    comm::Bounds bounds;
+    for (const size_t piece : pieces)
+        bounds.push_back(piece <= tensor.offset ? 0
+                                                : std::min(piece - tensor.offset, tensor.size()));
+    return bounds;
+}
+
+}  // namespace
+
+template <class Real>
+typename Optimizer<Real>::Part Optimizer<Real>::part(int id) const {
+    const Tensor& tensor = model_.table().rows[id];
+    if (!tensor.trained) return {};
+    const comm::Bounds bounds = within(tensor, pieces_);
+    const size_t first = bounds[comm::rank()];
+    return {first, bounds[comm::rank() + 1] - first};
+}
+
+template <class Real>
+Accum<Real>* Optimizer<Real>::of_part(const Arena<Real>& arena, int id) const {
+    if (!arena.bytes()) return nullptr;
+    const size_t first = model_.table().rows[id].offset + part(id).first;
+    return arena.template at<Accum<Real>>() + (first - pieces_[comm::rank()]);
 }
 
 template <class Real>
@@ -65,7 +132,7 @@ std::vector<typename Optimizer<Real>::State> Optimizer<Real>::state() const {
         if (!tensor.trained) continue;
         const auto add = [&](const char* kind, const Arena<Real>& arena) {
             all.push_back({std::string(kind) + "." + tensor.name, id,
-                           arena.template at<Accum<Real>>() + tensor.offset});
+                           part(id).count ? of_part(arena, id) : nullptr, within(tensor, pieces_)});
         };
         add("m", m_);
         if (!settings_.sgd) add("v", v_);
@@ -77,23 +144,27 @@ std::vector<typename Optimizer<Real>::State> Optimizer<Real>::state() const {
 template <class Real>
 Accum<Real>* Optimizer<Real>::master(int id) const {
     const Tensor& tensor = model_.table().rows[id];
-    if (!has_masters<Real> || !tensor.trained || !tensor.is_matrix()) return nullptr;
-    return masters_.template at<Accum<Real>>() + tensor.offset;
+    if (!has_masters<Real> || !tensor.is_matrix() || part(id).count == 0) return nullptr;
+    return of_part(masters_, id);
 }
 
 template <class Real>
 std::vector<double> Optimizer<Real>::weights(int id) const {
-    if (!master(id)) return model_.values(id);
-    std::vector<Accum<Real>> copy(model_.table().rows[id].size());
-    device_download<Real>(copy.data(), master(id), copy.size() * sizeof(Accum<Real>));
-    return {copy.begin(), copy.end()};
+    std::vector<double> values = model_.values(id);
+    if (!master(id)) return values;
+    const auto [first, count] = part(id);
+    std::vector<Accum<Real>> copy(count);
+    device_download<Real>(copy.data(), master(id), count * sizeof(Accum<Real>));
+    std::copy(copy.begin(), copy.end(), values.begin() + first);
+    return values;
 }
 
 template <class Real>
 void Optimizer<Real>::set_weights(int id, const std::vector<double>& values) {
     model_.set_values(id, values);
     if (!master(id)) return;
-    const std::vector<Accum<Real>> copy(values.begin(), values.end());
+    const auto [first, count] = part(id);
+    const std::vector<Accum<Real>> copy(values.begin() + first, values.begin() + first + count);
     device_upload<Real>(master(id), copy.data(), copy.size() * sizeof(Accum<Real>));
 }
 

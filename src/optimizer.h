@@ -1,6 +1,7 @@
 // AdamW and SGD over the tensor table, with clipping of the global gradient norm.
 #pragma once
 
+#include "comm.h"
 #include "model.h"
 
 namespace peri {
@@ -14,6 +15,9 @@ struct OptimizerSettings {
     int moments() const { return sgd ? 1 : 2; }
 };
 
+// Where processes share a training (comm.h), each has the moments and master weights of its piece of
+// the numbers alone (ZeRO-1, Rajbhandari et al. 2020): step adds up the gradients of all for that
+// piece, updates it, and hands it to the others.
 template <class Real>
 class Optimizer {
   public:
@@ -22,6 +26,7 @@ class Optimizer {
 
     // One update of every trained tensor from the gradients in the model, at learning rate lr.
     // A gradient norm that is not finite makes every weight NaN: nothing hides a divergence.
+    // Collective; of the gradients only this process's piece is then the sum.
     void step(double lr);
 
     double gradient_norm() const;  // before clipping, of the latest step; waits for the device
@@ -33,13 +38,14 @@ class Optimizer {
     // For every trained tensor, in the table's order: "m", "v" (AdamW) and, of matrices where Real has
     // them, "master".
     struct State {
-        std::string name;  // "m.<tensor>"
-        int id;            // of the tensor in the table, whose shape it has
-        Accum<Real>* numbers;
+        std::string name;      // "m.<tensor>"
+        int id;                // of the tensor in the table, whose shape it has
+        Accum<Real>* numbers;  // of this process's part of the tensor
+        comm::Bounds bounds;   // where each process's part begins, in numbers of the tensor
     };
     std::vector<State> state() const;
     // Tensor id as updates add up in it: its master weights where it has them, else the model's.
-    // Setting it sets both.
+    // Setting it sets both. Of the master weights both see this process's part alone.
     std::vector<double> weights(int id) const;
     void set_weights(int id, const std::vector<double>& values);
 
@@ -48,12 +54,21 @@ class Optimizer {
         double sum, norm;   // of the gradient's squares; its root
         Accum<Real> scale;  // what gradients are multiplied by, so that their norm is at most clip
     };
+    // This process's part of a tensor, in numbers of the tensor: first .. first + count.
+    struct Part {
+        size_t first = 0, count = 0;
+    };
+    Part part(int id) const;
+    Accum<Real>* of_part(const Arena<Real>& arena, int id) const;
     Accum<Real>* master(int id) const;  // null where the model's own weights are as wide
+    void find_norm();
+    void share_weights();
 
     Model<Real>& model_;
     OptimizerSettings settings_;
-    Arena<Real> m_, v_, masters_;  // lie as the gradients do
-    Arena<Real> scalars_;
+    comm::Bounds pieces_;          // of the processes, in the gradients' arena, whole square_blocks
+    Arena<Real> m_, v_, masters_;  // of this one's piece; they lie as the gradients do
+    Arena<Real> sums_, scalars_;   // sums_: of the squares of every block
     int steps_ = 0;
 };
 

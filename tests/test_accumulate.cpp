@@ -5,6 +5,8 @@
 #include "catch.h"
 #include "compare.h"
 #include "random.h"
+#include "tolerance.h"
+#include "tree.h"
 
 using namespace peri;
 
@@ -117,4 +119,69 @@ TEST_CASE("a slice is the batch's own sequences", "[accumulate]") {
     CHECK(part.T == T);
     CHECK(part.tokens == std::vector<int>(batch.tokens.begin() + 10, batch.tokens.begin() + 25));
     CHECK(part.targets == std::vector<int>(batch.targets.begin() + 10, batch.targets.begin() + 25));
+}
+
+// ---- in a tree (--reproducible) -----------------------------------------------------------------
+
+TEST_CASE("tree: which parts are added to which", "[accumulate]") {
+    const auto tree = [](size_t n) {
+        std::vector<std::string> parts;
+        for (size_t i = 0; i < n; i++) parts.push_back(std::to_string(i));
+        add_in_tree(0, n,
+                    [&](size_t i, size_t j) { parts[i] = "(" + parts[i] + "+" + parts[j] + ")"; });
+        return parts[0];
+    };
+    CHECK(tree(1) == "0");
+    CHECK(tree(2) == "(0+1)");
+    CHECK(tree(3) == "((0+1)+2)");
+    CHECK(tree(6) == "(((0+1)+(2+3))+(4+5))");
+    CHECK(tree(7) == "(((0+1)+(2+3))+((4+5)+6))");
+}
+
+namespace {
+
+template <class Real>
+Step tree_step(Model<Real>& model, const Batch& batch, int micro, double divisor) {
+    TreeAccumulation<Real> tree(model, batch.B / micro);
+    Step result{tree.forward_backward(model, batch, micro, divisor), {}};
+    for (size_t id = 0; id < model.table().rows.size(); id++)
+        result.gradients.push_back(model.gradient_values(static_cast<int>(id)));
+    return result;
+}
+
+Step sum(Step a, const Step& b) {
+    a.loss += b.loss;
+    for (size_t id = 0; id < a.gradients.size(); id++)
+        for (size_t i = 0; i < a.gradients[id].size(); i++)
+            a.gradients[id][i] += b.gradients[id][i];
+    return a;
+}
+
+}  // namespace
+
+TEST_CASE("a tree of micro-batches: the sums of its halves, to the bit", "[accumulate]") {
+    const Batch batch = masked_batch();  // 6 micro-batches of one sequence: 4 and 2
+    const double targets = static_cast<double>(target_count(batch));
+    Model<double> model(small_model(), 1, T);
+    model.initialise(3);
+    const Step whole = tree_step(model, batch, 1, targets);
+    const Step halves = sum(tree_step(model, slice(batch, 0, 4), 1, targets),
+                            tree_step(model, slice(batch, 4, 2), 1, targets));
+    CHECK(whole.loss == halves.loss);
+    CHECK(whole.gradients == halves.gradients);
+    const Step quarters = sum(sum(tree_step(model, slice(batch, 0, 2), 1, targets),
+                                  tree_step(model, slice(batch, 2, 2), 1, targets)),
+                              tree_step(model, slice(batch, 4, 2), 1, targets));
+    CHECK(whole.gradients == quarters.gradients);
+    CHECK(whole.loss > 1);
+    // a few sums of rounded numbers, in two orders
+    Step in_turn = step(model, batch, 1);
+    CHECK(difference(whole, in_turn) == near(0, roundings(100)));
+}
+
+TEST_CASE("a tree of one micro-batch keeps no gradients beside the model's", "[accumulate]") {
+    CHECK(TreeAccumulation<float>::buffers(1) == 0);
+    CHECK(TreeAccumulation<float>::buffers(2) == 1);
+    CHECK(TreeAccumulation<float>::buffers(8) == 3);
+    CHECK(TreeAccumulation<float>::buffers(9) == 4);
 }

@@ -7,36 +7,24 @@
 
 namespace peri {
 
-namespace {
-constexpr size_t block = 1 << 16;  // numbers summed by one thread at a time
-}
-
 template <class Real>
-size_t sum_of_squares_workspace(size_t n) {
-    return (n + block - 1) / block * sizeof(double);
-}
-
-// Blocks of fixed size, added in their order: the sum does not depend on the number of threads.
-template <class Real>
-void sum_of_squares(double* sum, const Accum<Real>* g, size_t n) {
-    double* const partial =
-        static_cast<double*>(workspace<Real>(sum_of_squares_workspace<Real>(n)));
-    const size_t blocks = (n + block - 1) / block;
+void sum_of_squares(double* sums, const Accum<Real>* g, size_t n) {
 #pragma omp parallel for schedule(static)
-    for (size_t b = 0; b < blocks; b++) {
-        const size_t end = std::min(n, (b + 1) * block);
+    for (size_t b = 0; b < square_blocks(n); b++) {
+        const size_t end = std::min(n, (b + 1) * square_block);
         double s = 0;
 #pragma omp simd reduction(+ : s)
-        for (size_t i = b * block; i < end; i++) s += double(g[i]) * double(g[i]);
-        partial[b] = s;
+        for (size_t i = b * square_block; i < end; i++) s += double(g[i]) * double(g[i]);
+        sums[b] = s;
     }
-    *sum = 0;
-    for (size_t b = 0; b < blocks; b++) *sum += partial[b];
 }
 
 template <class Real>
-void clip_scale(double* norm, Accum<Real>* scale, const double* sum, double max_norm) {
-    *norm = std::sqrt(*sum);
+void clip_scale(double* norm, Accum<Real>* scale, const double* sums, size_t blocks,
+                double max_norm) {
+    double sum = 0;
+    for (size_t b = 0; b < blocks; b++) sum += sums[b];
+    *norm = std::sqrt(sum);
     if (!std::isfinite(*norm))
         *scale = NAN;
     else
@@ -92,9 +80,8 @@ void sgd_update(Real* w, Accum<Real>* master, Accum<Real>* m, const Accum<Real>*
 }
 
 #define INSTANTIATE(Real)                                                              \
-    template size_t sum_of_squares_workspace<Real>(size_t);                            \
     template void sum_of_squares<Real>(double*, const Accum<Real>*, size_t);           \
-    template void clip_scale<Real>(double*, Accum<Real>*, const double*, double);      \
+    template void clip_scale<Real>(double*, Accum<Real>*, const double*, size_t, double);      \
     template void adamw_update(Real*, Accum<Real>*, Accum<Real>*, Accum<Real>*,        \
                                const Accum<Real>*, const Accum<Real>*, size_t, AdamW); \
     template void sgd_update(Real*, Accum<Real>*, Accum<Real>*, const Accum<Real>*,    \

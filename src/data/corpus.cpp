@@ -141,14 +141,16 @@ class Corpus final : public Data {
     int vocab() const override { return vocab_; }
 
     // Every place where T + 1 tokens fit is as likely as any other.
-    Batch training(uint64_t seed, int64_t step, int B, int T) const override {
+    Batch training_rows(uint64_t seed, int64_t step, int, int T, int first,
+                        int count) const override {
         const Windows windows(training_, T, 1);
         const int64_t n = windows.size();
         CHECK(n > 0);
-        return make_batch(B, T, [&](int r, std::span<int> tokens) {
+        const auto row = [&](int r, std::span<int> tokens) {
             const uint64_t window = Rng(seed, step, r, training_stream).below(n);
             windows.read(static_cast<int64_t>(window), tokens);
-        });
+        };
+        return make_batch(count, T, row, first);
     }
 
     // Windows T apart: no token is predicted twice until all have been.

@@ -20,7 +20,12 @@ class Data {
     // Sequences that make an epoch; 0: the source has no epochs.
     virtual int64_t epoch() const { return 0; }
     // Steps count from 1.
-    virtual Batch training(uint64_t seed, int64_t step, int B, int T) const = 0;
+    Batch training(uint64_t seed, int64_t step, int B, int T) const {
+        return training_rows(seed, step, B, T, 0, B);
+    }
+    // Rows first .. first + count - 1 of that batch.
+    virtual Batch training_rows(uint64_t seed, int64_t step, int B, int T, int first,
+                                int count) const = 0;
     // Held-out batch i of a fixed set: the same for every seed and every run.
     virtual Batch validation(int i, int B, int T) const = 0;
     // Batch i of the whole of the files, in order, for --evaluate: rows of T tokens, of which a

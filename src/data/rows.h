@@ -13,15 +13,15 @@ namespace peri {
 // The last coordinate of a row's random numbers: what they are for.
 enum Stream : uint64_t { training_stream = 1, validation_stream = 2 };
 
-// A batch whose row r holds the T + 1 tokens that `row(r, tokens)` writes: the first T, and as
+// A batch whose row r, counted from `first`, holds the T + 1 tokens that `row(r, tokens)` writes: the first T, and as
 // targets the last T.
 template <class Row>
-Batch make_batch(int B, int T, Row&& row) {
-    CHECK(B >= 1 && T >= 1);
+Batch make_batch(int B, int T, Row&& row, int first = 0) {
+    CHECK(B >= 1 && T >= 1 && first >= 0);
     Batch batch{B, T, {}, {}};
     std::vector<int> tokens(size_t(T) + 1);
     for (int r = 0; r < B; ++r) {
-        row(r, std::span<int>(tokens));
+        row(first + r, std::span<int>(tokens));
         batch.tokens.insert(batch.tokens.end(), tokens.begin(), tokens.end() - 1);
         batch.targets.insert(batch.targets.end(), tokens.begin() + 1, tokens.end());
     }

@@ -147,11 +147,13 @@ class Samples final : public Data {
     int64_t epoch() const override { return static_cast<int64_t>(training_.size()); }
 
     // Epoch after epoch, without a gap: step s is rows (s-1) B .. s B - 1 of them.
-    Batch training(uint64_t seed, int64_t step, int B, int T) const override {
-        CHECK(step >= 1 && B >= 1 && T >= 1);
-        Batch batch{B, T, {}, {}};
+    Batch training_rows(uint64_t seed, int64_t step, int B, int T, int first,
+                        int count) const override {
+        CHECK(step >= 1 && T >= 1 && first >= 0 && count >= 1 && first + count <= B);
+        Batch batch{count, T, {}, {}};
         std::vector<int64_t> order;
-        for (int64_t row = (step - 1) * B; row < step * B; ++row) {
+        const int64_t begin = (step - 1) * B + first;
+        for (int64_t row = begin; row < begin + count; ++row) {
             const int64_t place = row % epoch();
             if (order.empty() || place == 0) order = permutation(epoch(), seed, row / epoch());
             append(batch, training_[order[place]]);

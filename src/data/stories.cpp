@@ -22,10 +22,12 @@ class Stories final : public Data {
     }
     int vocab() const override { return 256; }
 
-    Batch training(uint64_t seed, int64_t step, int B, int T) const override {
-        return make_batch(B, T, [&](int r, std::span<int> tokens) {
+    Batch training_rows(uint64_t seed, int64_t step, int, int T, int first,
+                        int count) const override {
+        const auto row = [&](int r, std::span<int> tokens) {
             tell_row(Rng(seed, step, r, training_stream), tokens);
-        });
+        };
+        return make_batch(count, T, row, first);
     }
 
     Batch validation(int i, int B, int T) const override {

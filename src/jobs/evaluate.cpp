@@ -72,7 +72,7 @@ void print(const Evaluation& e, bool bytes) {
 
 template <class Real>
 double validation_loss(Model<Real>& model, const Data& data, const RunConfig& run) {
-    return evaluate(model, held_out(run, data), run.batch).loss;
+    return evaluate(model, held_out(run, data), run.micro()).loss;
 }
 
 template <class Real>

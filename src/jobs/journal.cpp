@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "comm.h"
 #include "device.h"
 #include "jobs/evaluate.h"
 #include "probe/probe.h"
@@ -19,13 +20,14 @@ Journal<Real>::Journal(Model<Real>& model, const Optimizer<Real>& optimizer, con
       data_(data),
       run_(run),
       directory_(directory),
-      metrics_(directory.path(), optimizer.steps()),
       progress_(run.schedule.steps, run.quiet),
       watch_(run.model.vocab, std::llround(run.schedule.warmup * run.schedule.steps)) {
     const int64_t done = optimizer.steps();
-    if (run.keep_best) best_.emplace(directory.path(), done, metrics_.earlier_validations());
-    if (run.probe_every) probes_.emplace(directory.path(), done, metrics_.earlier());
-    for (const StepMetrics& m : metrics_.earlier()) remember(m);
+    if (comm::rank() > 0) return;
+    metrics_.emplace(directory.path(), done);
+    if (run.keep_best) best_.emplace(directory.path(), done, metrics_->earlier_validations());
+    if (run.probe_every) probes_.emplace(directory.path(), done, metrics_->earlier());
+    for (const StepMetrics& m : metrics_->earlier()) remember(m);
 }
 
 template <class Real>
@@ -37,11 +39,11 @@ void Journal<Real>::remember(const StepMetrics& m) {
 
 template <class Real>
 bool Journal<Real>::after(const StepMetrics& m) {
-    metrics_.add(m);
+    if (metrics_) metrics_->add(m);
     if (probes_) probes_->after(m);
     progress_.step(m);
     remember(m);
-    if (!wrong_.empty() && run_.stop_on_divergence) {
+    if (metrics_ && !wrong_.empty() && run_.stop_on_divergence) {
         say_diverged(m, wrong_);
         probe();
         return true;
@@ -70,14 +72,15 @@ void Journal<Real>::say_diverged(const StepMetrics& m, const std::string& wrong)
 template <class Real>
 void Journal<Real>::probe() {
     if (!probes_) return;
-    const int sequences = std::clamp(512 / run_.seq, 1, run_.batch);
+    const int sequences = std::clamp(512 / run_.seq, 1, run_.micro());
     probes_->add(optimizer_.steps(), measure(model_, data_.validation(0, sequences, run_.seq)));
 }
 
 template <class Real>
 double Journal<Real>::validate() {
+    if (!metrics_) return 0;
     const double loss = validation_loss(model_, data_, run_);
-    const Validation validation = metrics_.add_validation(optimizer_.steps(), loss);
+    const Validation validation = metrics_->add_validation(optimizer_.steps(), loss);
     if (best_) best_->after(validation, model_, {{"config.json", run_.json}});
     return loss;
 }

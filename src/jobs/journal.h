@@ -1,5 +1,6 @@
 // What a training run leaves behind while it goes: metrics, the paper's measurements, validations, the
-// best weights, checkpoints, and a line on the terminal.
+// best weights, checkpoints, and a line on the terminal. Of several processes (comm.h) the first keeps
+// it: the others only send it their part of a checkpoint.
 #pragma once
 
 #include <deque>
@@ -27,7 +28,7 @@ class Journal {
             const RunConfig& run, const RunDirectory& directory);
 
     // Comes after every step, and does what is due then: measurements, a validation, a checkpoint.
-    // True where the run has diverged and is to stop; what is wrong has been said on stderr.
+    // True, to the first process, where the run has diverged and is to stop; what is wrong has been said on stderr.
     bool after(const StepMetrics& m);
 
     // Measurements, with --probe-every, on about 512 held-out tokens. Every step loads its own batch
@@ -50,9 +51,9 @@ class Journal {
     const Data& data_;
     const RunConfig& run_;
     const RunDirectory& directory_;
-    MetricsFiles metrics_;
-    std::optional<ProbeFile> probes_;  // none with --probe-every 0
-    std::optional<BestWeights> best_;  // with --keep-best
+    std::optional<MetricsFiles> metrics_;  // of the first process
+    std::optional<ProbeFile> probes_;      // none with --probe-every 0
+    std::optional<BestWeights> best_;      // with --keep-best
     Progress progress_;
     DivergenceWatch watch_;
     std::string wrong_;        // with the latest step

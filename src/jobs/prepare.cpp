@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "check.h"
+#include "comm.h"
 #include "device.h"
 #include "run/flags.h"
 #include "run/tuning.h"
@@ -34,6 +35,7 @@ void initial_weights(Model<Real>& model, const RunConfig& run, const std::string
 
 template <class Real>
 void tune(Model<Real>& model, const RunConfig& run, const std::string& directory) {
+    if (comm::rank() > 0) return;
     model.tune();
     keep_choices();
     save_durably(directory + "/products.txt", backend_choices());
@@ -48,7 +50,7 @@ void go_on(Model<Real>& model, Optimizer<Real>& optimizer, const RunConfig& run,
     const std::string from =
         run.resume.empty() ? "" : resume(run.resume, directory.path(), model, optimizer);
     if (!from.empty()) std::printf("resumed     %s\n", from.c_str());
-    save_durably(directory / "config.json", run.json);
+    if (comm::rank() == 0) save_durably(directory / "config.json", run.json);
     const std::string choices = from + "/products.txt";
     if (!from.empty() && std::filesystem::exists(choices)) {
         if (const std::string line = set_backend_choices(read_text(choices)); !line.empty())
@@ -57,6 +59,8 @@ void go_on(Model<Real>& model, Optimizer<Real>& optimizer, const RunConfig& run,
     } else if (run.tune != Tune::off) {
         tune(model, run, directory.path());
     }
+    const std::string first = comm::from_first(backend_choices());
+    if (comm::rank() > 0) set_backend_choices(first);  // the same processors or not: the same bits
 }
 
 #define INSTANTIATE(Real)                                                              \

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "accumulate.h"
 #include "check.h"
 #include "device.h"
 
@@ -9,7 +10,12 @@ namespace peri {
 
 template <class Real>
 MemoryPlan plan(const RunConfig& run) {
-    return plan_memory<Real>(run.model, run.batch, run.seq, run.optimizer.moments(), run.purpose());
+    MemoryPlan plan = plan_memory<Real>(run.model, run.micro(), run.seq, run.optimizer.moments(),
+                                        run.purpose(), run.ranks);
+    if (run.reproducible)
+        plan.gradients *=
+            1 + TreeAccumulation<Real>::buffers(run.sequences() / run.ranks / run.micro());
+    return plan;
 }
 
 template <class Real>

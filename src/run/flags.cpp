@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "check.h"
+#include "comm.h"
 #include "run/settings.h"
 #include "store/saved.h"
 
@@ -81,6 +82,7 @@ const std::vector<Flag>& table() {
         {"data", "batch", integer, of(d.batch), {1, 1 << 20}, saved, "sequences computed at once"},
         {"data", "accumulate", integer, of(d.accumulate), {1, 1 << 20}, saved, "how many such batches make a step: their gradients sum, memory is that of one"},
         {"data", "seed", integer, of(d.seed), {0, 9e15}, saved, "of weights and batches"},
+        {"data", "reproducible", toggle, "", {}, saved, "the same bits for 1, 2, 4, 8, ... processes that share a step (train_mpi): its --accumulate micro-batches are added in a tree"},
         {"training", "steps", integer, of(d.schedule.steps), {1, 1e12}, saved, "optimizer steps"},
         {"training", "epochs", integer, of(d.epochs), {0, 1e6}, saved, "in place of --steps: how often every sample of a .jsonl file is trained on"},
         {"training", "lr", number, of(d.schedule.max_lr), {0, 100}, saved, "peak learning rate"},
@@ -109,6 +111,7 @@ const std::vector<Flag>& table() {
         {"run", "val-batches", integer, of(d.val_batches), {1, 1 << 20}, saved, "held-out batches of a validation"},
         {"run", "probe-every", integer, of(d.probe_every), {0, 1e9}, saved, "steps between the paper's measurements (OUT/probe.csv), which are made at the start and the end too; 0: none at all"},
         {"run", "on-divergence", word, word_for(d.stop_on_divergence, on_divergence()), {}, saved, "stop (exit code 3), continue"},
+        {"run", "patience", number, of(d.patience), {0.1, 1e6}, no, "seconds that one process of several waits for another before all end"},
         {"run", "quiet", toggle, "", {}, no, "only the summary"},
         {"run", "verbose", toggle, "", {}, no, "also print which library computes which product"},
         {"run", "help", toggle, "", {}, no, "this text"},
@@ -124,6 +127,7 @@ const std::vector<Flag>& table() {
         {"other job", "export-dtype", word, word_for(d.export_dtype, export_dtypes()), {}, no, "numbers of --export-hf: stored (as they are), fp32, bf16"},
         {"other job", "check", integer, of(d.check), {0, 1e6}, no, "run so many steps beside the oracle (double, on the CPU) in place of training and name the first tensor that differs (exit code 4); 0: train"},
         {"other job", "dry-run", toggle, "", {}, no, "print parameters, memory and what fits; allocate nothing; with --vocab, read no data"},
+        {"other job", "ranks", integer, "", {1, 65536}, no, "with --dry-run: so many processes share a step"},
         {"other job", "memory", number, "", {1e-3, 1e6}, no, "plan for a device of so many GB (10^9 bytes) instead of what this one has left"},
         };
     }();
@@ -295,6 +299,8 @@ void read_data_and_run(RunConfig& run, const Settings& flags) {
     run.batch = flags.count("batch");
     run.accumulate = flags.count("accumulate");
     run.seed = static_cast<uint64_t>(flags.integer("seed"));
+    run.reproducible = flags.on("reproducible");
+    run.patience = flags.number("patience");
     run.out = text_or_nothing(flags, "out");
     run.val_every = flags.count("val-every");
     run.val_batches = flags.count("val-batches");
@@ -312,6 +318,9 @@ void read_data_and_run(RunConfig& run, const Settings& flags) {
     run.quiet = flags.on("quiet");
     run.verbose = flags.on("verbose");
     run.dry_run = flags.on("dry-run");
+    run.ranks = flags.given("ranks") ? flags.count("ranks") : comm::size();
+    if (flags.given("ranks") && !run.dry_run)
+        throw UserError("--ranks is for --dry-run: mpirun -n N starts N processes of ./train_mpi");
 }
 
 // The one job that the flags ask for.

@@ -1,6 +1,7 @@
 // What one call of ./train is to do.
 #pragma once
 
+#include <algorithm>
 #include <string>
 
 #include "activations.h"
@@ -40,6 +41,11 @@ struct RunConfig {
     int batch = 16, accumulate = 1, seq = 128;
     uint64_t seed = 1;
     int sequences() const { return batch * accumulate; }  // of a step
+    int ranks = 1;                                        // processes that share them (comm.h)
+    bool reproducible = false;                            // the same bits however many they are
+    double patience = 300;                                // seconds that one waits for another
+    // sequences that a process computes at once
+    int micro() const { return std::min(batch, std::max(1, sequences() / ranks)); }
 
     Schedule schedule;  // its steps are 0 until choose_steps, where --epochs alone is given
     int64_t epochs = 0;

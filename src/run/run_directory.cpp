@@ -21,7 +21,8 @@ std::string default_directory(const std::string& norm) {
     return std::string("runs/") + date + "-" + norm;
 }
 
-RunDirectory::RunDirectory(const std::string& path, bool resuming) : path_(path) {
+RunDirectory::RunDirectory(const std::string& path, bool resuming, bool first) : path_(path) {
+    if (!first) return;
     std::error_code error;
     std::filesystem::create_directories(path, error);
     if (error)
@@ -42,7 +43,9 @@ RunDirectory::RunDirectory(const std::string& path, bool resuming) : path_(path)
         ": another process is training there: wait for it, or choose another directory");
 }
 
-RunDirectory::~RunDirectory() { close(lock_); }
+RunDirectory::~RunDirectory() {
+    if (lock_ >= 0) close(lock_);
+}
 
 template <class Real>
 std::string resume(const std::string& which, const std::string& out, Model<Real>& model,

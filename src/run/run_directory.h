@@ -15,7 +15,8 @@ class RunDirectory {
     // Makes the directory and takes its lock, which the system drops when the process ends, however
     // it ends. Throws UserError where it cannot be made, another process trains in it, or it holds
     // a run and none is to be resumed.
-    RunDirectory(const std::string& path, bool resuming);
+    // first: this process is the first of those that share the run, which alone does so.
+    RunDirectory(const std::string& path, bool resuming, bool first = true);
     ~RunDirectory();
     RunDirectory(const RunDirectory&) = delete;
     RunDirectory& operator=(const RunDirectory&) = delete;
@@ -25,7 +26,7 @@ class RunDirectory {
 
   private:
     std::string path_;
-    int lock_;
+    int lock_ = -1;
 };
 
 // Reads the checkpoint that --resume names, or with `auto` the newest in `out` that is whole; those

@@ -5,9 +5,11 @@
 #include <cstring>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <set>
 
 #include "check.h"
+#include "comm.h"
 #include "store/safetensors.h"
 
 namespace peri {
@@ -58,10 +60,15 @@ void write_state(const std::string& path, const Model<Real>& model,
     for (const auto& part : state)
         tensors.push_back(
             {part.name, dtype_of<Accum<Real>>, shape_of(model.table().rows[part.id])});
-    SafetensorsWriter file(path, tensors, metadata);
-    for (const auto& part : state)
-        write<Real>(file, part.numbers, model.table().rows[part.id].size());
-    file.close();
+    std::optional<SafetensorsWriter> file;  // of the first process: the others send it their parts
+    if (comm::rank() == 0) file.emplace(path, tensors, metadata);
+    for (const auto& part : state) {
+        comm::Bounds bytes = part.bounds;
+        for (size_t& bound : bytes) bound *= sizeof(Accum<Real>);
+        const std::vector<char> numbers = comm::gather<Real>(part.numbers, bytes);
+        if (file) file->write(numbers.data());
+    }
+    if (file) file->close();
 }
 
 // ---- reading ------------------------------------------------------------------------------------
@@ -83,11 +90,13 @@ void check_tensors(const SafetensorsFile& file, const std::string& path,
         throw UserError(path + ": is of another model (it has more tensors)");
 }
 
+// Numbers first .. first + n of a tensor of `all`.
 template <class Real, class Number>
-void read(const SafetensorsFile& file, const std::string& name, Number* device, size_t n) {
-    std::vector<Number> numbers(n);
+void read(const SafetensorsFile& file, const std::string& name, Number* device, size_t all,
+          size_t first, size_t n) {
+    std::vector<Number> numbers(all);
     file.read(*file.find(name), numbers.data());
-    device_upload<Real>(device, numbers.data(), n * sizeof(Number));
+    device_upload<Real>(device, numbers.data() + first, n * sizeof(Number));
 }
 
 int64_t step_of(const SafetensorsFile& file, const std::string& path) {
@@ -143,9 +152,12 @@ template <class Real>
 void save_checkpoint(const std::string& out, const Model<Real>& model,
                      const Optimizer<Real>& optimizer, const TextFiles& texts, int keep) {
     const std::string name = step_name(optimizer.steps()), place = out + "/" + name;
-    if (is_whole(place + "/model.safetensors") && is_whole(place + "/optimizer.safetensors"))
+    const bool first = comm::rank() == 0;
+    if (comm::largest(first && is_whole(place + "/model.safetensors") &&
+                      is_whole(place + "/optimizer.safetensors")))
         return;
     const Metadata metadata = metadata_of(model, optimizer.steps());
+    if (!first) return write_state("", model, optimizer, metadata);
     save_directory(out, name, texts, [&](const std::string& directory) {
         write_weights(directory + "/model.safetensors", model, metadata);
         write_state(directory + "/optimizer.safetensors", model, optimizer, metadata);
@@ -193,11 +205,16 @@ void load_checkpoint(const std::string& path, Model<Real>& model, Optimizer<Real
 
     for (int id = 0; id < static_cast<int>(table.rows.size()); id++) {
         const Tensor& tensor = table.rows[id];
-        model.visit(
-            id, [&](auto* numbers) { read<Real>(weights, tensor.name, numbers, tensor.size()); });
+        model.visit(id, [&](auto* numbers) {
+            read<Real>(weights, tensor.name, numbers, tensor.size(), 0, tensor.size());
+        });
     }
-    for (const auto& part : optimizer.state())
-        read<Real>(state, part.name, part.numbers, table.rows[part.id].size());
+    for (const auto& part : optimizer.state()) {
+        const size_t first = part.bounds[comm::rank()], end = part.bounds[comm::rank() + 1];
+        if (end > first)
+            read<Real>(state, part.name, part.numbers, table.rows[part.id].size(), first,
+                       end - first);
+    }
     optimizer.set_steps(static_cast<int>(step));
 }
 

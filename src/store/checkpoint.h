@@ -24,7 +24,8 @@ using TextFiles = std::vector<std::pair<std::string, std::string>>;  // name, co
 // Writes OUT/step-<optimizer's steps>, with `texts` beside the tensors; one that is there already
 // and whole is left alone. Then removes all but the newest `keep` (0: none), and best weights that
 // nothing needs any more. Throws UserError (no space, no right to write), after which the older
-// ones are as they were.
+// ones are as they were. Collective (comm.h): the first process writes, and what it writes does not
+// say how many there are.
 template <class Real>
 void save_checkpoint(const std::string& out, const Model<Real>& model,
                      const Optimizer<Real>& optimizer, const TextFiles& texts, int keep);

@@ -74,24 +74,24 @@ template <class Real>
 Problem<Real> squares(size_t n, uint64_t seed) {
     using A = Accum<Real>;
     Problem<Real> p("sum_of_squares", {static_cast<long>(n)}, seed);
-    p.workspace(sum_of_squares_workspace<Real>(n));
     A* const g = p.template input<A>("g", n);
     std::vector<double> all_bits = p.values("g");  // so that sums in another order differ
     for (double& value : all_bits) value = static_cast<float>(value / 3);
     p.set("g", all_bits);
-    double* const sum = p.template output<double>("sum", 1, 1);
-    p.forward = [=] { sum_of_squares<Real>(sum, g, n); };
+    double* const sums = p.template output<double>("sums", square_blocks(n), 1);
+    p.forward = [=] { sum_of_squares<Real>(sums, g, n); };
     return p;
 }
 
 template <class Real>
-Problem<Real> clip(double sum_value, double max_norm) {
-    Problem<Real> p("clip_scale", {}, 1);
-    double* const sum = p.template input<double>("sum", 1);
-    p.set("sum", {sum_value});
+Problem<Real> clip(const std::vector<double>& sum_values, double max_norm) {
+    Problem<Real> p("clip_scale", {static_cast<long>(sum_values.size())}, 1);
+    const size_t blocks = sum_values.size();
+    double* const sums = p.template input<double>("sums", blocks);
+    p.set("sums", sum_values);
     double* const norm = p.template output<double>("norm", 1, 1);
     Accum<Real>* const scale = p.template output<Accum<Real>>("scale", 1, 1);
-    p.forward = [=] { clip_scale<Real>(norm, scale, sum, max_norm); };
+    p.forward = [=] { clip_scale<Real>(norm, scale, sums, blocks, max_norm); };
     return p;
 }
 

@@ -1,0 +1,120 @@
+// What comm.h promises, of as many processes as mpirun starts: sums in the tree's order to the bit, pieces
+// of any size, 0 too, NaN kept, and the same on every rank. Prints what is wrong; exit code 1 then.
+#include <bit>
+#include <cmath>
+#include <cstdio>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "comm.h"
+#include "random.h"
+#include "tree.h"
+
+using namespace peri;
+
+namespace {
+
+int failures = 0;
+
+void expect(bool condition, const std::string& what) {
+    if (condition) return;
+    failures++;
+    std::fprintf(stderr, "rank %d of %d: %s\n", comm::rank(), comm::size(), what.c_str());
+}
+
+// Pieces of 0 to `most` numbers, the same on every rank.
+comm::Bounds pieces(uint64_t seed, int most) {
+    Rng rng(seed, 1);
+    comm::Bounds bounds = {0};
+    for (int r = 0; r < comm::size(); r++)
+        bounds.push_back(bounds.back() + rng.below(static_cast<uint64_t>(most) + 1));
+    return bounds;
+}
+
+// What rank r holds: of many magnitudes, so that sums in another order have other bits; one NaN.
+template <class A>
+std::vector<A> numbers(uint64_t seed, int r, size_t n) {
+    Rng rng(seed, 2, r);
+    std::vector<A> result(n);
+    for (A& x : result)
+        x = static_cast<A>(std::ldexp(rng.uniform() - 0.5, static_cast<int>(rng.below(30))));
+    if (r == 0 && n > 3) result[3] = std::numeric_limits<A>::quiet_NaN();
+    return result;
+}
+
+template <class A>
+bool same(A a, A b) {
+    return std::isnan(a) ? std::isnan(b) : a == b;
+}
+
+template <class Real>
+void check_reduce_scatter(uint64_t seed, int most) {
+    using A = Accum<Real>;
+    const comm::Bounds bounds = pieces(seed, most);
+    const size_t n = bounds.back();
+    std::vector<std::vector<A>> all;
+    for (int r = 0; r < comm::size(); r++) all.push_back(numbers<A>(seed, r, n));
+    std::vector<A> mine = all[comm::rank()];
+    const std::vector<A> before = mine;
+    comm::reduce_scatter<Real>(mine.data(), bounds);
+    add_in_tree(0, all.size(), [&](size_t i, size_t j) {
+        for (size_t k = 0; k < n; k++) all[i][k] += all[j][k];
+    });
+    const std::string name = "reduce_scatter seed " + std::to_string(seed);
+    for (size_t k = 0; k < n; k++) {
+        const bool own = k >= bounds[comm::rank()] && k < bounds[comm::rank() + 1];
+        expect(same(mine[k], own ? all[0][k] : before[k]), name + ": number " + std::to_string(k));
+        if (failures > 5) return;
+    }
+}
+
+void check_all_gather(uint64_t seed, int most) {
+    const comm::Bounds bounds = pieces(seed, most);
+    std::vector<char> bytes(bounds.back(), -1), expected(bounds.back());
+    for (int r = 0; r < comm::size(); r++)
+        for (size_t i = bounds[r]; i < bounds[r + 1]; i++) {
+            expected[i] = static_cast<char>(Rng(seed, 3, r).below(100) + i % 27);
+            if (r == comm::rank()) bytes[i] = expected[i];
+        }
+    const std::vector<char> gathered =
+        comm::gather<float>(bytes.data() + bounds[comm::rank()], bounds);
+    expect(gathered == (comm::rank() == 0 ? expected : std::vector<char>()), "gather");
+    comm::all_gather<float>(bytes.data(), bounds);
+    expect(bytes == expected, "all_gather");
+}
+
+void check_small() {
+    const double third = 1.0 / 3 + comm::rank() * 1e10;
+    const auto all = comm::exchange({third, -third});
+    expect(static_cast<int>(all.size()) == comm::size(), "exchange: one from each");
+    for (int r = 0; r < comm::size(); r++)
+        expect(all[r] == std::vector<double>{1.0 / 3 + r * 1e10, -(1.0 / 3 + r * 1e10)},
+               "exchange");
+    std::vector<double> parts;
+    for (int r = 0; r < comm::size(); r++) parts.push_back(1.0 / 3 + r * 1e10);
+    add_in_tree(0, parts.size(), [&](size_t i, size_t j) { parts[i] += parts[j]; });
+    expect(comm::sum(third) == parts[0], "sum");
+    expect(comm::largest(comm::rank()) == comm::size() - 1, "largest");
+    expect(comm::largest(-comm::rank()) == 0, "largest of negative numbers");
+    expect(comm::from_first("rank " + std::to_string(comm::rank())) == "rank 0", "from_first");
+    expect(comm::from_first("") == "", "from_first, of nothing");
+}
+
+}  // namespace
+
+int main() {
+    comm::Session session;
+    comm::set_patience(60);
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        const int most = seed % 4 == 0 ? 0 : seed % 4 == 1 ? 1 : seed % 4 == 2 ? 1000 : 700'001;
+        check_reduce_scatter<float>(seed, most);
+        check_reduce_scatter<double>(seed, most);
+        check_reduce_scatter<bf16>(seed, most);
+        check_all_gather(seed, most);
+        check_small();
+    }
+    const bool failed = comm::largest(failures) > 0;
+    std::printf("collectives, %d ranks: %s\n", comm::size(), failed ? "FAILED" : "ok");
+    return failed;
+}
