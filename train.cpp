@@ -27,6 +27,7 @@
 #include "run/share.h"
 #include "run/utilization.h"
 #include "store/files.h"
+#include "tree_accumulation.h"
 
 using namespace peri;
 

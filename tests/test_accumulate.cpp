@@ -7,6 +7,7 @@
 #include "random.h"
 #include "tolerance.h"
 #include "tree.h"
+#include "tree_accumulation.h"
 
 using namespace peri;
 

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "accumulate.h"
 #include "check.h"
 #include "device.h"
+#include "tree_accumulation.h"
 
 namespace peri {
 

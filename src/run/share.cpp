@@ -47,7 +47,8 @@ std::string this_program() {
 
 void require_same_run(const RunConfig& run, const std::string& data) {
     if (comm::size() == 1) return;
-    const std::vector<std::vector<double>> all = comm::exchange({checksum(this_program()), checksum(run.json), checksum(data)});
+    const std::vector<std::vector<double>> all =
+        comm::exchange({checksum(this_program()), checksum(run.json), checksum(data)});
     const char* const names[] = {"program", "settings", "data"};
     for (size_t r = 1; r < all.size(); r++)
         for (size_t i = 0; i < all[r].size(); i++)
