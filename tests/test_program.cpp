@@ -456,6 +456,7 @@ TEST_CASE("by default a seed repeats to the bit", "[program]") {
         std::ofstream(file) << "";
         CHECK_THAT(run("empty"), contains(" is damaged"));
     }
+#ifdef _OPENMP  // else there is one thread, and no other number to make another machine of
     SECTION("so is another machine's") {
         const Result r = train(folder, quick + "--threads 2 --out " + folder / "threads");
         CHECK(r.err == "");  // a file of its own
@@ -466,6 +467,7 @@ TEST_CASE("by default a seed repeats to the bit", "[program]") {
         fs::copy_file(other, file, fs::copy_options::overwrite_existing);
         CHECK_THAT(run("foreign"), contains(" is another machine's: products are measured anew"));
     }
+#endif
     SECTION("where nothing can be kept, the run goes on") {
         fs::remove_all(cache);
         std::ofstream(cache.string()) << "a file in its place";
