@@ -131,14 +131,16 @@ int train(const RunConfig& run, const Data& data, const std::string& path) {
                     optimizer.steps(), path.c_str());
         return 128 + signal;
     }
-    const double val_loss = journal.validate();
-    if (comm::rank() > 0) return diverged ? exit_diverged : exit_done;
-    if (!diverged && std::isfinite(val_loss)) print_summary(model, data, run, start, path);
-    if (std::isfinite(floor))
-        std::printf("validation loss is %.1f %% above the floor of %.4f\n",
-                    100 * (val_loss / floor - 1), floor);
-    std::printf("%sfinal train loss %.4f\nfinal val loss %.4f\n", journal.summary().c_str(),
-                journal.train_loss(), val_loss);
+    if (comm::rank() == 0) {
+        const double val_loss = journal.validate();
+        if (!diverged && std::isfinite(val_loss)) print_summary(model, data, run, start, path);
+        if (std::isfinite(floor))
+            std::printf("validation loss is %.1f %% above the floor of %.4f\n",
+                        100 * (val_loss / floor - 1), floor);
+        std::printf("%sfinal train loss %.4f\nfinal val loss %.4f\n", journal.summary().c_str(),
+                    journal.train_loss(), val_loss);
+    }
+    comm::largest(0);  // the others wait for the first
     return diverged ? exit_diverged : exit_done;
 }
 
@@ -166,7 +168,8 @@ int plan_and_run(RunConfig run) {
     if (data) std::printf("data        %s\n", data->describe().c_str());
     if (run.dry_run) return exit_done;
     check_memory<Real>(run);
-    const std::string directory = run.out.empty() ? default_directory(run.model.norm) : run.out;
+    const std::string directory =
+        comm::from_first(run.out.empty() ? default_directory(run.model.norm) : run.out);
     try {
         return run.job == Job::check ? check<Real>(run, *data, directory)
                                      : train<Real>(run, *data, directory);
