@@ -93,6 +93,11 @@ class Docs(unittest.TestCase):
                 if other != room and other != "cpu":
                     self.assertLess(level[other], max(1, level[room]), path)
 
+    def test_the_table_of_scaling_is_the_scripts(self):
+        script = subprocess.run(["python3", ROOT / "docs/scaling.py"], text=True,
+                                capture_output=True, check=True).stdout
+        self.assertIn(script, (ROOT / "docs/scaling.md").read_text())
+
     def test_flags_exist(self):
         known = set(re.findall(r"--[\w-]+", self.help()))
         for page in PAGES:

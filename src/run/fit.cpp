@@ -81,7 +81,8 @@ std::string fitting_flags(const RunConfig& run, size_t memory, const std::string
 
 template <class Real>
 int largest_batch(const RunConfig& run, size_t memory) {
-    for (int batch = std::min(run.sequences(), most_tokens / run.seq); batch >= 1; batch--)
+    for (int batch = std::min(std::max(1, run.sequences() / run.ranks), most_tokens / run.seq);
+         batch >= 1; batch--)
         if (run.sequences() % batch == 0 && plan<Real>(with_batch(run, batch)).total() <= memory)
             return batch;
     return 0;

@@ -75,6 +75,7 @@ void print_memory(const RunConfig& run) {
         other.model.recompute = r;
         const int batch = largest_batch<Real>(other, memory);
         other.batch = batch ? batch : 1;
+        other.accumulate = run.sequences() / other.batch;
         std::printf("            --recompute %s: %s (%zu MiB)\n", word_for(r, recomputes()).c_str(),
                     batch ? ("--batch " + std::to_string(batch) + " --accumulate " +
                              std::to_string(run.sequences() / batch))
