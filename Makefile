@@ -65,21 +65,25 @@ train $(BUILD)/train: $(BUILD)/train.o $(LIBRARY)
 	@echo "./$@: $(BUILT_WITH); without $(BUILT_WITHOUT)"
 
 # many processes, over MPI (make deps-mpi)
-$(BUILD)/src/comm/mpi.o: FLAGS += $(shell mpicxx --showme:compile 2> /dev/null)
-train_mpi: $(BUILD)/train.o $(ROOMS) $(CPU) $(BUILD)/src/comm/mpi.o
+MPI := $(BUILD)/train.o $(ROOMS) $(CPU) $(BUILD)/src/comm/mpi.o
+MPI_FLAGS = $(shell mpicxx --showme:compile 2> /dev/null)
+MPI_LIBS = $(shell mpicxx --showme:link)
+$(BUILD)/src/comm/mpi.o: FLAGS += $(MPI_FLAGS)
+train_mpi: $(MPI)
 	@echo "$(CXX) -o $@"
-	@$(CXX) $(FLAGS) $^ $(LIBS) $(shell mpicxx --showme:link) -o $@
+	@$(CXX) $(FLAGS) $^ $(LIBS) $(MPI_LIBS) -o $@
 
-$(BUILD)/tests/mpi/collectives: $(BUILD)/tests/mpi/collectives.o $(ROOMS) $(CPU) $(BUILD)/src/comm/mpi.o
+$(BUILD)/tests/mpi/collectives: $(BUILD)/tests/mpi/collectives.o $(filter-out $(BUILD)/train.o,$(MPI))
 	@echo "$(CXX) -o $@"
-	@$(CXX) $(FLAGS) $^ $(LIBS) $(shell mpicxx --showme:link) -o $@
+	@$(CXX) $(FLAGS) $^ $(LIBS) $(MPI_LIBS) -o $@
 
 # processes over MPI: their collectives, the same bits for any number of them, killed, stopped and
 # interrupted; MPI_KILLS=50 is the long form
 MPI_KILLS ?= 6
 check-mpi:
 	@if command -v mpirun mpicxx > /dev/null; then \
-	    $(MAKE) --no-print-directory train train_mpi $(BUILD)/tests/mpi/collectives && tests/check_mpi.sh $(BUILD)/tests/mpi/collectives $(MPI_KILLS); \
+	    $(MAKE) --no-print-directory train train_mpi $(BUILD)/tests/mpi/collectives && tests/check_mpi.sh $(BUILD)/tests/mpi/collectives $(MPI_KILLS) && \
+	    tests/planted_mpi.sh "$(CXX) $(FLAGS) $(MPI_FLAGS)" "$(MPI)" "$(LIBS) $(MPI_LIBS)" $(BUILD)/planted-mpi; \
 	else echo "skipped: check-mpi (no MPI here: make deps-mpi)"; fi
 
 # the whole trainer in one file

@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Plants faults in what processes say to each other, one at a time, and asks that the bits of two
+# processes are then not those of one, or that the run ends with an error. make check-mpi calls this with
+#   $1 the compiler's command   $2 train_mpi's objects   $3 libraries   $4 a folder to work in
+set -eu
+compile=$1 objects=$2 libraries=$3 folder=$4
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+flags="--size tiny --layers 2 --width 64 --heads 2 --ffn 900 --seq 17 --val-batches 1 --quiet --tune=off --threads 1
+    --reproducible --batch 2 --accumulate 4 --steps 10 --patience 20"
+missed=0
+rm -rf "$folder"
+mkdir -p "$folder"
+
+# run PROGRAM N NAME: what two files of the run are made of, or why it ended
+run() {
+    # shellcheck disable=SC2086  # flags are meant to be split
+    timeout 60 mpirun --oversubscribe -n "$2" "$1" $flags --out "$folder/$3" > "$folder/$3.log" 2>&1 ||
+        { echo "ended with an error"; return; }
+    cut -d, -f1-5 "$folder/$3/metrics.csv" | cat - "$folder/$3"/step-*/*.safetensors | sha256sum
+}
+
+# NAME SOURCE, an expression for sed
+plant() {
+    local name=$1 source=$2 edit=$3 object found
+    local at="$folder/${name//[^A-Za-z0-9]/-}"
+    mkdir -p "$at"
+    sed "$edit" "src/$source" > "$at/faulty.cpp"
+    ! cmp -s "src/$source" "$at/faulty.cpp" ||
+        { echo "$name: src/$source no longer has the line that $0 changes" >&2; exit 1; }
+    object=$(printf '%s\n' $objects | grep "$(realpath -m --relative-to=. "src/${source%.cpp}")\.o$")
+    $compile -w -c "$at/faulty.cpp" -o "$at/faulty.o"
+    $compile "$at/faulty.o" ${objects/"$object"/} $libraries -o "$at/train_mpi"
+    found=$(run "$at/train_mpi" 2 "${at##*/}-run")
+    if [ "$found" = "$whole" ]; then
+        found="NOT FOUND"
+        missed=$((missed + 1))
+    elif [ "$found" != "ended with an error" ]; then
+        found="other bits"
+    fi
+    printf '%-46s %s\n' "$name" "$found"
+}
+
+whole=$(run ./train_mpi 1 one)
+[ "$(run ./train_mpi 2 two)" = "$whole" ] || { echo "without a fault two processes have other bits" >&2; exit 1; }
+plant 'gradients are not added up' optimizer.cpp 's/comm::reduce_scatter<Real>(.*);//'
+plant 'the norm of one piece alone' optimizer.cpp '/::find_norm/,/^}/s/comm::all_gather<Real>(.*);//'
+plant 'weights are not handed on' optimizer.cpp '/::share_weights/,/^}/s/comm::all_gather<Real>(.*);//'
+plant 'the pieces of two processes swapped' comm/mpi.cpp \
+    '/^void all_gather/,/^}/s/messages.receive(r, bytes + bounds\[r\],/messages.receive(r, bytes + bounds[this_rank],/'
+plant 'sums that are read before they arrive' comm/mpi.cpp '/^void reduce_scatter/,/^}/s/messages.wait();//'
+plant 'sums in the order of arrival: own first' comm/mpi.cpp \
+    '/^void reduce_scatter/,/^}/s/if (this_rank > 0) std::copy_n(part(0), n, own);//'
+plant 'the loss of one process alone' ../train.cpp 's/comm::sum(share)/share/'
+plant "one process's targets for all" ../train.cpp 's/comm::sum(target_count(batch))/target_count(batch) * 1.0/'
+[ $missed = 0 ] || { echo "$missed faults were not found"; exit 1; }
