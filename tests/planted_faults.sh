@@ -72,12 +72,12 @@ plant 'sub-layer backward: alpha forgotten' model.cpp \
     '/::sublayer_backward/,/^}/s/has.alpha/1/' \
     unit 'gradient of the whole model\, all ten placements'
 plant "an output norm's gradient added twice" model.cpp \
-    '/::sublayer_backward/,/^}/s/if (has.output_norm) \(norm_backward(.*)\);/if (has.output_norm) \1, \1;/' \
+    '/::sublayer_backward/,/^}/{/if (has.output_norm)$/{N;s/\n *\(norm_backward(.*);\)/ { \1 \1 }/}}' \
     unit 'gradient of the whole model\, all ten placements'
 plant 'the same two, by the model in one file: alpha' model.cpp \
     '/::sublayer_backward/,/^}/s/has.alpha/1/' unit 'reference: the same loss and gradients'
 plant 'and the gradient added twice' model.cpp \
-    '/::sublayer_backward/,/^}/s/if (has.output_norm) \(norm_backward(.*)\);/if (has.output_norm) \1, \1;/' \
+    '/::sublayer_backward/,/^}/{/if (has.output_norm)$/{N;s/\n *\(norm_backward(.*);\)/ { \1 \1 }/}}' \
     unit 'reference: the same loss and gradients'
 plant 'keys: Dx::overwrite for Dx::add' model.cpp \
     's/act_.d_k, x_tilde, ids.k, Dx::add/act_.d_k, x_tilde, ids.k, Dx::overwrite/' \
