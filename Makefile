@@ -303,7 +303,7 @@ test-prepare: train
 
 # ---- the readers of files: sanitizers, fuzzers ----------------------------------------------------
 
-READERS := comm/alone batch config placement run/flags run/settings store/files store/safetensors store/saved \
+READERS := batch config placement run/flags run/settings store/files store/safetensors store/saved \
     $(patsubst src/%.cpp,%,$(wildcard src/data/*.cpp))
 SANITIZE := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all
 

@@ -158,6 +158,7 @@ int check(const RunConfig& run, const Data& data, const std::string& path) {
 // the same steps beside the oracle's.
 template <class Real>
 int plan_and_run(RunConfig run) {
+    if (!run.dry_run) run.ranks = comm::size();
     const bool planned = run.dry_run && run.memory;  // for a device that this machine need not have
     if (!planned) std::printf("backend     %s\n", backend_description().c_str());
     const bool unread = run.dry_run && run.vocab && !run.epochs;

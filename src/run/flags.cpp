@@ -6,7 +6,6 @@
 #include <filesystem>
 
 #include "check.h"
-#include "comm.h"
 #include "run/settings.h"
 #include "store/saved.h"
 
@@ -318,7 +317,7 @@ void read_data_and_run(RunConfig& run, const Settings& flags) {
     run.quiet = flags.on("quiet");
     run.verbose = flags.on("verbose");
     run.dry_run = flags.on("dry-run");
-    run.ranks = flags.given("ranks") ? flags.count("ranks") : comm::size();
+    if (flags.given("ranks")) run.ranks = flags.count("ranks");
     if (flags.given("ranks") && !run.dry_run)
         throw UserError("--ranks is for --dry-run: mpirun -n N starts N processes of ./train_mpi");
 }
