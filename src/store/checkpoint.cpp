@@ -154,7 +154,7 @@ void save_checkpoint(const std::string& out, const Model<Real>& model,
     const std::string name = step_name(optimizer.steps()), place = out + "/" + name;
     const bool first = comm::rank() == 0;
     if (comm::largest(first && is_whole(place + "/model.safetensors") &&
-                      is_whole(place + "/optimizer.safetensors")))
+                      is_whole(place + "/optimizer.safetensors")) > 0)
         return;
     const Metadata metadata = metadata_of(model, optimizer.steps());
     if (!first) return write_state("", model, optimizer, metadata);
