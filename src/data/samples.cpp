@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "check.h"
+#include "open_file.h"
 #include "random.h"
 
 namespace peri {
@@ -69,7 +70,7 @@ Sample parse_sample(const std::string& text, const std::string& where) {
 // Every line that is not blank.
 std::vector<Sample> read_samples(const std::string& where, const std::string& path) {
     std::vector<Sample> samples;
-    std::ifstream file(path, std::ios::binary);
+    std::ifstream file = open_file(path);
     int64_t number = 1;
     for (std::string line; std::getline(file, line); ++number) {
         if (line.find_first_not_of(" \t\r") == std::string::npos) continue;

@@ -10,6 +10,7 @@
 
 #include "check.h"
 #include "number.h"
+#include "open_file.h"
 
 namespace peri {
 
@@ -18,7 +19,7 @@ using Json = nlohmann::ordered_json;
 namespace {
 
 Json parse_file(const std::string& path) {
-    std::ifstream file(path);
+    std::ifstream file = open_file(path);
     std::string text;
     std::getline(file, text, '\0');
     if (!file.is_open() || file.bad())

@@ -10,6 +10,7 @@
 #include <iterator>
 
 #include "check.h"
+#include "open_file.h"
 
 namespace peri {
 
@@ -101,13 +102,9 @@ void make_directory_durably(const std::string& place, const std::string& beside,
 }
 
 std::string read_text(const std::string& path) {
-    std::ifstream file(path, std::ios::binary);
+    std::ifstream file = open_file(path);
     if (!file) failed(path, "be read");
-    try {
-        return {std::istreambuf_iterator<char>(file), {}};
-    } catch (const std::ios_base::failure&) {  // a directory
-        failed(path, "be read");
-    }
+    return {std::istreambuf_iterator<char>(file), {}};
 }
 
 }  // namespace peri
