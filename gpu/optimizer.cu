@@ -107,12 +107,12 @@ void sgd_update(Real* w, Accum<Real>* master, Accum<Real>* m, const Accum<Real>*
            settings);
 }
 
-#define INSTANTIATE(Real)                                                              \
-    template void sum_of_squares<Real>(double*, const Accum<Real>*, size_t);           \
-    template void clip_scale<Real>(double*, Accum<Real>*, const double*, size_t, double);      \
-    template void adamw_update(Real*, Accum<Real>*, Accum<Real>*, Accum<Real>*,        \
-                               const Accum<Real>*, const Accum<Real>*, size_t, AdamW); \
-    template void sgd_update(Real*, Accum<Real>*, Accum<Real>*, const Accum<Real>*,    \
+#define INSTANTIATE(Real)                                                                 \
+    template void sum_of_squares<Real>(double*, const Accum<Real>*, size_t);              \
+    template void clip_scale<Real>(double*, Accum<Real>*, const double*, size_t, double); \
+    template void adamw_update(Real*, Accum<Real>*, Accum<Real>*, Accum<Real>*,           \
+                               const Accum<Real>*, const Accum<Real>*, size_t, AdamW);    \
+    template void sgd_update(Real*, Accum<Real>*, Accum<Real>*, const Accum<Real>*,       \
                              const Accum<Real>*, size_t, Sgd);
 INSTANTIATE(float)
 INSTANTIATE(bf16)

@@ -84,7 +84,7 @@ TEST_CASE("sum_of_squares: against the formula", "[optimizer]") {
         for (size_t begin = 0; begin < n; begin += square_block) {
             const size_t end = std::min(n, begin + square_block);
             long double sum = 0;
-            for (size_t i = begin; i < end; i++) sum += (long double)(g[i])*g[i];
+            for (size_t i = begin; i < end; i++) sum += (long double)(g[i]) * g[i];
             expected.push_back(static_cast<double>(sum));
             // squares and sums of positive numbers, in any order
             allowed.push_back(roundings(end - begin) * expected.back());
