@@ -41,17 +41,17 @@ void Optimizer<Real>::step(double lr) {
     find_norm();
     const Accum<Real>* const scale = &scalars_.template at<Scalars>()->scale;
     for (int id = 0; id < static_cast<int>(model_.table().rows.size()); id++) {
-        const auto [first, count] = part(id);
-        if (count == 0) continue;
+        const Part mine = part(id);
+        if (mine.count == 0) continue;
         const double decay = model_.table().rows[id].decayed ? settings_.weight_decay : 0;
-        const Accum<Real>* const g = model_.gradient(id) + first;
+        const Accum<Real>* const g = model_.gradient(id) + mine.first;
         Accum<Real>*const m = of_part(m_, id), *const v = of_part(v_, id);
         model_.visit(id, [&]<class Weight>(Weight* w) {
             if (settings_.sgd)
-                sgd_update<Weight>(w + first, master(id), m, g, scale, count,
+                sgd_update<Weight>(w + mine.first, master(id), m, g, scale, mine.count,
                                    {lr, settings_.momentum, decay});
             else
-                adamw_update<Weight>(w + first, master(id), m, v, g, scale, count,
+                adamw_update<Weight>(w + mine.first, master(id), m, v, g, scale, mine.count,
                                      {.lr = lr,
                                       .beta1 = settings_.beta1,
                                       .beta2 = settings_.beta2,

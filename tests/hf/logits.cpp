@@ -6,6 +6,7 @@
 #include "check.h"
 #include "jobs/export_hf.h"
 #include "jobs/generate.h"
+#include "run/flags.h"
 #include "store/checkpoint.h"
 
 using namespace peri;
