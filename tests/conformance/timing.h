@@ -18,12 +18,12 @@ struct Operations {
     int steps = 1;
 };
 
-// Median of at least 5 calls, and of a quarter of a second of them.
+// Median of at least 3 calls, and of a quarter of a second of them.
 template <class Call>
 double median_seconds(Call call) {
     using Clock = std::chrono::steady_clock;
     std::vector<double> times;
-    for (double all = 0; times.size() < 5 || all < 0.25; all += times.back()) {
+    for (double all = 0; times.size() < 3 || all < 0.25; all += times.back()) {
         const Clock::time_point start = Clock::now();
         call();
         times.push_back(std::chrono::duration<double>(Clock::now() - start).count());
