@@ -81,10 +81,10 @@ $(BUILD)/tests/mpi/collectives: $(BUILD)/tests/mpi/collectives.o $(filter-out $(
 # interrupted; MPI_KILLS=50 is the long form
 MPI_KILLS ?= 6
 check-mpi:
-	@if command -v mpirun mpicxx > /dev/null; then \
+	@if command -v mpirun > /dev/null && command -v mpicxx > /dev/null && command -v pgrep > /dev/null; then \
 	    $(MAKE) --no-print-directory train train_mpi $(BUILD)/tests/mpi/collectives && tests/check_mpi.sh $(BUILD)/tests/mpi/collectives $(MPI_KILLS) && \
 	    tests/planted_mpi.sh "$(CXX) $(FLAGS) $(MPI_FLAGS)" "$(MPI)" "$(LIBS) $(MPI_LIBS)" $(BUILD)/planted-mpi; \
-	else echo "skipped: check-mpi (no MPI here: make deps-mpi)"; fi
+	else echo "skipped: check-mpi (no MPI or no pgrep here: make deps-mpi)"; fi
 
 # the whole trainer in one file
 single: reference/peri.cpp $(BUILD)/flags

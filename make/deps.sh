@@ -10,8 +10,8 @@ has() { command -v "$1" > /dev/null; }
 
 if [ "${2:-}" = mpi ]; then
     if has apt-get; then
-        dpkg -s openmpi-bin libopenmpi-dev > /dev/null 2>&1 ||
-            { $sudo apt-get update && $sudo apt-get install -y --no-install-recommends openmpi-bin libopenmpi-dev; }
+        dpkg -s openmpi-bin libopenmpi-dev procps > /dev/null 2>&1 ||
+            { $sudo apt-get update && $sudo apt-get install -y --no-install-recommends openmpi-bin libopenmpi-dev procps; }
     elif has brew; then brew install open-mpi
     elif has dnf; then $sudo dnf install -y openmpi-devel
     elif has pacman; then $sudo pacman -S --needed --noconfirm openmpi

@@ -4,7 +4,7 @@
 #   $1 the compiler's command   $2 train_mpi's objects   $3 libraries   $4 a folder to work in
 set -eu
 compile=$1 objects=$2 libraries=$3 folder=$4
-export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_plm=isolated
 flags="--size tiny --layers 2 --width 64 --heads 2 --ffn 900 --seq 17 --val-batches 1 --quiet --tune=off --threads 1
     --reproducible --batch 2 --accumulate 4 --steps 10 --patience 20"
 missed=0
