@@ -57,7 +57,7 @@ struct AccumOf<double> {
 template <class Real>
 using Accum = typename AccumOf<Real>::type;
 
-// where Real is narrower than Accum<Real>, updates are too small for Real to add them up: the optimizer
+// Where Real is narrower than Accum<Real>, updates are too small for Real to add them up: the optimizer
 // keeps master weights in Accum<Real>, and Real's are their rounding.
 template <class Real>
 constexpr bool has_masters = sizeof(Real) < sizeof(Accum<Real>);

@@ -5,9 +5,9 @@
 
 namespace peri {
 
-// The same as forward_backward (accumulate.h), but what the micro-batches give is added in the order of tree.h, not
-// one after the other: processes that share a step's micro-batches end with the bits of one process
-// that has them all (--reproducible).
+// The same as forward_backward (accumulate.h), but what the micro-batches give is added in the order
+// of tree.h, not one after the other: processes that share a step's micro-batches end with the bits
+// of one process that has them all (--reproducible).
 template <class Real>
 class TreeAccumulation {
   public:

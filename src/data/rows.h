@@ -13,8 +13,8 @@ namespace peri {
 // The last coordinate of a row's random numbers: what they are for.
 enum Stream : uint64_t { training_stream = 1, validation_stream = 2 };
 
-// A batch whose row r, counted from `first`, holds the T + 1 tokens that `row(r, tokens)` writes: the first T, and as
-// targets the last T.
+// A batch whose row r, counted from `first`, holds the T + 1 tokens that `row(r, tokens)` writes: the
+// first T, and as targets the last T.
 template <class Row>
 Batch make_batch(int B, int T, Row&& row, int first = 0) {
     CHECK(B >= 1 && T >= 1 && first >= 0);

@@ -28,7 +28,8 @@ class Journal {
             const RunConfig& run, const RunDirectory& directory);
 
     // Comes after every step, and does what is due then: measurements, a validation, a checkpoint.
-    // True, to the first process, where the run has diverged and is to stop; what is wrong has been said on stderr.
+    // True, to the first process, where the run has diverged and is to stop; what is wrong has been
+    // said on stderr.
     bool after(const StepMetrics& m);
 
     // Measurements, with --probe-every, on about 512 held-out tokens. Every step loads its own batch
