@@ -65,10 +65,10 @@ train $(BUILD)/train: $(BUILD)/train.o $(LIBRARY)
 	@echo "./$@: $(BUILT_WITH); without $(BUILT_WITHOUT)"
 
 # many processes, over MPI (make deps-mpi)
-MPI := $(BUILD)/train.o $(ROOMS) $(CPU) $(BUILD)/src/comm/mpi.o
-MPI_FLAGS = $(shell mpicxx --showme:compile 2> /dev/null)
-MPI_LIBS = $(shell mpicxx --showme:link)
-$(BUILD)/src/comm/mpi.o: FLAGS += $(MPI_FLAGS)
+MPI := $(BUILD)/train.o $(ROOMS) $(CPU) $(addprefix $(BUILD)/src/comm/,collectives.o mpi.o)
+MPI_FLAGS := $(shell mpicxx --showme:compile 2> /dev/null)
+MPI_LIBS := $(shell mpicxx --showme:link 2> /dev/null)
+%/comm/mpi.o %/nccl.o: FLAGS += $(MPI_FLAGS)
 train_mpi: $(MPI)
 	@echo "$(CXX) -o $@"
 	@$(CXX) $(FLAGS) $^ $(LIBS) $(MPI_LIBS) -o $@
@@ -128,7 +128,11 @@ NVCC ?= nvcc
 CUDA_HOME ?= $(patsubst %/bin/nvcc,%,$(realpath $(shell command -v $(NVCC) 2> /dev/null)))
 NVCC_FLAGS := -std=c++20 -O3 -lineinfo --expt-relaxed-constexpr -Isrc -Igpu \
     -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=[sm_90,compute_90]
-ORACLE := $(HOUSE) $(patsubst $(BUILD)/%,$(BUILD)/oracle/%,$(CPU))
+DOUBLE := $(ROOMS) $(patsubst $(BUILD)/%,$(BUILD)/oracle/%,$(CPU))
+ORACLE := $(DOUBLE) $(ALONE)
+# many GPUs, by NCCL where it and MPI are: what is linked in place of alone.o
+NCCL := $(and $(MPI_FLAGS),$(wildcard $(CUDA_HOME)/include/nccl.h))
+BETWEEN := $(BUILD)/src/comm/collectives.o $(BUILD)/oracle/src/comm/mpi.o
 GPU := $(patsubst gpu/%.cu,%.o,$(wildcard gpu/*.cu))
 
 $(BUILD)/oracle/%.o: %.cpp $(BUILD)/flags | $(BUILD)/found
@@ -142,11 +146,13 @@ $(BUILD)/gpu/%.o: gpu/%.cu Makefile
 	@$(NVCC) $(NVCC_FLAGS) -MMD -MP -c $< -o $@
 
 # builds without a GPU, runs with one
-CUDA := $(ORACLE) $(addprefix $(BUILD)/gpu/,$(GPU))
-CUDA_LIBS := -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcublasLt -lcudart
+CUDA := $(DOUBLE) $(addprefix $(BUILD)/gpu/,$(GPU)) $(if $(NCCL),$(BETWEEN) $(BUILD)/src/comm/nccl.o,$(ALONE))
+CUDA_LIBS := -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcublasLt -lcudart $(if $(NCCL),-lnccl $(MPI_LIBS))
+$(BUILD)/src/comm/nccl.o: FLAGS += -Igpu -isystem $(CUDA_HOME)/include
 train_cuda: $(BUILD)/train.o $(CUDA)
 	@echo "$(CXX) -o $@"
 	@$(CXX) $(FLAGS) $^ $(LIBS) $(CUDA_LIBS) -o $@
+	@echo "./$@: $(if $(NCCL),one GPU or many,one GPU; many need MPI (make deps-mpi) and NCCL)"
 
 $(BUILD)/tests/conformance_cuda: $(CONFORMANCE) $(CUDA)
 	@echo "$(CXX) -o $@"
@@ -192,6 +198,20 @@ $(BUILD)/gpu/sim/%.o: FLAGS += $(SIM_FLAGS)
 train_sim: $(BUILD)/train.o $(ORACLE) $(SIMULATOR)
 	@echo "$(CXX) -o $@"
 	@$(CXX) $(FLAGS) $^ $(LIBS) -o $@
+
+# many of them: NCCL's part is taken by messages of MPI (gpu/sim/nccl)
+SIM_MPI := $(DOUBLE) $(SIMULATOR) $(BETWEEN) $(BUILD)/sim/src/comm/nccl.o $(BUILD)/gpu/sim/nccl/nccl.o
+$(BUILD)/sim/src/comm/nccl.o $(BUILD)/gpu/sim/nccl/nccl.o: FLAGS += -Igpu/sim/nccl
+$(BUILD)/sim/src/%.o: src/%.cpp $(BUILD)/flags
+	@mkdir -p $(@D)
+	@echo "$(CXX) $< (simulator)"
+	@$(CXX) $(FLAGS) $(SIM_FLAGS) -MMD -MP -c $< -o $@
+train_sim_mpi: $(BUILD)/train.o $(SIM_MPI)
+	@echo "$(CXX) -o $@"
+	@$(CXX) $(FLAGS) $^ $(LIBS) $(MPI_LIBS) -o $@
+$(BUILD)/tests/mpi/collectives_sim: $(BUILD)/tests/mpi/collectives.o $(SIM_MPI)
+	@echo "$(CXX) -o $@"
+	@$(CXX) $(FLAGS) $^ $(LIBS) $(MPI_LIBS) -o $@
 
 $(BUILD)/tests/conformance_sim: $(CONFORMANCE) $(ORACLE) $(SIMULATOR)
 	@echo "$(CXX) -o $@"

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "check.h"
+#include "comm.h"
 #include "cuda.h"
 #include "parallel.h"
 #include "real.h"
@@ -16,8 +17,33 @@ namespace peri {
     std::abort();
 }
 
+namespace {
+
+int devices() {
+    int count = 0;
+    if (cudaGetDeviceCount(&count) != cudaSuccess || count == 0)
+        throw UserError("this machine has no GPU that CUDA can use: run ./train, which needs none");
+    return count;
+}
+
+// Each process of a machine has a GPU of its own.
+int take_device() {
+    static const int taken = [] {
+        if (comm::local_size() > devices())
+            throw UserError(std::to_string(comm::local_size()) +
+                            " processes on this machine have " + std::to_string(devices()) +
+                            " GPUs: start no more than one for each");
+        CUDA_CHECK(cudaSetDevice(comm::local_rank()));
+        return comm::local_rank();
+    }();
+    return taken;
+}
+
+}  // namespace
+
 cudaStream_t stream() {
     static const cudaStream_t made = [] {
+        take_device();
         cudaStream_t s;
         CUDA_CHECK(cudaStreamCreate(&s));
         return s;
@@ -28,11 +54,8 @@ cudaStream_t stream() {
 const char* backend_name() { return "cuda"; }
 
 std::string backend_description() {
-    int devices = 0;
-    if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0)
-        throw UserError("this machine has no GPU that CUDA can use: run ./train, which needs none");
     cudaDeviceProp properties;
-    CUDA_CHECK(cudaGetDeviceProperties(&properties, 0));
+    CUDA_CHECK(cudaGetDeviceProperties(&properties, take_device()));
     return std::string("cuda: ") + properties.name + ", " +
            std::to_string(properties.totalGlobalMem >> 20) + " MiB";
 }
@@ -63,6 +86,7 @@ struct Workspace {
 template <class Real>
 size_t device_memory_left() {
     size_t left = 0, all = 0;
+    take_device();
     CUDA_CHECK(cudaMemGetInfo(&left, &all));
     return left;
 }
@@ -78,6 +102,7 @@ size_t device_memory_used() {
 template <class Real>
 void* device_allocate(size_t bytes) {
     void* memory = nullptr;
+    take_device();
     const cudaError_t error = cudaMalloc(&memory, bytes ? bytes : 1);
     if (error == cudaErrorMemoryAllocation) {
         cudaGetLastError();  // forgets it

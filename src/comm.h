@@ -1,9 +1,11 @@
 // What the processes ("ranks") that train one model together say to each other. As with kernels.h the
 // contract stands here, and which file keeps it is chosen when linking:
-//   src/comm/alone.cpp   one process, which has nobody to talk to     ./train
-//   src/comm/mpi.cpp     MPI, between CPUs                            make train_mpi
+//   src/comm/alone.cpp         one process, which has nobody to talk to   ./train
+//   src/comm/collectives.cpp   many, by transfers from one to another:
+//     mpi.cpp                    MPI, between hosts                       make train_mpi
+//     nccl.cpp                   NCCL, between GPUs                       make train_cuda, where it is found
 //
-// Every function but rank() and size() is collective: all ranks call the same ones in the same order.
+// Every function but those of the ranks' numbers is collective: all ranks call the same ones in the same order.
 // A rank that waits longer than the patience for another, or hears that another has ended, throws
 // UserError naming it. Results have the same bits on every rank, and in every run of as many ranks.
 #pragma once
@@ -38,6 +40,10 @@ class Session {
 int rank();
 int size();
 
+// Its number among the ranks on its machine, and how many they are.
+int local_rank();
+int local_size();
+
 // Threads that a rank should use: the machine's cores shared by the ranks on it. 0: no opinion.
 int threads();
 
@@ -50,8 +56,15 @@ using Bounds = std::vector<size_t>;
 // numbers[i] = sum over the ranks of their numbers[i], for i in this rank's piece, added in the order
 // of tree.h. Elsewhere `numbers` is as it was.
 //   numbers on the device where Real lives
+//   bytes of the workspace (device.h), which it reserves itself: reduce_scatter_workspace
 template <class Real>
 void reduce_scatter(Accum<Real>* numbers, const Bounds& bounds);
+
+constexpr size_t reduced_at_once = size_t(1) << 20;  // numbers from each rank
+template <class Real>
+constexpr size_t reduce_scatter_workspace(int ranks) {
+    return ranks > 1 ? ranks * reduced_at_once * sizeof(Accum<Real>) : 0;
+}
 
 // Every rank's piece of `memory` goes to all others, to the same place.
 //   memory on the device where Real lives   bounds in bytes

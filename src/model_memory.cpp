@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "check.h"
+#include "comm.h"
 #include "kernels.h"
 
 namespace peri {
@@ -51,7 +52,8 @@ MemoryPlan plan_memory(const ModelConfig& config, int B, int T, int moments, Pur
     const size_t most = (blocks + ranks - 1) / ranks * square_block * sizeof(Accum<Real>);
     plan.optimizer = (moments + has_masters<Real>)*std::min(plan.gradients, most);
     plan.activations = lay_out(unused, config, B, T, purpose, nullptr);
-    plan.workspace = workspace_bytes<Real>(config, B, T);
+    plan.workspace =
+        std::max(workspace_bytes<Real>(config, B, T), comm::reduce_scatter_workspace<Real>(ranks));
     return plan;
 }
 

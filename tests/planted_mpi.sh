@@ -45,11 +45,11 @@ whole=$(run ./train_mpi 1 one)
 plant 'gradients are not added up' optimizer.cpp 's/comm::reduce_scatter<Real>(.*);//'
 plant 'the norm of one piece alone' optimizer.cpp '/::find_norm/,/^}/s/comm::all_gather<Real>(.*);//'
 plant 'weights are not handed on' optimizer.cpp '/::share_weights/,/^}/s/comm::all_gather<Real>(.*);//'
-plant 'the pieces of two processes swapped' comm/mpi.cpp \
-    '/^void all_gather/,/^}/s/messages.receive(r, bytes + bounds\[r\],/messages.receive(r, bytes + bounds[this_rank],/'
-plant 'sums that are read before they arrive' comm/mpi.cpp '/^void reduce_scatter/,/^}/s/messages.wait();//'
-plant 'sums in the order of arrival: own first' comm/mpi.cpp \
-    '/^void reduce_scatter/,/^}/s/if (this_rank > 0) std::copy_n(part(0), n, own);//'
+plant 'the pieces of two processes swapped' comm/collectives.cpp \
+    '/^void all_gather/,/^}/s/pieces->receive(r, bytes + bounds\[r\],/pieces->receive(r, bytes + bounds[me],/'
+plant 'sums that are read before they arrive' comm/collectives.cpp '/^void reduce_scatter/,/^}/s/parts->wait();//'
+plant 'the sum left where the tree ends' comm/collectives.cpp \
+    '/^void reduce_scatter/,/^}/s/i == 0 \&\& j == half ? own : part(i)/part(i)/'
 plant 'the loss of one process alone' ../train.cpp 's/comm::sum(share)/share/'
 plant "one process's targets for all" ../train.cpp 's/comm::sum(target_count(batch))/target_count(batch) * 1.0/'
 [ $missed = 0 ] || { echo "$missed faults were not found"; exit 1; }

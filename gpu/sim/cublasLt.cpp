@@ -161,7 +161,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t product, co
                               cublasLtMatrixLayout_t c_layout, void* d,
                               cublasLtMatrixLayout_t d_layout,
                               const cublasLtMatmulAlgo_t* algorithm, void* workspace,
-                              size_t workspace_bytes, cudaStream_t) {
+                              size_t workspace_bytes, cudaStream_t stream) {
     const bool a_transposed = product->transpose_a == CUBLAS_OP_T;
     const bool b_transposed = product->transpose_b == CUBLAS_OP_T;
     const bool tf32 = product->compute == CUBLAS_COMPUTE_32F_FAST_TF32;
@@ -189,7 +189,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t product, co
     sim::check_device_range("the workspace of a product", workspace, workspace_bytes);
     if (backwards && workspace_bytes < workspace_of_1) return CUBLAS_STATUS_INVALID_VALUE;
 
-    const sim::DeviceAccess access;
+    const sim::DeviceAccess access(stream);
     if (backwards) std::memset(workspace, 0xff, workspace_of_1);
     const std::vector<float> left = unpacked(a, *a_layout, a_transposed, tf32);
     const std::vector<float> right = unpacked(b, *b_layout, b_transposed, tf32);

@@ -3,7 +3,8 @@
 // and is stricter than a GPU: a kernel that breaks a rule stops the program with block, thread and
 // line.
 //
-// Not simulated: streams (every call has finished when it returns), __shared__ (house rule: use
+// Every call has finished when it returns, but for a library's transfers (begin_transfer). Not simulated: a
+// second stream of kernels, __shared__ (house rule: use
 // DYNAMIC_SHARED), the order in which blocks see each other's writes, the last bits of CUDA's math.
 #pragma once
 
@@ -12,9 +13,11 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <tuple>
 #include <type_traits>
+#include <vector>
 
 // ---- the language -------------------------------------------------------------------------------
 
@@ -80,14 +83,28 @@ void set_seed(uint64_t seed);
 // Bytes that the device claims to have.
 void set_device_memory(size_t bytes);
 
+using cudaStream_t = struct CUstream_st*;
+constexpr int devices = 8;          // each in a process of its own
+extern cudaStream_t kernel_stream;  // what cudaStreamCreate has given; null before
+
 // Device memory is out of the host's reach but while one of these lives: around kernels, copies and
-// products. So a host that reads what it did not download dies of SIGSEGV.
+// products. So a host that reads what it did not download dies of SIGSEGV. What transfers of other
+// streams move stays out of reach, in whole pages: a stream waits for its own alone.
 struct DeviceAccess {
-    DeviceAccess();
+    explicit DeviceAccess(cudaStream_t stream = kernel_stream);
     ~DeviceAccess();
     DeviceAccess(const DeviceAccess&) = delete;
     DeviceAccess& operator=(const DeviceAccess&) = delete;
 };
+
+// Transfers that go on while the host does, on a stream: the ranges that they read or write, and what
+// moves them on; it says whether they have ended, and may write to the ranges then.
+struct Range {
+    void* begin;
+    size_t bytes;
+};
+void begin_transfer(cudaStream_t stream, std::vector<Range> ranges, std::function<bool()> ended);
+bool transfers_ended(cudaStream_t stream);  // moves them on
 
 // Fails unless all these bytes lie in one allocation of cudaMalloc.
 void check_device_range(const char* what, const void* begin, size_t bytes);
@@ -221,7 +238,12 @@ T atomicAdd(T* address, std::type_identity_t<T> value) {
 
 // ---- what the host calls ------------------------------------------------------------------------
 
-enum cudaError_t { cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorMemoryAllocation = 2 };
+enum cudaError_t {
+    cudaSuccess = 0,
+    cudaErrorInvalidValue = 1,
+    cudaErrorMemoryAllocation = 2,
+    cudaErrorNotReady = 600
+};
 const char* cudaGetErrorString(cudaError_t error);
 cudaError_t cudaGetLastError();  // and forgets it
 
@@ -231,7 +253,7 @@ enum cudaMemcpyKind {
     cudaMemcpyDeviceToHost,
     cudaMemcpyDeviceToDevice
 };
-using cudaStream_t = struct CUstream_st*;
+using cudaStream_t = peri::sim::cudaStream_t;
 
 cudaError_t cudaMalloc(void** memory, size_t bytes);
 template <class T>
@@ -244,16 +266,14 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
                             cudaStream_t stream = nullptr);
 cudaError_t cudaMemsetAsync(void* memory, int byte, size_t bytes, cudaStream_t stream = nullptr);
 
-inline cudaError_t cudaStreamCreate(cudaStream_t* stream) {
-    *stream = nullptr;
-    return cudaSuccess;
-}
-inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
-inline cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
+cudaError_t cudaStreamCreate(cudaStream_t* stream);
+cudaError_t cudaStreamQuery(cudaStream_t stream);
+cudaError_t cudaStreamSynchronize(cudaStream_t stream);
 inline cudaError_t cudaGetDeviceCount(int* count) {
-    *count = 1;
+    *count = peri::sim::devices;
     return cudaSuccess;
 }
+inline cudaError_t cudaSetDevice(int) { return cudaSuccess; }
 
 struct cudaDeviceProp {
     char name[256];

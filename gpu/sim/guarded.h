@@ -14,6 +14,14 @@ namespace peri::sim {
 inline const size_t page = sysconf(_SC_PAGESIZE);
 constexpr size_t most_shared = 163 * 1024;  // what a block may ask for on sm_80
 
+// The whole pages of so many bytes.
+inline void protect_pages(void* begin, size_t bytes, int protection) {
+    const size_t first = reinterpret_cast<size_t>(begin);
+    const size_t from = (first + page - 1) / page * page, to = (first + bytes) / page * page;
+    if (from < to && mprotect(reinterpret_cast<void*>(from), to - from, protection) != 0)
+        fail("mprotect failed");
+}
+
 struct Guarded {
     char* pages = nullptr;
     size_t page_bytes = 0;
@@ -33,9 +41,7 @@ struct Guarded {
         return {first, pages, first + pages - tail, bytes};
     }
     void unmap() const { munmap(pages - page, page + page_bytes + page); }
-    void protect(int protection) const {
-        if (mprotect(pages, page_bytes, protection) != 0) fail("mprotect failed");
-    }
+    void protect(int protection) const { protect_pages(pages, page_bytes, protection); }
     void fill() const {
         for (size_t i = 0; i < page_bytes; i++) pages[i] = guard(i);
         std::memset(begin, 0xff, bytes);

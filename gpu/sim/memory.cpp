@@ -2,7 +2,9 @@
 #include <cuda_runtime.h>
 
 #include <algorithm>
+#include <list>
 #include <map>
+#include <thread>
 #include <utility>
 
 #include "guarded.h"
@@ -16,6 +18,21 @@ size_t device_total = size_t(1) << 30, device_used = 0;
 int accesses = 0;  // DeviceAccess objects alive
 cudaError_t last_error = cudaSuccess;
 
+struct Transfer {
+    cudaStream_t stream;
+    std::vector<Range> ranges;
+    std::function<bool()> ended;
+};
+std::list<Transfer> transfers;
+
+void protect_all(int protection) {
+    for (const auto& [begin, memory] : allocations) memory.protect(protection);
+}
+
+void wait_for(cudaStream_t stream) {
+    while (!transfers_ended(stream)) std::this_thread::yield();
+}
+
 // the allocation that holds this address or ends there, or null
 const Guarded* allocation_of(const void* address) {
     auto after = allocations.upper_bound(static_cast<const char*>(address));
@@ -28,13 +45,36 @@ const Guarded* allocation_of(const void* address) {
 
 void set_device_memory(size_t bytes) { device_total = bytes; }
 
-DeviceAccess::DeviceAccess() {
-    if (accesses++ == 0)
-        for (const auto& [begin, memory] : allocations) memory.protect(PROT_READ | PROT_WRITE);
+cudaStream_t kernel_stream = nullptr;
+
+DeviceAccess::DeviceAccess(cudaStream_t stream) {
+    wait_for(stream);
+    if (accesses++ > 0) return;
+    protect_all(PROT_READ | PROT_WRITE);
+    for (const Transfer& transfer : transfers)
+        for (const auto& [begin, bytes] : transfer.ranges) protect_pages(begin, bytes, PROT_NONE);
 }
 DeviceAccess::~DeviceAccess() {
-    if (--accesses == 0)
-        for (const auto& [begin, memory] : allocations) memory.protect(PROT_NONE);
+    if (--accesses == 0) protect_all(PROT_NONE);
+}
+
+void begin_transfer(cudaStream_t stream, std::vector<Range> ranges, std::function<bool()> ended) {
+    transfers.push_back({stream, std::move(ranges), std::move(ended)});
+}
+
+bool transfers_ended(cudaStream_t stream) {
+    for (auto transfer = transfers.begin(); transfer != transfers.end();) {
+        if (transfer->stream != stream) {
+            transfer++;
+            continue;
+        }
+        protect_all(PROT_READ | PROT_WRITE);
+        const bool ended = transfer->ended();
+        if (accesses == 0) protect_all(PROT_NONE);
+        if (!ended) return false;
+        transfer = transfers.erase(transfer);
+    }
+    return true;
 }
 
 void check_device_range(const char* what, const void* begin, size_t bytes) {
@@ -78,8 +118,9 @@ cudaError_t cudaMalloc(void** address, size_t bytes) {
     if (!memory.pages) return last_error = cudaErrorMemoryAllocation;
     allocations[memory.begin] = memory;
     device_used += bytes;
-    const DeviceAccess access;
+    memory.protect(PROT_READ | PROT_WRITE);
     memory.fill();
+    memory.protect(PROT_NONE);
     *address = memory.begin;
     return cudaSuccess;
 }
@@ -103,7 +144,7 @@ cudaError_t cudaMemGetInfo(size_t* left, size_t* total) {
 }
 
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
-                            cudaStream_t) {
+                            cudaStream_t stream) {
     const auto check = [bytes](const char* what, const void* memory, bool device) {
         if (device) return check_device_range(what, memory, bytes);
         if (allocation_of(memory)) fail(std::string(what) + " is device memory, not the host's");
@@ -112,20 +153,35 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
           kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice);
     check("the source of a copy", from,
           kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice);
-    const DeviceAccess access;
+    const DeviceAccess access(stream);
     std::memmove(to, from, bytes);
     return cudaSuccess;
 }
 
-cudaError_t cudaMemsetAsync(void* memory, int byte, size_t bytes, cudaStream_t) {
+cudaError_t cudaMemsetAsync(void* memory, int byte, size_t bytes, cudaStream_t stream) {
     check_device_range("the memory of cudaMemsetAsync", memory, bytes);
-    const DeviceAccess access;
+    const DeviceAccess access(stream);
     std::memset(memory, byte, bytes);
     return cudaSuccess;
 }
 
+cudaError_t cudaStreamCreate(cudaStream_t* stream) {
+    static char made;
+    *stream = kernel_stream = reinterpret_cast<cudaStream_t>(&made);
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamQuery(cudaStream_t stream) {
+    return transfers_ended(stream) ? cudaSuccess : cudaErrorNotReady;
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+    wait_for(stream);
+    return cudaSuccess;
+}
+
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
-    if (device != 0) return cudaErrorInvalidValue;
+    if (device < 0 || device >= devices) return cudaErrorInvalidValue;
     *properties = {"simulator", device_total, most_shared, 8, 0, 2};
     return cudaSuccess;
 }

@@ -1,6 +1,6 @@
-// The contract of comm.h over MPI. All of it is made of messages between two ranks that never block, so
-// that the order of sums is ours, and that a rank which waits can look at the clock and hear that
-// another one has ended. Memory is the host's: the backend is the CPU's, or a simulated one.
+// Ranks over MPI: who they are, what one that ends tells the others, and transfers between hosts. None
+// of these calls blocks, so that a rank which waits can look at the clock and hear that another one has
+// ended.
 #define OMPI_SKIP_MPICXX  // their C++ bindings, long gone from the standard, warn
 #define MPICH_SKIP_MPICXX
 #include <mpi.h>
@@ -11,13 +11,13 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <thread>
+#include <vector>
 
 #include "check.h"
 #include "comm.h"
-#include "device.h"
-#include "tree.h"
+#include "comm/transfers.h"
+#include "real.h"
 
 namespace peri::comm {
 
@@ -25,7 +25,7 @@ namespace {
 
 enum Tag { data_tag = 1, failure_tag = 2 };
 
-int this_rank = 0, ranks = 1, ranks_here = 1, rank_here = 0;  // here: on this host
+int this_rank = 0, ranks = 1, rank_here = 0, ranks_here = 1;  // here: on this machine
 double patience = 300;                                        // seconds
 
 struct Failure {
@@ -46,14 +46,13 @@ Failure failure() {
     return f;
 }
 
-// Messages on their way. All of them have the same tag: between two ranks they arrive in the order in
-// which they were sent, and every rank calls the same functions.
-class Messages {
+// All messages have the same tag: between two ranks they arrive in the order in which they were sent.
+class Messages : public Transfers {
   public:
     Messages() = default;
     Messages(const Messages&) = delete;
     Messages& operator=(const Messages&) = delete;
-    ~Messages() {  // some are left where wait has thrown
+    ~Messages() override {  // some are left where wait has thrown
         for (MPI_Request& request : requests_) {
             if (request == MPI_REQUEST_NULL) continue;
             MPI_Cancel(&request);
@@ -61,35 +60,26 @@ class Messages {
         }
     }
 
-    void send(int to, const void* from, size_t bytes) {
+    void send(int to, const void* from, size_t bytes) override {
         for_pieces(bytes, [&](size_t offset, int length) {
             MPI_Isend(static_cast<const char*>(from) + offset, length, MPI_BYTE, to, data_tag,
                       MPI_COMM_WORLD, next(to));
         });
     }
-    void receive(int from, void* to, size_t bytes) {
+    void receive(int from, void* to, size_t bytes) override {
         for_pieces(bytes, [&](size_t offset, int length) {
             MPI_Irecv(static_cast<char*>(to) + offset, length, MPI_BYTE, from, data_tag,
                       MPI_COMM_WORLD, next(from));
         });
     }
-
-    // Returns when all have arrived.
-    void wait() {
-        using Clock = std::chrono::steady_clock;
-        const Clock::time_point start = Clock::now();
-        for (int tries = 0;; tries++) {
+    void wait() override {
+        const auto arrived = [&] {
             int done = 0;
             MPI_Testall(static_cast<int>(requests_.size()), requests_.data(), &done,
                         MPI_STATUSES_IGNORE);
-            if (done) break;
-            if (const Failure f = failure(); f.rank >= 0) throw Ended(f.why);
-            if (std::chrono::duration<double>(Clock::now() - start).count() > patience) give_up();
-            if (tries < 1000)
-                std::this_thread::yield();
-            else
-                std::this_thread::sleep_for(std::chrono::microseconds(50));
-        }
+            return done != 0;
+        };
+        wait_until(arrived, [&] { return missing(); });
         requests_.clear();
         others_.clear();
     }
@@ -109,20 +99,14 @@ class Messages {
         return &requests_.back();
     }
 
-    [[noreturn]] void give_up() {
+    // Who has not answered.
+    std::string missing() {
         for (size_t i = 0; i < requests_.size(); i++) {
             int done = 0;
             MPI_Test(&requests_[i], &done, MPI_STATUS_IGNORE);
-            if (done) continue;
-            char text[160];
-            std::snprintf(
-                text, sizeof text,
-                "rank %d has not answered for %g s: see whether its process is stopped or "
-                "its host is gone, or give a longer --patience",
-                others_[i], patience);
-            throw UserError(text);
+            if (!done) return "rank " + std::to_string(others_[i]);
         }
-        throw UserError("a message arrived too late: give a longer --patience");
+        return "a rank";  // it has answered just now
     }
 
     std::vector<MPI_Request> requests_;
@@ -185,116 +169,40 @@ bool Session::fail(const std::string& why) {
 
 int rank() { return this_rank; }
 int size() { return ranks; }
+int local_rank() { return rank_here; }
+int local_size() { return ranks_here; }
 int threads() { return std::max(1, static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN)) / ranks_here); }
 void set_patience(double seconds) { patience = seconds; }
 
-template <class Real>
-void reduce_scatter(Accum<Real>* numbers, const Bounds& bounds) {
-    using A = Accum<Real>;
-    constexpr size_t most = size_t(1) << 18;  // numbers at once from each rank
-    const size_t mine = bounds[this_rank + 1] - bounds[this_rank];
-    std::vector<std::vector<A>> theirs(ranks);
-    for (int r = 0; r < ranks; r++)
-        if (r != this_rank) theirs[r].resize(std::min(most, mine));
-    size_t longest = 0;
-    for (int r = 0; r < ranks; r++) longest = std::max(longest, bounds[r + 1] - bounds[r]);
-
-    for (size_t offset = 0; offset < longest; offset += most) {
-        const auto length = [&](int r) {
-            const size_t piece = bounds[r + 1] - bounds[r];
-            return offset < piece ? std::min(most, piece - offset) : 0;
-        };
-        const size_t n = length(this_rank);
-        Messages messages;
-        for (int r = 0; r < ranks; r++) {
-            if (r == this_rank) continue;
-            messages.send(r, numbers + bounds[r] + offset, length(r) * sizeof(A));
-            messages.receive(r, theirs[r].data(), n * sizeof(A));
+void wait_until(const std::function<bool()>& done, const std::function<std::string()>& missing) {
+    using Clock = std::chrono::steady_clock;
+    const Clock::time_point start = Clock::now();
+    for (int tries = 0; !done(); tries++) {
+        if (const Failure f = failure(); f.rank >= 0) throw Ended(f.why);
+        if (std::chrono::duration<double>(Clock::now() - start).count() > patience) {
+            char text[200];
+            std::snprintf(text, sizeof text,
+                          "%s has not answered for %g s: see whether its process is stopped or its "
+                          "host is gone, or give a longer --patience",
+                          missing().c_str(), patience);
+            throw UserError(text);
         }
-        messages.wait();
-        A* const own = numbers + bounds[this_rank] + offset;
-        const auto part = [&](size_t r) { return int(r) == this_rank ? own : theirs[r].data(); };
-        add_in_tree(0, ranks, [&](size_t i, size_t j) {
-            A *const to = part(i), *const from = part(j);
-#pragma omp parallel for simd schedule(static)
-            for (size_t k = 0; k < n; k++) to[k] += from[k];
-        });
-        if (this_rank > 0) std::copy_n(part(0), n, own);
+        if (tries < 1000)
+            std::this_thread::yield();
+        else
+            std::this_thread::sleep_for(std::chrono::microseconds(50));
     }
 }
 
 template <class Real>
-void all_gather(void* memory, const Bounds& bounds) {
-    char* const bytes = static_cast<char*>(memory);
-    Messages messages;
-    for (int r = 0; r < ranks; r++) {
-        if (r == this_rank) continue;
-        messages.send(r, bytes + bounds[this_rank], bounds[this_rank + 1] - bounds[this_rank]);
-        messages.receive(r, bytes + bounds[r], bounds[r + 1] - bounds[r]);
-    }
-    messages.wait();
+std::unique_ptr<Transfers> transfers() {
+    return std::make_unique<Messages>();
 }
 
-template <class Real>
-std::vector<char> gather(const void* piece, const Bounds& bounds) {
-    Messages messages;
-    std::vector<char> all;
-    const size_t mine = bounds[this_rank + 1] - bounds[this_rank];
-    if (this_rank > 0) {
-        messages.send(0, piece, mine);
-    } else {
-        all.resize(bounds.back());
-        std::memcpy(all.data() + bounds[0], piece, mine);
-        for (int r = 1; r < ranks; r++)
-            messages.receive(r, all.data() + bounds[r], bounds[r + 1] - bounds[r]);
-    }
-    messages.wait();
-    return all;
-}
-
-std::vector<std::vector<double>> exchange(const std::vector<double>& mine) {
-    std::vector<std::vector<double>> all(ranks, mine);
-    Messages messages;
-    for (int r = 0; r < ranks; r++) {
-        if (r == this_rank) continue;
-        messages.send(r, mine.data(), mine.size() * sizeof(double));
-        messages.receive(r, all[r].data(), mine.size() * sizeof(double));
-    }
-    messages.wait();
-    return all;
-}
-
-std::string from_first(const std::string& mine) {
-    std::string text(static_cast<size_t>(exchange({double(mine.size())})[0][0]), '\0');
-    Messages messages;
-    if (this_rank > 0) {
-        messages.receive(0, text.data(), text.size());
-    } else {
-        text = mine;
-        for (int r = 1; r < ranks; r++) messages.send(r, text.data(), text.size());
-    }
-    messages.wait();
-    return text;
-}
-
-double sum(double mine) {
-    std::vector<std::vector<double>> all = exchange({mine});
-    add_in_tree(0, all.size(), [&](size_t i, size_t j) { all[i][0] += all[j][0]; });
-    return all[0][0];
-}
-
-double largest(double mine) {
-    for (const std::vector<double>& one : exchange({mine})) mine = std::max(mine, one[0]);
-    return mine;
-}
-
-#define INSTANTIATE(Real)                                            \
-    template void reduce_scatter<Real>(Accum<Real>*, const Bounds&); \
-    template void all_gather<Real>(void*, const Bounds&);            \
-    template std::vector<char> gather<Real>(const void*, const Bounds&);
-INSTANTIATE(double)
-INSTANTIATE(float)
-INSTANTIATE(bf16)
-#undef INSTANTIATE
+template std::unique_ptr<Transfers> transfers<double>();
+#ifndef BACKEND_ELSEWHERE
+template std::unique_ptr<Transfers> transfers<float>();
+template std::unique_ptr<Transfers> transfers<bf16>();
+#endif
 
 }  // namespace peri::comm

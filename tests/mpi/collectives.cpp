@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "comm.h"
+#include "device.h"
 #include "random.h"
 #include "tree.h"
 
@@ -57,7 +58,10 @@ void check_reduce_scatter(uint64_t seed, int most) {
     for (int r = 0; r < comm::size(); r++) all.push_back(numbers<A>(seed, r, n));
     std::vector<A> mine = all[comm::rank()];
     const std::vector<A> before = mine;
-    comm::reduce_scatter<Real>(mine.data(), bounds);
+    const Arena<Real> device(n * sizeof(A));
+    device_upload<Real>(device.template at<A>(), mine.data(), device.bytes());
+    comm::reduce_scatter<Real>(device.template at<A>(), bounds);
+    device_download<Real>(mine.data(), device.template at<A>(), device.bytes());
     add_in_tree(0, all.size(), [&](size_t i, size_t j) {
         for (size_t k = 0; k < n; k++) all[i][k] += all[j][k];
     });
@@ -69,6 +73,7 @@ void check_reduce_scatter(uint64_t seed, int most) {
     }
 }
 
+template <class Real>
 void check_all_gather(uint64_t seed, int most) {
     const comm::Bounds bounds = pieces(seed, most);
     std::vector<char> bytes(bounds.back(), -1), expected(bounds.back());
@@ -77,10 +82,13 @@ void check_all_gather(uint64_t seed, int most) {
             expected[i] = static_cast<char>(Rng(seed, 3, r).below(100) + i % 27);
             if (r == comm::rank()) bytes[i] = expected[i];
         }
-    const std::vector<char> gathered =
-        comm::gather<float>(bytes.data() + bounds[comm::rank()], bounds);
+    const Arena<Real> device(bytes.size());
+    char* const memory = device.template at<char>();
+    device_upload<Real>(memory, bytes.data(), bytes.size());
+    const std::vector<char> gathered = comm::gather<Real>(memory + bounds[comm::rank()], bounds);
     expect(gathered == (comm::rank() == 0 ? expected : std::vector<char>()), "gather");
-    comm::all_gather<float>(bytes.data(), bounds);
+    comm::all_gather<Real>(memory, bounds);
+    device_download<Real>(bytes.data(), memory, bytes.size());
     expect(bytes == expected, "all_gather");
 }
 
@@ -111,7 +119,8 @@ int main() {
         check_reduce_scatter<float>(seed, most);
         check_reduce_scatter<double>(seed, most);
         check_reduce_scatter<bf16>(seed, most);
-        check_all_gather(seed, most);
+        check_all_gather<float>(seed, most);
+        check_all_gather<double>(seed, most);
         check_small();
     }
     const bool failed = comm::largest(failures) > 0;
