@@ -5,7 +5,8 @@
 #              all tolerances halved; make test-faults what the tests find of planted faults
 # make train_mpi  the same program for many processes (make deps-mpi; mpirun -n 4 ./train_mpi); make
 #              check-mpi tests it
-# make train_cuda  the same program for an NVIDIA GPU; make train_sim for a simulated one
+# make train_cuda  the same program for NVIDIA GPUs, one or, with MPI and NCCL, many; make train_sim and
+#              make train_sim_mpi for simulated ones
 # make train_port PORT=DIR  the same with your kernels in DIR; make test-port PORT=DIR tests them
 # make test-machines  the tests as other processors, compilers and orders of sums run them
 # make test-asan   the readers of files under AddressSanitizer and UBSan
@@ -14,7 +15,8 @@
 #                   MINUTES=20 starts no run after so many, FAST=1 is a smoke test); make figures draws
 # make check-hf    exported models compute the same in Hugging Face transformers
 # make format  puts every source file into the house style
-# make bench   speed of steps and kernels; make bench-compare a step beside one of PyTorch
+# make bench   speed of steps and kernels; make bench-compare a step beside one of PyTorch;
+#              make bench-ranks processes against threads
 MAKEFLAGS += -j$(shell nproc 2> /dev/null || sysctl -n hw.ncpu 2> /dev/null || echo 2)
 CXX ?= g++
 MARCH ?= native
@@ -82,8 +84,9 @@ $(BUILD)/tests/mpi/collectives: $(BUILD)/tests/mpi/collectives.o $(filter-out $(
 MPI_KILLS ?= 6
 check-mpi:
 	@if command -v mpirun > /dev/null && command -v mpicxx > /dev/null && command -v pgrep > /dev/null; then \
-	    $(MAKE) --no-print-directory train train_mpi $(BUILD)/tests/mpi/collectives && tests/check_mpi.sh $(BUILD)/tests/mpi/collectives $(MPI_KILLS) && \
-	    tests/planted_mpi.sh "$(CXX) $(FLAGS) $(MPI_FLAGS)" "$(MPI)" "$(LIBS) $(MPI_LIBS)" $(BUILD)/planted-mpi; \
+	    $(MAKE) --no-print-directory train train_mpi train_sim_mpi $(BUILD)/tests/mpi/collectives $(BUILD)/tests/mpi/collectives_sim && \
+	    tests/check_mpi.sh $(BUILD)/tests/mpi/collectives $(MPI_KILLS) && \
+	    tests/planted_mpi.sh "$(CXX) $(FLAGS) $(MPI_FLAGS)" "$(MPI)" "$(LIBS) $(MPI_LIBS)" $(BUILD)/planted-mpi "$(BUILD)/train.o $(SIM_MPI)"; \
 	else echo "skipped: check-mpi (no MPI or no pgrep here: make deps-mpi)"; fi
 
 # the whole trainer in one file
@@ -424,6 +427,10 @@ bench-compare: train $(BUILD)/tests/bench/timed_steps
 	tests/bench/compare.sh 124m 4 256 50304 2 3
 	tests/bench/compare.sh 124m 4 1024 50304 1 3
 
+# processes against threads: a minute a round
+bench-ranks: train train_mpi
+	tests/bench/ranks.sh 3 $(shell nproc 2> /dev/null || echo 2)
+
 format:
 	clang-format -i train.cpp $$(find src tests gpu reference -name '*.cpp' -o -name '*.h' -o -name '*.cu')
 
@@ -439,4 +446,4 @@ deps-compilers deps-cross:
 	@tests/machines_deps.sh $(@:deps-%=%) $(MACHINES_ROOT)
 
 .PHONY: test test-machines deps-compilers deps-cross test-halved test-faults test-experiments test-docs test-prepare experiments figures test-asan fuzz test-grid test-conformance test-port test-sim \
-    check-sim check-resume check-mpi deps-mpi check-safetensors check-hf sim-race bench bench-compare format clean deps
+    check-sim check-resume check-mpi deps-mpi check-safetensors check-hf sim-race bench bench-compare bench-ranks format clean deps

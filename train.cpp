@@ -92,8 +92,6 @@ void print_summary(Model<Real>& model, const Data& data, const RunConfig& run,
 
 template <class Real>
 int train(const RunConfig& run, const Data& data, const std::string& path) {
-    share_of(run, comm::rank());  // throws where there is none
-    require_same_run(run, data.describe());
     Model<Real> model(run.model, run.micro(), run.seq);
     initial_weights(model, run, path);
     const std::vector<double> start =
@@ -120,7 +118,7 @@ int train(const RunConfig& run, const Data& data, const std::string& path) {
     while (optimizer.steps() < run.schedule.steps && !signal && !diverged) {
         const StepMetrics m =
             train_step(model, optimizer, tree ? &*tree : nullptr, data, run, peak);
-        diverged = comm::largest(journal.after(m)) > 0;
+        diverged = journal.after(m);
         signal = static_cast<int>(comm::largest(interrupt()));
     }
     if (!diverged) journal.end_line();
@@ -131,8 +129,8 @@ int train(const RunConfig& run, const Data& data, const std::string& path) {
                     optimizer.steps(), path.c_str());
         return 128 + signal;
     }
+    const double val_loss = journal.validate();
     if (comm::rank() == 0) {
-        const double val_loss = journal.validate();
         if (!diverged && std::isfinite(val_loss)) print_summary(model, data, run, start, path);
         if (std::isfinite(floor))
             std::printf("validation loss is %.1f %% above the floor of %.4f\n",
@@ -148,7 +146,8 @@ int train(const RunConfig& run, const Data& data, const std::string& path) {
 template <class Real>
 int check(const RunConfig& run, const Data& data, const std::string& path) {
     CrossCheck<Real> check(run);
-    std::ofstream csv = open_new_file(path, "check.csv");
+    std::ofstream csv =
+        comm::rank() == 0 ? open_new_file(path, "check.csv") : std::ofstream("/dev/null");
     if (run.tune == Tune::on) recall_choices();
     if (run.tune != Tune::off) tune(check.backend(), run, path);
     return report_check(check, run, data, csv) ? exit_done : exit_differs;
@@ -167,8 +166,10 @@ int plan_and_run(RunConfig run) {
     print_settings(run);
     print_memory<Real>(run);
     if (data) std::printf("data        %s\n", data->describe().c_str());
+    share_of(run, comm::rank());  // throws where there is none
     if (run.dry_run) return exit_done;
     check_memory<Real>(run);
+    require_same_run(run, data->describe());
     const std::string directory =
         comm::from_first(run.out.empty() ? default_directory(run.model.norm) : run.out);
     try {
@@ -185,8 +186,8 @@ template <class Real>
 int start(const RunConfig& run) {
     if (const int threads = run.threads ? run.threads : comm::threads()) set_threads(threads);
     comm::set_patience(run.patience);
-    if (comm::size() > 1 && run.job != Job::train)
-        throw UserError("several processes can only train: do this job by ./train");
+    if (comm::size() > 1 && (run.job == Job::generate || run.job == Job::export_hf))
+        throw UserError("--generate and --export-hf are jobs for one process: do them by ./train");
     set_tf32(run.precision == Precision::tf32);
     if (run.dry_run) return plan_and_run<Real>(run);
     switch (run.job) {

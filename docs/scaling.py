@@ -5,9 +5,10 @@
 
 A step of one GPU: operations / (share x peak). Between GPUs: every process sends its gradients, in fp32,
 but for its own piece (reduce-scatter) and receives the weights of the others' pieces, in bf16
-(all-gather): 4 P and 2 P bytes for P parameters, (N - 1) / N of them. Within a node over NVLink; between
-nodes a GPU's own network adapter carries 1 / (GPUs of a node) of it, once the node has added up its own.
-Both are taken at a share of their published rates. Nothing here was measured on a GPU.
+(all-gather): 4 P and 2 P bytes for P parameters, (N - 1) / N of them. What stays within a node goes over
+NVLink, the rest through each GPU's own network adapter, both at a share of their published rates. As the
+program is, everyone sends to everyone. `nodes` adds up within each node first (tree.h's order allows that),
+and then 1 / (GPUs of a node) of the bytes leaves it. Nothing here was measured on a GPU.
 """
 
 PEAK = 989e12          # FLOP/s of an H100 or H200 in bf16, dense (NVIDIA's data sheet)
@@ -30,33 +31,34 @@ def compute(model, gpus):
     return -(-SEQUENCES // gpus) * LENGTH * operations / (SHARE * PEAK)
 
 
-def communicate(model, gpus):
+def communicate(model, gpus, nodes):
     """Seconds of reduce-scatter and all-gather, one after the other."""
     size = 6 * MODELS[model][0]  # bytes: fp32 gradients, bf16 weights
-    here, nodes = min(gpus, NODE), -(-gpus // NODE)
-    within = size * (here - 1) / here / (EFFICIENCY * NVLINK)
-    between = size / here * (nodes - 1) / nodes / (EFFICIENCY * NETWORK)
-    return within + between
+    here = min(gpus, NODE)
+    outside = (gpus - here) / gpus / (NODE if nodes else 1)
+    inside = (here - 1) / here if nodes else (here - 1) / gpus
+    return size * (inside / (EFFICIENCY * NVLINK) + outside / (EFFICIENCY * NETWORK))
 
 
-def step(model, gpus, overlap):
+def step(model, gpus, nodes=False, overlap=False):
     """With overlap two thirds of the operations, backward's, can hide the gradients' two thirds of the
     bytes; the weights' third waits for the update."""
-    work, talk = compute(model, gpus), communicate(model, gpus)
+    work, talk = compute(model, gpus), communicate(model, gpus, nodes)
     if not overlap:
         return work + talk
     return work + talk / 3 + max(0.0, 2 / 3 * talk - 2 / 3 * work)
 
 
 def main():
-    print("| GPUs | " + " | ".join(f"`{m}`: seconds a step, without / with overlap" for m in MODELS)
-          + " | efficiency without overlap |")
-    print("|---|" + "---|" * (len(MODELS) + 1))
+    print("| GPUs | " + " | ".join(f"`{m}`, seconds a step" for m in MODELS)
+          + " | efficiency of the three | with `nodes` | with `nodes` and overlap |")
+    print("|---|" + "---|" * (len(MODELS) + 3))
     for gpus in (1, 8, 16, 32, 64, 128, 256, 512, 1024):
-        cells = [f"{step(m, gpus, False):.2f} / {step(m, gpus, True):.2f}" for m in MODELS]
-        shares = [compute(m, 1) / gpus / step(m, gpus, False) for m in MODELS]
-        print(f"| {gpus} | " + " | ".join(cells) + " | "
-              + ", ".join(f"{100 * share:.0f} %" for share in shares) + " |")
+        cells = [f"{step(m, gpus):.2f}" for m in MODELS]
+        for flags in ((), (True,), (True, True)):
+            cells.append(", ".join(f"{100 * compute(m, 1) / gpus / step(m, gpus, *flags):.0f} %"
+                                   for m in MODELS))
+        print(f"| {gpus} | " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":

@@ -35,6 +35,12 @@ class Optimizer {
     int steps() const { return steps_; }
     void set_steps(int steps) { steps_ = steps; }
 
+    // This process's part of a tensor, in numbers of the tensor: first .. first + count.
+    struct Part {
+        size_t first = 0, count = 0;
+    };
+    Part part(int id) const;
+
     // For every trained tensor, in the table's order: "m", "v" (AdamW) and, of matrices where Real has
     // them, "master".
     struct State {
@@ -51,14 +57,9 @@ class Optimizer {
 
   private:
     struct Scalars {        // on the device
-        double sum, norm;   // of the gradient's squares; its root
+        double norm;        // of the gradients
         Accum<Real> scale;  // what gradients are multiplied by, so that their norm is at most clip
     };
-    // This process's part of a tensor, in numbers of the tensor: first .. first + count.
-    struct Part {
-        size_t first = 0, count = 0;
-    };
-    Part part(int id) const;
     Accum<Real>* of_part(const Arena<Real>& arena, int id) const;
     Accum<Real>* master(int id) const;  // null where the model's own weights are as wide
     void find_norm();

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Several processes train one model: the collectives' promises; losses near those of one process; the
 # same bits for 1, 2 and 4 (--reproducible), killed and resumed with other numbers of processes as well;
-# and what each fault ends with.
-# usage: tests/check_mpi.sh COLLECTIVES [KILLS]   COLLECTIVES: tests/mpi/collectives built
+# what each fault ends with; and two processes with a simulated GPU each.
+# usage: tests/check_mpi.sh COLLECTIVES [KILLS]   COLLECTIVES: tests/mpi/collectives built, and beside it
+#                                                 collectives_sim
 # shellcheck disable=SC2086  # flags are meant to be split
 set -eu
 cd "$(dirname "$0")/.."
@@ -33,6 +34,7 @@ train() {
 # ---- collectives --------------------------------------------------------------------------------
 
 for n in 1 2 3 4; do mpi $n "$collectives"; done
+for n in 1 2 3; do mpi $n "${collectives}_sim"; done
 
 # ---- losses of n processes beside those of one --------------------------------------------------
 
@@ -47,6 +49,17 @@ for norm in $(./train --norm list | cut -d' ' -f1); do
     done
 done
 echo "ten placements, 20 steps of 1, 2, 3, 4 processes: the losses of one to 2e-4"
+
+# ---- the oracle beside them, and the other job that they share ----------------------------------
+
+for n in 2 3; do
+    for precision in fp32 bf16; do
+        train $n "check-$precision-$n" --batch 6 --width 64 --ffn 900 --check 3 --precision $precision ||
+            fail "check: $(tail -2 "$out/check-$precision-$n.log")"
+    done
+    mpi $n ./train_mpi $small --evaluate --init-from "$out/near-peri-0" | cmp - <(./train $small --evaluate --init-from "$out/near-peri-0")
+done
+echo "--check of 2 and 3 processes: no difference, and the same weights on all; --evaluate: as one process"
 
 # ---- the same bits ------------------------------------------------------------------------------
 
@@ -106,7 +119,7 @@ background() {
     mpirun --oversubscribe -n "$n" ./train_mpi $small $long --out "$out/$name" "$@" > "$out/$name.log" 2>&1 &
     pid=$!
     for _ in $(seq 600); do
-        [ "$(wc -l < "$out/$name/metrics.csv" 2> /dev/null || echo 0)" -gt 3 ] && return
+        [ "$({ wc -l < "$out/$name/metrics.csv"; } 2> /dev/null || echo 0)" -gt 3 ] && return
         sleep 0.1
     done
     fail "$name: does not start: $(tail -3 "$out/$name.log")"
@@ -127,6 +140,12 @@ grep -q "^interrupted after step" "$out/interrupted.log" || fail "interrupted: $
 [ "$(ls -d "$out"/interrupted/step-* | wc -l)" = 1 ] || fail "interrupted: no checkpoint"
 [ $code = 130 ] || fail "interrupted: exit code $code"
 
+background 2 launcher # SIGTERM to mpirun, which hands it on
+kill -TERM $pid
+ends_within 60 launcher $pid
+grep -q "^interrupted after step" "$out/launcher.log" || fail "launcher: $(cat "$out/launcher.log")"
+[ "$(ls -d "$out"/launcher/step-* | wc -l)" = 1 ] || fail "launcher: no checkpoint"
+
 background 3 dead
 kill -9 "$(rank 2 dead)"
 ends_within 60 dead $pid
@@ -139,6 +158,13 @@ mpi 2 bash -c "trap '' XFSZ; ulimit -f 200; exec ./train_mpi $small --batch 4 --
 [ $code != 0 ] || fail "full: exit code 0"
 [ "$(grep -c "^train: " "$out/full.log")" = 1 ] || fail "full: $(cat "$out/full.log")"
 
+# one process that has less memory than the model needs
+code=0
+mpi 1 ./train_mpi $small --batch 4 --steps 5 --width 1024 --layers 16 --out "$out/poor" : \
+    -n 1 bash -c "ulimit -v 1200000; exec ./train_mpi $small --batch 4 --steps 5 --width 1024 --layers 16 --out $out/poor" > "$out/poor.log" 2>&1 || code=$?
+[ $code != 0 ] || fail "poor: exit code 0"
+[ "$(grep -c "^train: " "$out/poor.log")" = 1 ] || fail "poor: $(cat "$out/poor.log")"
+
 code=0
 mpi 1 ./train_mpi $small --batch 4 --steps 5 --out "$out/other" : -n 1 ./train_mpi $small --batch 4 --steps 6 --out "$out/other" > "$out/other.log" 2>&1 || code=$?
 grep -q "process 1 has another settings" "$out/other.log" || fail "other: $(cat "$out/other.log")"
@@ -147,4 +173,13 @@ grep -q "process 1 has another settings" "$out/other.log" || fail "other: $(cat 
 code=0
 train 3 uneven --batch 4 --steps 5 || code=$?
 [ "$(grep -c "^train: .*3 processes cannot share equally" "$out/uneven.log")" = 1 ] || fail "uneven: $(cat "$out/uneven.log")"
-echo "stopped, interrupted, killed, disk full, other settings, uneven: each ends with its sentence"
+echo "stopped, interrupted, killed, disk full, no memory, other settings, uneven: each ends with its sentence"
+
+# ---- a simulated GPU each -----------------------------------------------------------------------
+
+gpu="--size tiny --batch 2 --seq 17 --steps 20 --val-every 0 --val-batches 1 --probe-every 0 --quiet --tune=off"
+./train $gpu --out "$out/cpu" > "$out/cpu.log"
+mpi 2 ./train_sim_mpi $gpu --out "$out/gpus" > "$out/gpus.log" 2>&1 || fail "gpus: $(tail -3 "$out/gpus.log")"
+paste -d, "$out/cpu/metrics.csv" "$out/gpus/metrics.csv" | awk -F, '
+    NR > 1 { rows++; d = $3 - $12; if (d < 0) d = -d; if (!(d <= 1e-4)) far = 1; if (d > most) most = d }
+    END { printf "two simulated GPUs, 20 steps of tiny: the losses of the CPU to %.1g\n", most; exit far || rows != 20 }'

@@ -2,8 +2,9 @@
 # Plants faults in what processes say to each other, one at a time, and asks that the bits of two
 # processes are then not those of one, or that the run ends with an error. make check-mpi calls this with
 #   $1 the compiler's command   $2 train_mpi's objects   $3 libraries   $4 a folder to work in
+#   $5 train_sim_mpi's objects
 set -eu
-compile=$1 objects=$2 libraries=$3 folder=$4
+compile=$1 objects=$2 libraries=$3 folder=$4 simulated=$5
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_plm=isolated
 flags="--size tiny --layers 2 --width 64 --heads 2 --ffn 900 --seq 17 --val-batches 1 --quiet --tune=off --threads 1
     --reproducible --batch 2 --accumulate 4 --steps 10 --patience 20"
@@ -14,7 +15,7 @@ mkdir -p "$folder"
 # run PROGRAM N NAME: what two files of the run are made of, or why it ended
 run() {
     # shellcheck disable=SC2086  # flags are meant to be split
-    timeout 60 mpirun --oversubscribe -n "$2" "$1" $flags --out "$folder/$3" > "$folder/$3.log" 2>&1 ||
+    timeout 100 mpirun --oversubscribe -n "$2" "$1" $flags --out "$folder/$3" > "$folder/$3.log" 2>&1 ||
         { echo "ended with an error"; return; }
     cut -d, -f1-5 "$folder/$3/metrics.csv" | cat - "$folder/$3"/step-*/*.safetensors | sha256sum
 }
@@ -52,4 +53,14 @@ plant 'the sum left where the tree ends' comm/collectives.cpp \
     '/^void reduce_scatter/,/^}/s/i == 0 \&\& j == half ? own : part(i)/part(i)/'
 plant 'the loss of one process alone' ../train.cpp 's/comm::sum(share)/share/'
 plant "one process's targets for all" ../train.cpp 's/comm::sum(target_count(batch))/target_count(batch) * 1.0/'
+
+# two simulated GPUs
+objects=$simulated
+compile="$compile -Igpu -Igpu/sim -Igpu/sim/nccl"
+flags="--size tiny --layers 1 --width 64 --heads 2 --ffn 900 --seq 9 --val-every 0 --val-batches 1 --probe-every 0
+    --quiet --reproducible --batch 1 --accumulate 2 --steps 2 --patience 20"
+whole=$(run ./train_sim_mpi 1 gpu)
+[ "$(run ./train_sim_mpi 2 gpus)" = "$whole" ] || { echo "without a fault two GPUs have other bits" >&2; exit 1; }
+plant 'transfers on a stream that nobody waits for' comm/nccl.cpp 's/communicator(), stream())/communicator(), nullptr)/'
+plant 'all GPUs talk to the first' comm/nccl.cpp 's/ncclInt8, to,/ncclInt8, 0 * to,/'
 [ $missed = 0 ] || { echo "$missed faults were not found"; exit 1; }

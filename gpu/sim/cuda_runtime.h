@@ -97,14 +97,20 @@ struct DeviceAccess {
     DeviceAccess& operator=(const DeviceAccess&) = delete;
 };
 
-// Transfers that go on while the host does, on a stream: the ranges that they read or write, and what
-// moves them on; it says whether they have ended, and may write to the ranges then.
-struct Range {
-    void* begin;
-    size_t bytes;
+// What goes on in a stream while the host does: the ranges that it reads or writes, whether it has
+// arrived, which also moves it on, and what is then written to the ranges.
+struct Transfer {
+    struct Range {
+        void* begin;
+        size_t bytes;
+    };
+    cudaStream_t stream;
+    std::vector<Range> ranges;
+    std::function<bool()> arrived;
+    std::function<void()> land;
 };
-void begin_transfer(cudaStream_t stream, std::vector<Range> ranges, std::function<bool()> ended);
-bool transfers_ended(cudaStream_t stream);  // moves them on
+void begin(Transfer transfer);
+bool transfers_ended(cudaStream_t stream);
 
 // Fails unless all these bytes lie in one allocation of cudaMalloc.
 void check_device_range(const char* what, const void* begin, size_t bytes);

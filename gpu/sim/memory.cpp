@@ -18,11 +18,6 @@ size_t device_total = size_t(1) << 30, device_used = 0;
 int accesses = 0;  // DeviceAccess objects alive
 cudaError_t last_error = cudaSuccess;
 
-struct Transfer {
-    cudaStream_t stream;
-    std::vector<Range> ranges;
-    std::function<bool()> ended;
-};
 std::list<Transfer> transfers;
 
 void protect_all(int protection) {
@@ -58,9 +53,7 @@ DeviceAccess::~DeviceAccess() {
     if (--accesses == 0) protect_all(PROT_NONE);
 }
 
-void begin_transfer(cudaStream_t stream, std::vector<Range> ranges, std::function<bool()> ended) {
-    transfers.push_back({stream, std::move(ranges), std::move(ended)});
-}
+void begin(Transfer transfer) { transfers.push_back(std::move(transfer)); }
 
 bool transfers_ended(cudaStream_t stream) {
     for (auto transfer = transfers.begin(); transfer != transfers.end();) {
@@ -68,10 +61,10 @@ bool transfers_ended(cudaStream_t stream) {
             transfer++;
             continue;
         }
+        if (!transfer->arrived()) return false;
         protect_all(PROT_READ | PROT_WRITE);
-        const bool ended = transfer->ended();
+        transfer->land();
         if (accesses == 0) protect_all(PROT_NONE);
-        if (!ended) return false;
         transfer = transfers.erase(transfer);
     }
     return true;

@@ -7,7 +7,9 @@
 #include "accumulate.h"
 #include "check.h"
 #include "random.h"
+#include "run/share.h"
 #include "store/checkpoint.h"
+#include "store/files.h"
 
 namespace peri {
 
@@ -31,6 +33,10 @@ constexpr double unit_roundoff<bf16> = 0x1p-8;
 // times: a difference that bf16 alone reports there is to be looked at in float.
 template <class Real>
 constexpr double safety = has_masters<Real> ? 16 : 512;
+
+std::vector<double> part(const std::vector<double>& values, size_t first, size_t count) {
+    return {values.begin() + first, values.begin() + first + count};
+}
 
 double largest(const std::vector<double>& values) {
     return largest_difference(values, std::vector<double>(values.size(), 0.0));
@@ -70,10 +76,10 @@ std::vector<std::string> hidden_names(const ModelConfig& config) {
 }
 
 template <class Real>
-void compute(Model<Real>& model, const Batch& batch, int micro) {
+void compute(Model<Real>& model, const Batch& batch, int micro, double targets) {
     model.zero_loss();
     model.zero_gradients();
-    forward_backward(model, batch, micro);
+    forward_backward(model, batch, micro, targets);
 }
 
 }  // namespace
@@ -94,10 +100,10 @@ double largest_difference(const std::vector<double>& got, const std::vector<doub
 template <class Real>
 CrossCheck<Real>::CrossCheck(const RunConfig& run)
     : seed_(run.seed),
-      micro_(run.batch),
+      micro_(run.micro()),
       settings_(run.optimizer),
-      oracle_(run.model, run.batch, run.seq),
-      backend_(run.model, run.batch, run.seq),
+      oracle_(run.model, run.micro(), run.seq),
+      backend_(run.model, run.micro(), run.seq),
       oracle_optimizer_(oracle_, run.optimizer),
       backend_optimizer_(backend_, run.optimizer) {
     backend_.initialise(run.seed);  // w starts rounded to Real, as master weights do
@@ -109,6 +115,7 @@ template <class Real>
 void CrossCheck<Real>::start(const Batch& batch) {
     step_++;
     batch_ = batch;
+    targets_ = std::max(1.0, comm::sum(target_count(batch)));
     for (int id = 0; id < tensors(); id++) {
         backend_optimizer_.set_weights(id, weights_[id]);
         oracle_.set_values(id, backend_.values(id));
@@ -118,7 +125,7 @@ void CrossCheck<Real>::start(const Batch& batch) {
 template <class Real>
 typename CrossCheck<Real>::Trace CrossCheck<Real>::perturbed_run() {
     oracle_.perturb_results(unit_roundoff<Real>, Rng(seed_, step_).next());
-    compute(oracle_, batch_, micro_);
+    compute(oracle_, batch_, micro_, targets_);
     oracle_.perturb_results(0, 0);
 
     Trace trace;
@@ -148,8 +155,8 @@ double CrossCheck<Real>::loss_movement() const {
 template <class Real>
 std::vector<Comparison> CrossCheck<Real>::compare_run() {
     const Trace perturbed = perturbed_run();
-    compute(oracle_, batch_, micro_);
-    compute(backend_, batch_, micro_);
+    compute(oracle_, batch_, micro_, targets_);
+    compute(backend_, batch_, micro_, targets_);
 
     std::vector<Comparison> list;
     const std::vector<std::string> names = hidden_names(oracle_.config());
@@ -166,12 +173,33 @@ std::vector<Comparison> CrossCheck<Real>::compare_run() {
     return list;
 }
 
+// Of several processes the first gets the sum, the others 0: adding them up again rounds nothing.
+template <class Real>
+void CrossCheck<Real>::gradients_to_first() {
+    if (comm::size() == 1) return;
+    comm::Bounds all_to_first(comm::size() + 1, oracle_.table().gradient_numbers());
+    all_to_first[0] = 0;
+    comm::reduce_scatter<double>(oracle_.all_gradients(), all_to_first);
+    if (comm::rank() > 0) oracle_.zero_gradients();
+}
+
+// Whether they all have the same weights.
+template <class Real>
+Comparison CrossCheck<Real>::compare_processes() const {
+    std::vector<char> bytes(backend_.weight_byte(oracle_.table().gradient_numbers()));
+    device_download<Real>(bytes.data(), backend_.all_weights(), bytes.size());
+    const double mine = checksum({bytes.begin(), bytes.end()});
+    const bool differs = comm::largest(mine) != mine || -comm::largest(-mine) != mine;
+    return {"weight", "the weights of all processes", differs ? 1.0 : 0.0, 0};
+}
+
 // Here nothing is carried far, so the tolerances are those of the arithmetic, in Accum<Real>: the
 // gradients are rounded on their way to the backend, w once there and once more after the update. A
 // moment is a mean of about 1 / (1 - beta) gradients, and 1 - beta itself is rounded. All this
 // doubled. A model's own weights are its master weights rounded, to the bit.
 template <class Real>
 std::vector<Comparison> CrossCheck<Real>::compare_update(double lr) {
+    gradients_to_first();
     for (int id = 0; id < tensors(); id++) {
         oracle_.set_values(id, weights_[id]);
         if (oracle_.gradient(id)) backend_.set_gradient_values(id, oracle_.gradient_values(id));
@@ -193,13 +221,17 @@ std::vector<Comparison> CrossCheck<Real>::compare_update(double lr) {
         const std::vector<double> got = backend_optimizer_.weights(id);
         const double scale = scale_of(expected);
         const double change = largest_difference(expected, weights_[id]) / scale;
-        list.push_back({"weight", tensor.name, largest_difference(got, expected) / scale,
-                        2 * u * (2 + (4 + 2 / (1 - beta)) * change)});
+        const auto [first, count] = backend_optimizer_.part(id);
+        list.push_back(
+            {"weight", tensor.name,
+             largest_difference(part(got, first, count), part(expected, first, count)) / scale,
+             2 * u * (2 + (4 + 2 / (1 - beta)) * change)});
         if (has_masters<Real> && tensor.is_matrix())
             list.push_back({"weight", tensor.name + " rounded",
                             largest_difference(backend_.values(id), rounded<Real>(got)), 0});
         weights_[id] = expected;
     }
+    if (comm::size() > 1) list.push_back(compare_processes());
     return list;
 }
 
@@ -236,6 +268,15 @@ const Comparison& worst(const std::vector<Comparison>& list) {
     });
 }
 
+// What differs at another process than the first is said on stderr: its stdout is closed.
+void say_difference(int step, const Comparison& c) {
+    const std::string who =
+        comm::size() > 1 ? "process " + std::to_string(comm::rank()) + ", " : "";
+    std::fprintf(comm::rank() > 0 ? stderr : stdout,
+                 "%sstep %d: %s differs: error %.2g, tolerance %.2g\n", who.c_str(), step,
+                 title(c).c_str(), c.error, c.tolerance);
+}
+
 }  // namespace
 
 template <class Real>
@@ -245,7 +286,8 @@ bool report_check(CrossCheck<Real>& check, const RunConfig& run, const Data& dat
     std::printf("  step       loss      error  tolerance   tensor nearest to its tolerance\n");
     std::vector<Comparison> nearest;  // of each step
     for (int step = 1; step <= run.check; step++) {
-        check.start(data.training(run.seed, step, run.sequences(), run.seq));
+        const auto [first, count] = share_of(run, comm::rank());
+        check.start(data.training_rows(run.seed, step, run.sequences(), run.seq, first, count));
         std::vector<Comparison> list = check.compare_run();
         for (const Comparison& c : check.compare_update(learning_rate(run.schedule, step)))
             list.push_back(c);
@@ -257,12 +299,11 @@ bool report_check(CrossCheck<Real>& check, const RunConfig& run, const Data& dat
         std::printf("%6d %10.4f %10.2g %10.2g   %s\n", step, check.oracle_loss(), w.error,
                     w.tolerance, title(w).c_str());
         std::fflush(stdout);
-        for (const Comparison& c : list) {
-            if (!c.differs()) continue;
-            std::printf("step %d: %s differs: error %.2g, tolerance %.2g\n", step, title(c).c_str(),
-                        c.error, c.tolerance);
-            return false;
-        }
+        const auto differing =
+            std::find_if(list.begin(), list.end(), [](const Comparison& c) { return c.differs(); });
+        const bool differs = differing != list.end();
+        if (differs) say_difference(step, *differing);
+        if (comm::largest(differs) > 0) return false;
     }
     const Comparison& w = worst(nearest);
     std::printf("check: %d steps: largest error %.2g of its tolerance (%s)\n", run.check, w.share(),

@@ -13,6 +13,9 @@
 //   compare_update  the oracle's gradients go to the backend too, and both optimizers step from w:
 //                   the gradient norm and the new weights. The oracle's are the next step's w.
 //
+// Several processes (comm.h) check their own share of the batch, and of the new weights; these then have
+// the same bits on all.
+//
 // The error of a tensor is the largest |backend - oracle| over the largest |oracle|; that of the
 // loss, a logarithm, is the difference itself. The tolerance is what rounding explains. How far
 // rounding carries a tensor depends on the model, the data and how far training is, so the oracle
@@ -25,6 +28,7 @@
 #include <string>
 #include <vector>
 
+#include "comm.h"
 #include "data/data.h"
 #include "model.h"
 #include "optimizer.h"
@@ -50,12 +54,12 @@ class CrossCheck {
     explicit CrossCheck(const RunConfig& run);
 
     // The three parts of a step, in this order.
-    void start(const Batch& batch);
+    void start(const Batch& batch);  // this process's share
     std::vector<Comparison> compare_run();
     std::vector<Comparison> compare_update(double lr);
 
     Model<Real>& backend() { return backend_; }
-    double oracle_loss() const { return oracle_.loss(); }
+    double oracle_loss() const { return comm::sum(oracle_.loss()); }  // of the whole batch
 
   private:
     // What the oracle computes in one run: hidden states, and gradients by the table's rows.
@@ -64,6 +68,8 @@ class CrossCheck {
     };
     Trace perturbed_run();  // the oracle's, results moved by one unit roundoff of Real
     double loss_movement() const;
+    void gradients_to_first();
+    Comparison compare_processes() const;
     int tensors() const { return static_cast<int>(oracle_.table().rows.size()); }
 
     uint64_t seed_;
@@ -71,6 +77,7 @@ class CrossCheck {
     OptimizerSettings settings_;
     int64_t step_ = 0;
     Batch batch_;
+    double targets_ = 0;  // of all processes
     Model<double> oracle_;
     Model<Real> backend_;
     Optimizer<double> oracle_optimizer_;

@@ -6,6 +6,7 @@
 
 #include "accumulate.h"
 #include "check.h"
+#include "comm.h"
 #include "run/fit.h"
 #include "run/flags.h"
 #include "store/checkpoint.h"
@@ -15,13 +16,21 @@ namespace peri {
 template <class Real>
 Evaluation evaluate(Model<Real>& model, const std::function<Batch(int64_t)>& batch, int micro) {
     Evaluation result;
-    model.zero_loss();
+    std::vector<double> losses;  // of `micro` sequences each; 0 for those of another process
     int64_t i = 0;
     for (Batch next = batch(i); next.B > 0; next = batch(++i)) {
         result.tokens += target_count(next);
-        forward_evaluate(model, next, micro);
+        for (const Batch& part : micro_batches(next, micro)) {
+            model.zero_loss();
+            if (static_cast<int>(losses.size() % comm::size()) == comm::rank())
+                forward_evaluate(model, part, micro);
+            losses.push_back(model.loss());
+        }
     }
-    result.loss = model.loss() / static_cast<double>(result.tokens);
+    const std::vector<std::vector<double>> of_all = comm::exchange(losses);
+    for (size_t k = 0; k < losses.size(); k++)
+        for (const std::vector<double>& of_one : of_all) result.loss += of_one[k];
+    result.loss /= static_cast<double>(result.tokens);
     return result;
 }
 

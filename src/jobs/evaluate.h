@@ -15,7 +15,8 @@ struct Evaluation {
     double loss = 0;     // mean, in nats a token
 };
 
-// batch(0), batch(1), ... up to the first one without rows; `micro` sequences are computed at once.
+// batch(0), batch(1), ... up to the first one without rows; `micro` sequences are computed at once. Several
+// processes (comm.h) take them in turn: the same bits, and the result on all.
 template <class Real>
 Evaluation evaluate(Model<Real>& model, const std::function<Batch(int64_t)>& batch, int micro);
 

@@ -43,11 +43,12 @@ bool Journal<Real>::after(const StepMetrics& m) {
     if (probes_) probes_->after(m);
     progress_.step(m);
     remember(m);
-    if (metrics_ && !wrong_.empty() && run_.stop_on_divergence) {
+    const bool stop = metrics_ && !wrong_.empty() && run_.stop_on_divergence;
+    if (stop) {
         say_diverged(m, wrong_);
         probe();
-        return true;
     }
+    if (comm::largest(stop) > 0) return true;
     const bool last = m.step == run_.schedule.steps;
     if (run_.probe_every && (last || m.step % run_.probe_every == 0)) probe();
     if (run_.val_every && m.step % run_.val_every == 0 && !last) {
@@ -78,8 +79,8 @@ void Journal<Real>::probe() {
 
 template <class Real>
 double Journal<Real>::validate() {
-    if (!metrics_) return 0;
     const double loss = validation_loss(model_, data_, run_);
+    if (!metrics_) return loss;
     const Validation validation = metrics_->add_validation(optimizer_.steps(), loss);
     if (best_) best_->after(validation, model_, {{"config.json", run_.json}});
     return loss;

@@ -1,6 +1,6 @@
 // What a training run leaves behind while it goes: metrics, the paper's measurements, validations, the
 // best weights, checkpoints, and a line on the terminal. Of several processes (comm.h) the first keeps
-// it: the others only send it their part of a checkpoint.
+// it; the others take their share of a validation and send their part of a checkpoint.
 #pragma once
 
 #include <deque>
@@ -28,8 +28,8 @@ class Journal {
             const RunConfig& run, const RunDirectory& directory);
 
     // Comes after every step, and does what is due then: measurements, a validation, a checkpoint.
-    // True, to the first process, where the run has diverged and is to stop; what is wrong has been
-    // said on stderr.
+    // True where the run has diverged and is to stop; what is wrong has been said on stderr.
+    // Collective, as validate and save are.
     bool after(const StepMetrics& m);
 
     // Measurements, with --probe-every, on about 512 held-out tokens. Every step loads its own batch

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "check.h"
+#include "comm.h"
 #include "device.h"
 #include "tree_accumulation.h"
 
@@ -20,16 +21,18 @@ MemoryPlan plan(const RunConfig& run) {
 
 template <class Real>
 size_t memory_for(const RunConfig& run) {
-    return run.memory ? run.memory : device_memory_left<Real>();
+    if (run.memory) return run.memory;
+    const int sharing = std::string(backend_name()) == "cpu" ? comm::local_size() : 1;
+    return device_memory_left<Real>() / sharing;
 }
 
 namespace {
 
 // Bytes of host memory that --check needs for the oracle, beside what the backend's run needs.
 size_t oracle_memory(const RunConfig& run) {
-    const MemoryPlan plan =
-        plan_memory<double>(run.model, run.batch, run.seq, run.optimizer.moments());
-    const size_t hidden = size_t(run.batch) * run.seq * run.model.width * sizeof(double);
+    const MemoryPlan plan = plan_memory<double>(
+        run.model, run.micro(), run.seq, run.optimizer.moments(), Purpose::training, run.ranks);
+    const size_t hidden = size_t(run.micro()) * run.seq * run.model.width * sizeof(double);
     // w, and the hidden states and gradients of the perturbed run
     return plan.total() + plan.weights + plan.gradients + (2 * run.model.layers + 2) * hidden;
 }
@@ -63,6 +66,10 @@ bool resize(RunConfig& run, const Size& size) {
         return false;
     }
     return true;
+}
+
+std::string user(const RunConfig& run) {
+    return run.ranks == 1 ? "this run" : "each of " + std::to_string(run.ranks) + " processes";
 }
 
 // "" where no batch fits.
@@ -125,13 +132,15 @@ template <class Real>
 void check_memory(const RunConfig& run) {
     const size_t needed = plan<Real>(run).total(), left = memory_for<Real>(run);
     if (left && needed > left)
-        throw UserError("this run needs " + std::to_string(needed >> 20) + " MiB and there are " +
-                        std::to_string(left >> 20) + " MiB left: " + what_fits<Real>(run, left));
+        throw UserError(user(run) + " needs " + std::to_string(needed >> 20) +
+                        " MiB and there are " + std::to_string(left >> 20) +
+                        " MiB left: " + what_fits<Real>(run, left));
     if (!run.check) return;
     // the oracle computes beside the backend, on the CPU and perhaps in the same memory
     const bool shared = std::string(backend_name()) == "cpu";
     const size_t both = oracle_memory(run) + (shared ? needed : 0);
-    const size_t host = run.memory && shared ? run.memory : device_memory_left<double>();
+    const size_t host =
+        run.memory && shared ? run.memory : device_memory_left<double>() / comm::local_size();
     if (host && both > host)
         throw UserError("--check, which computes the run in double on the CPU too, needs " +
                         std::to_string(both >> 20) + " MiB and there are " +

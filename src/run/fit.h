@@ -11,7 +11,8 @@ namespace peri {
 template <class Real>
 MemoryPlan plan(const RunConfig& run);
 
-// Bytes that the run may take: --memory, else what the device has left; 0: not known.
+// Bytes that this process may take: --memory, else what the device has left, shared with the processes
+// beside it; 0: not known.
 template <class Real>
 size_t memory_for(const RunConfig& run);
 

@@ -1,13 +1,12 @@
 #include "run/share.h"
 
-#include <zlib.h>
-
 #include <bit>
 #include <fstream>
 #include <iterator>
 
 #include "check.h"
 #include "comm.h"
+#include "store/files.h"
 
 namespace peri {
 
@@ -32,11 +31,6 @@ Share share_of(const RunConfig& run, int rank) {
 
 namespace {
 
-double checksum(const std::string& text) {
-    return static_cast<double>(
-        crc32(0, reinterpret_cast<const Bytef*>(text.data()), static_cast<uInt>(text.size())));
-}
-
 // The program's own file, where the system says which it is.
 std::string this_program() {
     std::ifstream file("/proc/self/exe", std::ios::binary);
@@ -47,8 +41,8 @@ std::string this_program() {
 
 void require_same_run(const RunConfig& run, const std::string& data) {
     if (comm::size() == 1) return;
-    const std::vector<std::vector<double>> all =
-        comm::exchange({checksum(this_program()), checksum(run.json), checksum(data)});
+    const std::vector<std::vector<double>> all = comm::exchange(
+        {double(checksum(this_program())), double(checksum(run.json)), double(checksum(data))});
     const char* const names[] = {"program", "settings", "data"};
     for (size_t r = 1; r < all.size(); r++)
         for (size_t i = 0; i < all[r].size(); i++)

@@ -1,7 +1,6 @@
 #include "run/tuning.h"
 
 #include <unistd.h>
-#include <zlib.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -15,10 +14,9 @@ namespace peri {
 
 namespace {
 
-std::string checksum(const std::string& text) {
+std::string hex_checksum(const std::string& text) {
     char hex[9];
-    const uLong sum = crc32(0, reinterpret_cast<const Bytef*>(text.data()), uInt(text.size()));
-    std::snprintf(hex, sizeof hex, "%08lx", sum);
+    std::snprintf(hex, sizeof hex, "%08x", checksum(text));
     return hex;
 }
 
@@ -29,7 +27,7 @@ const std::string title = "peri.cpp products of ", last_line = "checksum ";
 
 std::string packed(const std::string& choices) {
     const std::string text = title + this_machine() + "\n" + choices;
-    return text + last_line + checksum(text) + "\n";
+    return text + last_line + hex_checksum(text) + "\n";
 }
 
 // The choices in a file, "" where there is none; throws UserError where it is not whole, or not of
@@ -40,7 +38,7 @@ std::string unpacked(const std::string& path) {
     const std::string text = read_text(path);
     const size_t end = text.rfind(last_line);
     if (end == std::string::npos ||
-        text.substr(end) != last_line + checksum(text.substr(0, end)) + "\n")
+        text.substr(end) != last_line + hex_checksum(text.substr(0, end)) + "\n")
         throw UserError(path + " is damaged");
     const std::string whose = title + this_machine() + "\n";
     if (!text.starts_with(whose)) throw UserError(path + " is another machine's");
@@ -51,7 +49,7 @@ std::string unpacked(const std::string& path) {
 
 std::string choices_path() {
     const char *const cache = std::getenv("XDG_CACHE_HOME"), *const home = std::getenv("HOME");
-    const std::string name = "/peri.cpp/products-" + checksum(this_machine()) + ".txt";
+    const std::string name = "/peri.cpp/products-" + hex_checksum(this_machine()) + ".txt";
     if (cache && cache[0] == '/') return cache + name;
     return home && home[0] == '/' ? home + ("/.cache" + name) : "";
 }

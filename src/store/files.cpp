@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include <cerrno>
 #include <cstring>
@@ -99,6 +100,11 @@ void make_directory_durably(const std::string& place, const std::string& beside,
     write(beside);
     sync_directory(beside);
     rename_durably(beside, place);
+}
+
+uint32_t checksum(const std::string& bytes) {
+    return static_cast<uint32_t>(
+        crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
 }
 
 std::string read_text(const std::string& path) {

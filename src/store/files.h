@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <string>
 
@@ -41,6 +42,9 @@ void rename_durably(const std::string& from, const std::string& to);
 // Both in one directory; place must not exist, or be empty, and what lies at `beside` is removed.
 void make_directory_durably(const std::string& place, const std::string& beside,
                             const std::function<void(const std::string& directory)>& write);
+
+// CRC-32, as zlib's.
+uint32_t checksum(const std::string& bytes);
 
 // The whole text of a file.
 std::string read_text(const std::string& path);

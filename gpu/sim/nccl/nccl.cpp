@@ -97,7 +97,7 @@ ncclResult_t ncclGroupEnd() {
     const std::shared_ptr<Group> all = std::move(group);
     group = nullptr;
     if (all->parts.empty()) return ncclSuccess;
-    std::vector<peri::sim::Range> ranges;
+    std::vector<peri::sim::Transfer::Range> ranges;
     {
         const peri::sim::DeviceAccess access(all->stream);
         for (Part& part : all->parts) {
@@ -113,14 +113,16 @@ ncclResult_t ncclGroupEnd() {
         else
             MPI_Isend(part.copy.data(), bytes, MPI_BYTE, part.peer, 0, current->mpi, &request);
     }
-    peri::sim::begin_transfer(all->stream, ranges, [all] {
+    const auto arrived = [all] {
         int done = 0;
         MPI_Testall(static_cast<int>(all->requests.size()), all->requests.data(), &done,
                     MPI_STATUSES_IGNORE);
-        if (!done) return false;
+        return done != 0;
+    };
+    const auto land = [all] {
         for (const Part& part : all->parts)
             if (part.received) std::memcpy(part.memory, part.copy.data(), part.bytes);
-        return true;
-    });
+    };
+    peri::sim::begin({all->stream, ranges, arrived, land});
     return ncclSuccess;
 }
