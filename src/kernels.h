@@ -200,8 +200,8 @@ template <class Real>
 void head_loss(double* loss, Real* dx, Accum<Real>* dw, const Real* x, const Real* w,
                const int* targets, int R, int C, int V, double divisor, double z_loss);
 
-// bytes: at most 64 MiB of logits in Accum<Real>, or one row of them where that is more, and what Real's
-// products need
+// bytes: the logits of so many rows as the backend takes at once, 64 MiB of them on the CPU and 1 GiB on a
+// GPU, or one row where that is more, and what the products need
 template <class Real>
 size_t head_loss_workspace(int R, int V);
 

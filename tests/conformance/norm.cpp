@@ -76,6 +76,12 @@ Family norm_checks() {
                                              "R=4 C=8",   "R=2 C=13",  "R=67 C=5", "R=3 C=131",
                                              "R=2 C=519", "R=130 C=37"};
     std::vector<std::string> rms, layer;
+    for (const char* const wide :  // rows of a GPU's fast paths, one to four loads a thread
+         {"R=3 C=256", "R=531 C=512", "R=5 C=1032", "R=2 C=2560", "R=2 C=4096", "R=2 C=4104"}) {
+        rms.push_back(wide + std::string(" eps=1e-5 in_place=no dgamma=yes alpha=0"));
+        rms.push_back(wide + std::string(" eps=1e-5 in_place=yes dgamma=yes alpha=2.5"));
+    }
+    rms.push_back("R=3 C=1024 eps=1e-5 in_place=no dgamma=no alpha=1");
     for (const std::string& shape : shapes) {
         rms.push_back(shape + " eps=1e-5 in_place=no dgamma=yes alpha=0");
         layer.push_back(shape + " eps=0.1 in_place=no dgamma=yes dbeta=yes alpha=0");
