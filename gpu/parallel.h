@@ -73,18 +73,6 @@ __device__ A block_sum(A value, A* shared) {
     return sum;
 }
 
-template <class A>
-__device__ A block_max(A value, A* shared) {
-    value = warp_max(value);
-    __syncthreads();
-    if (lane_of_thread() == 0) shared[threadIdx.x / warp_size] = value;
-    __syncthreads();
-    A most = shared[0];
-    for (unsigned w = 1; w < blockDim.x / warp_size; w++)
-        most = shared[w] > most ? shared[w] : most;
-    return most;
-}
-
 // ---- several entries a thread -------------------------------------------------------------------
 
 // W neighbouring numbers, loaded and stored by one instruction: their address is a multiple of their bytes.

@@ -168,8 +168,8 @@ void relu_backward(Real* dx, const Real* dh, const Real* x, size_t n);
 template <class Real>
 void embedding_forward(Real* y, const Real* table, const int* tokens, int R, int C);
 
-// dtable[tokens[r]] += dy[r], in the order of r: order lists the rows sorted by token, ties by row,
-// so that no backend needs atomics whose order changes bits.
+// dtable[tokens[r]] += dy[r]: order lists the rows sorted by token, ties by row, so that no backend needs
+// atomics whose order changes bits.
 //   dtable (V,C) accumulated   dy (R,C)   tokens (R)   order (R)
 template <class Real>
 void embedding_backward(Accum<Real>* dtable, const Real* dy, const int* tokens, const int* order,
