@@ -46,11 +46,12 @@ struct Shape {
     Op op_a, op_b;
     int M, N, K;
     bool add;
+    Pitch pitch;
     unsigned alignment_a, alignment_b, alignment_c;
 
     auto key() const {
-        return std::tie(compute, in, out, op_a, op_b, M, N, K, add, alignment_a, alignment_b,
-                        alignment_c);
+        return std::tie(compute, in, out, op_a, op_b, M, N, K, add, pitch.a, pitch.c, alignment_a,
+                        alignment_b, alignment_c);
     }
     bool operator<(const Shape& other) const { return key() < other.key(); }
 };
@@ -61,9 +62,9 @@ struct Ready {
     cublasLtMatmulAlgo_t algorithm;
 };
 
-cublasLtMatrixLayout_t layout(cudaDataType_t type, int rows, int columns) {
+cublasLtMatrixLayout_t layout(cudaDataType_t type, int rows, int columns, int pitch = 0) {
     cublasLtMatrixLayout_t made;
-    CUBLAS_CHECK(cublasLtMatrixLayoutCreate(&made, type, rows, columns, rows));
+    CUBLAS_CHECK(cublasLtMatrixLayoutCreate(&made, type, rows, columns, pitch ? pitch : rows));
     return made;
 }
 
@@ -74,6 +75,9 @@ cublasLtMatmulAlgo_t choose(const Ready& ready, const Shape& s) {
         CUBLAS_CHECK(cublasLtMatmulPreferenceSetAttribute(preference, what, &value, sizeof value));
     };
     set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, matmul_scratch<float>());
+    // parts of a sum are added up as they are summed, in float: rounded to C once
+    set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+        uint32_t(CUBLASLT_REDUCTION_SCHEME_NONE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
     set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, s.alignment_b);
     set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, s.alignment_a);
     set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, s.alignment_c);
@@ -102,8 +106,9 @@ const Ready& prepare(const Shape& s) {
     transpose(CUBLASLT_MATMUL_DESC_TRANSA, s.op_b);
     transpose(CUBLASLT_MATMUL_DESC_TRANSB, s.op_a);
     ready.first = s.op_b == Op::none ? layout(s.in, s.N, s.K) : layout(s.in, s.K, s.N);
-    ready.second = s.op_a == Op::none ? layout(s.in, s.K, s.M) : layout(s.in, s.M, s.K);
-    ready.result = layout(s.out, s.N, s.M);
+    ready.second =
+        s.op_a == Op::none ? layout(s.in, s.K, s.M, s.pitch.a) : layout(s.in, s.M, s.K, s.pitch.a);
+    ready.result = layout(s.out, s.N, s.M, s.pitch.c);
     ready.algorithm = choose(ready, s);
     return ready;
 }
@@ -112,11 +117,11 @@ const Ready& prepare(const Shape& s) {
 
 template <class C, class Real>
 void matmul(C* c, const Real* a, Op op_a, const Real* b, Op op_b, int M, int N, int K, bool add,
-            void* scratch) {
+            void* scratch, Pitch pitch) {
     const bool tf32 = std::is_same_v<Real, float> && get_tf32();
-    const Ready& ready =
-        prepare({tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F, type_of<Real>,
-                 type_of<C>, op_a, op_b, M, N, K, add, alignment(a), alignment(b), alignment(c)});
+    const Ready& ready = prepare({tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F,
+                                  type_of<Real>, type_of<C>, op_a, op_b, M, N, K, add, pitch,
+                                  alignment(a), alignment(b), alignment(c)});
     const float one = 1, beta = add ? 1 : 0;
     CUBLAS_CHECK(cublasLtMatmul(handle(), ready.matmul, &one, b, ready.first, a, ready.second,
                                 &beta, c, ready.result, c, ready.result, &ready.algorithm, scratch,
@@ -124,7 +129,7 @@ void matmul(C* c, const Real* a, Op op_a, const Real* b, Op op_b, int M, int N, 
 }
 
 #define INSTANTIATE(C, Real) \
-    template void matmul(C*, const Real*, Op, const Real*, Op, int, int, int, bool, void*);
+    template void matmul(C*, const Real*, Op, const Real*, Op, int, int, int, bool, void*, Pitch);
 INSTANTIATE(float, float)
 INSTANTIATE(bf16, bf16)
 INSTANTIATE(float, bf16)
