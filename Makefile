@@ -5,6 +5,7 @@
 #              all tolerances halved; make test-faults what the tests find of planted faults
 # make train_mpi  the same program for many processes (make deps-mpi; mpirun -n 4 ./train_mpi); make
 #              check-mpi tests it
+# make check-ptx  registers, spills and wide loads of the CUDA kernels (needs nvcc, no GPU)
 # make train_cuda  the same program for NVIDIA GPUs, one or, with MPI and NCCL, many; make train_sim and
 #              make train_sim_mpi for simulated ones
 # make train_port PORT=DIR  the same with your kernels in DIR; make test-port PORT=DIR tests them
@@ -129,7 +130,8 @@ $(BUILD)/src/jobs/export_hf.o: $(wildcard data/hf/*_peri.py)
 
 NVCC ?= nvcc
 CUDA_HOME ?= $(patsubst %/bin/nvcc,%,$(realpath $(shell command -v $(NVCC) 2> /dev/null)))
-NVCC_FLAGS := -std=c++20 -O3 -lineinfo --expt-relaxed-constexpr -Isrc -Igpu \
+NVCC_COMMON := -std=c++20 -O3 -lineinfo --expt-relaxed-constexpr -Isrc -Igpu
+NVCC_FLAGS := $(NVCC_COMMON) \
     -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=[sm_90,compute_90]
 DOUBLE := $(ROOMS) $(patsubst $(BUILD)/%,$(BUILD)/oracle/%,$(CPU))
 ORACLE := $(DOUBLE) $(ALONE)
@@ -152,7 +154,7 @@ $(BUILD)/gpu/%.o: gpu/%.cu Makefile
 CUDA := $(DOUBLE) $(addprefix $(BUILD)/gpu/,$(GPU)) $(if $(NCCL),$(BETWEEN) $(BUILD)/src/comm/nccl.o,$(ALONE))
 CUDA_LIBS := -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcublasLt -lcudart $(if $(NCCL),-lnccl $(MPI_LIBS))
 $(BUILD)/src/comm/nccl.o: FLAGS += -Igpu -isystem $(CUDA_HOME)/include
-train_cuda: $(BUILD)/train.o $(CUDA)
+train_cuda $(BUILD)/train_cuda: $(BUILD)/train.o $(CUDA)
 	@echo "$(CXX) -o $@"
 	@$(CXX) $(FLAGS) $^ $(LIBS) $(CUDA_LIBS) -o $@
 	@echo "./$@: $(if $(NCCL),one GPU or many,one GPU; many need MPI (make deps-mpi) and NCCL)"
@@ -160,6 +162,19 @@ train_cuda: $(BUILD)/train.o $(CUDA)
 $(BUILD)/tests/conformance_cuda: $(CONFORMANCE) $(CUDA)
 	@echo "$(CXX) -o $@"
 	@$(CXX) $(FLAGS) $^ $(LIBS) $(CUDA_LIBS) -o $@
+
+# registers, spills, shared memory and 16-byte loads of each kernel against gpu/registers.txt
+PTX := $(BUILD)/ptx
+$(PTX)/%.cubin: gpu/%.cu Makefile
+	@mkdir -p $(@D)
+	@echo "$(NVCC) $< (ptxas -v)"
+	@$(NVCC) $(NVCC_COMMON) -arch=sm_90 -cubin -Xptxas -v -MMD -MP $< -o $@ 2> $(@:.cubin=.log) || { cat $(@:.cubin=.log); exit 1; }
+ptx-logs: $(patsubst %.o,$(PTX)/%.cubin,$(GPU))
+	@:
+check-ptx accept-ptx:
+	@if command -v $(NVCC) > /dev/null; then \
+	    $(MAKE) --no-print-directory ptx-logs && NVCC=$(NVCC) gpu/check_ptx.sh $(PTX) $(filter accept,$(@:-ptx=)); \
+	else echo "skipped: $@ (no nvcc here)"; fi
 
 # ---- a port (gpu/PORTING.md): PORT names a directory whose files take their namesakes' places -----
 
@@ -198,7 +213,7 @@ $(BUILD)/sim/%.o: gpu/%.cu $(BUILD)/flags | $(BUILD)/found
 	@$(CXX) $(FLAGS) $(SIM_FLAGS) -MMD -MP -x c++ -c $< -o $@
 $(BUILD)/gpu/sim/%.o: FLAGS += $(SIM_FLAGS)
 
-train_sim: $(BUILD)/train.o $(ORACLE) $(SIMULATOR)
+train_sim $(BUILD)/train_sim: $(BUILD)/train.o $(ORACLE) $(SIMULATOR)
 	@echo "$(CXX) -o $@"
 	@$(CXX) $(FLAGS) $^ $(LIBS) -o $@
 
@@ -446,4 +461,4 @@ deps-compilers deps-cross:
 	@tests/machines_deps.sh $(@:deps-%=%) $(MACHINES_ROOT)
 
 .PHONY: test test-machines deps-compilers deps-cross test-halved test-faults test-experiments test-docs test-prepare experiments figures test-asan fuzz test-grid test-conformance test-port test-sim \
-    check-sim check-resume check-mpi deps-mpi check-safetensors check-hf sim-race bench bench-compare bench-ranks format clean deps
+    check-sim check-resume check-mpi deps-mpi check-safetensors check-hf sim-race bench bench-compare bench-ranks ptx-logs check-ptx accept-ptx format clean deps
