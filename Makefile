@@ -17,7 +17,7 @@
 # make check-hf    exported models compute the same in Hugging Face transformers
 # make format  puts every source file into the house style
 # make bench   speed of steps and kernels; make bench-compare a step beside one of PyTorch;
-#              make bench-ranks processes against threads
+#              make bench-ranks processes against threads; make bench_cuda kernels and steps on a GPU
 MAKEFLAGS += -j$(shell nproc 2> /dev/null || sysctl -n hw.ncpu 2> /dev/null || echo 2)
 CXX ?= g++
 MARCH ?= native
@@ -442,6 +442,24 @@ bench-compare: train $(BUILD)/tests/bench/timed_steps
 	tests/bench/compare.sh 124m 4 256 50304 2 3
 	tests/bench/compare.sh 124m 4 1024 50304 1 3
 
+# What gpu/first_hour.sh needs, with its libraries beside it, for another machine: such as with BUILD=build/v3
+# MARCH=x86-64-v3. CUDA's own libraries are that machine's. SIM=1 takes the simulator for the GPU.
+PORTABLE := $(BUILD)/portable
+DEVICE_KIND := $(if $(SIM),sim,cuda)
+portable: $(BUILD)/train $(BUILD)/train_$(DEVICE_KIND) $(BUILD)/tests/conformance_$(DEVICE_KIND) $(BUILD)/tests/bench/zipf_shard
+	@rm -rf $(PORTABLE) && mkdir -p $(PORTABLE)/lib
+	@cp $^ $(PORTABLE) && strip $(addprefix $(PORTABLE)/,$(notdir $^))
+	@ldd $^ | awk '$$2 == "=>" && $$3 ~ /^\// { print $$3 }' | sort -u | \
+	    grep -vE '/(libc|libm|libdl|librt|libpthread|libcuda|libcudart|libcublas|libcublasLt|libcudnn[a-z_]*)\.so' | \
+	    xargs -I LIB cp -L LIB $(PORTABLE)/lib
+	@echo "$(PORTABLE): $$(du -sh $(PORTABLE) | cut -f1)"
+
+# The machine's ceilings, each kernel at the paper's sizes, three steps of each size: on a GPU; SIM=1 tries it
+# on the simulator, with tiny sizes.
+bench_cuda: portable
+	BIN=$(PORTABLE) gpu/first_hour.sh 2
+	BIN=$(PORTABLE) gpu/first_hour.sh 3
+
 # processes against threads: a minute a round
 bench-ranks: train train_mpi
 	tests/bench/ranks.sh 3 $(shell nproc 2> /dev/null || echo 2)
@@ -461,4 +479,4 @@ deps-compilers deps-cross:
 	@tests/machines_deps.sh $(@:deps-%=%) $(MACHINES_ROOT)
 
 .PHONY: test test-machines deps-compilers deps-cross test-halved test-faults test-experiments test-docs test-prepare experiments figures test-asan fuzz test-grid test-conformance test-port test-sim \
-    check-sim check-resume check-mpi deps-mpi check-safetensors check-hf sim-race bench bench-compare bench-ranks ptx-logs check-ptx accept-ptx format clean deps
+    check-sim check-resume check-mpi deps-mpi check-safetensors check-hf sim-race bench bench-compare bench-ranks bench_cuda portable ptx-logs check-ptx accept-ptx format clean deps

@@ -96,6 +96,7 @@ def parse():
                             steps=10, warmup=2, threads=0).items():
         parser.add_argument("--" + name, type=int, default=value)
     parser.add_argument("--mode", choices=("eager", "fused", "compiled"), default="eager")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--precision", choices=("fp32", "autocast", "bf16"), default="fp32")
     return parser.parse_args()
 
@@ -123,6 +124,8 @@ def main():
     if a.threads:
         torch.set_num_threads(a.threads)
     torch.manual_seed(1)
+    if a.device != "cpu":
+        torch.set_default_device(a.device)
     model, optimizer = make(a)
     half = a.width // a.heads // 2
     angles = torch.arange(a.seq)[:, None] * 10000.0 ** (-torch.arange(half)[None] / half)
@@ -133,7 +136,7 @@ def main():
     for step in range(a.steps + a.warmup):
         start = time.perf_counter()
         optimizer.zero_grad(set_to_none=True)
-        with (torch.autocast("cpu", torch.bfloat16) if a.precision == "autocast"
+        with (torch.autocast(a.device, torch.bfloat16) if a.precision == "autocast"
               else contextlib.nullcontext()):
             loss = model(tokens[:, :-1], tokens[:, 1:], cos, sin, mask)
         loss.backward()

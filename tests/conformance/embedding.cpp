@@ -1,6 +1,7 @@
 #include "problems/embedding.h"
 
 #include "suite.h"
+#include "zipf.h"
 
 namespace peri {
 
@@ -10,8 +11,14 @@ EmbeddingShape shape_of(const Case& c) { return {c.size("R"), c.size("C"), c.siz
 
 std::vector<int> chosen_tokens(const Case& c) {
     const EmbeddingShape s = shape_of(c);
-    const bool same = c.choice("tokens", {"random", "same"});
-    return same ? std::vector<int>(s.R, s.V - 1) : tokens_of(s, c.seed());
+    const std::string which =
+        std::vector{"random", "same", "zipf"}[c.choice("tokens", {"random", "same", "zipf"})];
+    if (which == "random") return tokens_of(s, c.seed());
+    std::vector<int> tokens(s.R, s.V - 1);
+    Rng rng(c.seed(), 99);
+    if (which == "zipf")
+        for (int& token : tokens) token = zipf(rng, s.V);
+    return tokens;
 }
 
 // k = 2: one sum per term, in float. y is a copy: no rounding.
@@ -51,6 +58,11 @@ std::string order_errors(const Case& c) {
     });
 }
 
+std::vector<std::string> in_model(const Case& m) {
+    return {"R=" + std::to_string(m.size("B") * m.size("T")) + " C=" + m.word("C") +
+            " V=" + m.word("V") + " tokens=zipf"};
+}
+
 }  // namespace
 
 Family embedding_checks() {
@@ -60,11 +72,13 @@ Family embedding_checks() {
           "R=200 C=5 V=11", "R=7 C=300 V=3", "R=40 C=256 V=3", "R=300 C=132 V=40"})
         cases.push_back(std::string(shape) + " tokens=random");
     cases.push_back("R=67 C=3 V=4 tokens=same");
-    return {"embedding",
-            {{"embedding", embedding_errors, cases},
-             {"embedding_order",
-              order_errors,
-              {"R=200 C=3 V=5 tokens=random", "R=67 C=8 V=4 tokens=same"}}}};
+    cases.push_back("R=90 C=8 V=40 tokens=zipf");
+    return {
+        "embedding",
+        {{.name = "embedding", .errors = embedding_errors, .cases = cases, .in_model = in_model},
+         {"embedding_order",
+          order_errors,
+          {"R=200 C=3 V=5 tokens=random", "R=67 C=8 V=4 tokens=same"}}}};
 }
 
 }  // namespace peri

@@ -27,7 +27,7 @@ std::vector<std::string> in_model(const Case& m) {
                " bias=no dx=overwrite dw=yes dbias=no tuned=yes";
     };
     const int R = m.size("B") * m.size("T"), C = m.size("C"), F = m.size("F");
-    return {shape(1536, 1536, 1536), shape(R, C, C), shape(R, C, F), shape(R, F, C)};
+    return {shape(R, C, C), shape(R, C, F), shape(R, F, C)};
 }
 
 }  // namespace

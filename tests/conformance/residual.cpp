@@ -19,7 +19,7 @@ std::string residual_errors(const Case& c) {
 // The peak of memory bandwidth, then the residual stream.
 std::vector<std::string> in_model(const Case& m) {
     const std::string n = std::to_string(m.size("B") * m.size("T") * m.size("C"));
-    return {"n=33554432 alpha=1 y_is=alone", "n=" + n + " alpha=1 y_is=alone"};
+    return {"n=" + n + " alpha=1 y_is=alone"};
 }
 
 }  // namespace

@@ -31,17 +31,26 @@ std::string far_table_errors(const Case& c) {
     });
 }
 
+std::vector<std::string> in_model(const Case& m) {
+    const int D = m.size("C") / m.size("H");
+    return {"B=" + m.word("B") + " T=" + m.word("T") + " H=" + m.word("H") +
+            " D=" + std::to_string(D) + " first=0 in_place=no"};
+}
+
 }  // namespace
 
 Family rope_checks() {
-    return {"rope",
-            {{"rope",
-              rope_errors,
-              {"B=1 T=1 H=1 D=2 first=0 in_place=no", "B=1 T=5 H=1 D=2 first=3 in_place=no",
-               "B=2 T=3 H=3 D=6 first=0 in_place=no", "B=2 T=7 H=2 D=10 first=4 in_place=no",
-               "B=2 T=7 H=2 D=10 first=4 in_place=yes", "B=2 T=33 H=3 D=10 first=4 in_place=no",
-               "B=1 T=3 H=2 D=128 first=61 in_place=no"}},
-             {"rope_table_far_out", far_table_errors, {"position=100000"}}}};
+    return {
+        "rope",
+        {{.name = "rope",
+          .errors = rope_errors,
+          .cases = {"B=1 T=1 H=1 D=2 first=0 in_place=no", "B=1 T=5 H=1 D=2 first=3 in_place=no",
+                    "B=2 T=3 H=3 D=6 first=0 in_place=no", "B=2 T=7 H=2 D=10 first=4 in_place=no",
+                    "B=2 T=7 H=2 D=10 first=4 in_place=yes",
+                    "B=2 T=33 H=3 D=10 first=4 in_place=no",
+                    "B=1 T=3 H=2 D=128 first=61 in_place=no"},
+          .in_model = in_model},
+         {"rope_table_far_out", far_table_errors, {"position=100000"}}}};
 }
 
 }  // namespace peri

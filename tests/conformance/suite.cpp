@@ -91,15 +91,17 @@ struct Options {
     bool list = false, quiet = false;
     int seeds = 1;
     std::string model;                  // its sizes, where kernels are to be timed
+    std::string type;                   // "": all
     std::vector<std::string> selected;  // families, checks and lines
 };
 
 const char* const usage =
-    "conformance [--backend NAME] [--seeds N] [--quiet] [--list] [--time SIZES] [FAMILY | CHECK | "
-    "'CASE']...\n"
+    "conformance [--backend NAME] [--seeds N] [--quiet] [--list] [--type TYPE] "
+    "[--time SIZES] [FAMILY | CHECK | 'CASE']...\n"
     "  runs the cases of these families and checks, or of all, or one case as its line says\n"
     "  --backend NAME  refuses to test another backend (or BACKEND in the environment)\n"
     "  --seeds N       every case with the seeds 1 to N, not with 1 alone\n"
+    "  --type TYPE     float or bf16 alone\n"
     "  --quiet         only cases that are not ok, and the count\n"
     "  --list          the lines of the cases, and which are not supported, without running them\n"
     "  --time SIZES    how long the kernels of a model's step take, such as\n"
@@ -118,6 +120,8 @@ Options parse_options(const std::vector<std::string>& arguments) {
             options.backend = value();
         else if (word == "--time")
             options.model = value();
+        else if (word == "--type")
+            options.type = value();
         else if (word == "--list")
             options.list = true;
         else if (word == "--quiet")
@@ -131,6 +135,8 @@ Options parse_options(const std::vector<std::string>& arguments) {
         else
             options.selected.push_back(word);
     }
+    if (options.type != "" && options.type != "float" && options.type != "bf16")
+        throw UserError("--type is " + options.type + ": give float or bf16");
     return options;
 }
 
@@ -156,6 +162,7 @@ void add_listed(std::vector<Job>& jobs, const Check& check, const Options& optio
          timed ? check.in_model(Case("model " + options.model)) : check.cases)
         for (const std::string& type : check.types)
             for (int seed = 1; seed <= options.seeds; seed++) {
+                if (options.type != "" && options.type != type) continue;
                 jobs.push_back(job(check, parameters, type, seed));
                 jobs.back().line.timed = timed;
             }
@@ -241,6 +248,8 @@ int run_suite(const std::vector<Family>& suite, const std::string& program,
     out << backend_description();
     if (tolerance_factor() != 1) out << "; all tolerances times " << tolerance_factor();
     out << "\n";
+    if (options.model != "" && options.type != "bf16") out << ceilings_line<float>("float");
+    if (options.model != "" && options.type != "float") out << ceilings_line<bf16>("bf16");
     int ok = 0, failed = 0, not_supported = 0;
     for (const auto& [check, c] : jobs) {
         // The line comes first: where a backend ends the program, it is the last one printed.

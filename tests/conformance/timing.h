@@ -1,13 +1,14 @@
-// How long a kernel takes, for --time.
+// How long a kernel takes, for --time, and how near it comes to what the machine can do.
 #pragma once
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <string>
 #include <vector>
 
 #include "problem.h"
+#include "profile.h"
+#include "run/utilization.h"
 
 namespace peri {
 
@@ -18,15 +19,15 @@ struct Operations {
     int steps = 1;
 };
 
-// Median of at least 3 calls, and of a quarter of a second of them.
-template <class Call>
+// Median of at least 3 calls, and of a quarter of a second of them, by the device's clock.
+template <class Real, class Call>
 double median_seconds(Call call) {
-    using Clock = std::chrono::steady_clock;
     std::vector<double> times;
     for (double all = 0; times.size() < 3 || all < 0.25; all += times.back()) {
-        const Clock::time_point start = Clock::now();
+        device_mark<Real>(0);
         call();
-        times.push_back(std::chrono::duration<double>(Clock::now() - start).count());
+        device_mark<Real>(1);
+        times.push_back(device_seconds<Real>(0, 1));
     }
     std::ranges::nth_element(times, times.begin() + times.size() / 2);
     return times[times.size() / 2];
@@ -46,20 +47,35 @@ double bytes_of(const Problem<Real>& p, Stage stage) {
     return bytes;
 }
 
+// Measured once.
+template <class Real>
+Ceilings ceilings() {
+    static const Ceilings measured = {measured_peak<Real>(true), measured_bandwidth<Real>()};
+    return measured;
+}
+
+template <class Real>
+std::string ceilings_line(const char* type) {
+    const Ceilings c = ceilings<Real>();
+    char line[100];
+    std::snprintf(line, sizeof line, "%s: products %.1f GFLOP/s, copies of memory %.1f GB/s\n",
+                  type, c.flops * 1e-9, c.bytes * 1e-9);
+    return line;
+}
+
 template <class Real>
 std::string timing(Problem<Real> p, const Operations& operations) {
     p.run();  // what there is to tune is tuned, and memory has been touched
+    const Ceilings limits = ceilings<Real>();
     std::string text;
     const auto time = [&](const char* name, const std::function<void()>& call, Stage stage,
                           double flops) {
-        const double all = median_seconds([&] {
-            call();
-            device_synchronize<Real>();
-        });
-        const double seconds = all / operations.steps;
+        const double seconds = median_seconds<Real>(call) / operations.steps;
+        const KernelTime kernel = {name, 1, seconds, {flops, bytes_of(p, stage)}};
         char line[100];
-        std::snprintf(line, sizeof line, "\n    %-8s %9.3f ms %7.1f GB/s", name, seconds * 1e3,
-                      bytes_of(p, stage) / seconds * 1e-9);
+        std::snprintf(line, sizeof line, "\n    %-8s %9.3f ms %4.0f %% of ceiling %7.1f GB/s", name,
+                      seconds * 1e3, 100 * kernel.of_ceiling(limits),
+                      kernel.work.bytes / seconds * 1e-9);
         text += line;
         if (flops > 0) {
             std::snprintf(line, sizeof line, " %8.1f GFLOP/s", flops / seconds * 1e-9);
