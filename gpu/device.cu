@@ -70,10 +70,6 @@ void set_tf32(bool on) { tf32 = on; }
 
 bool get_tf32() { return tf32; }
 
-// cuBLASLt chooses by shape, always alike.
-std::string backend_choices() { return ""; }
-std::string set_backend_choices(const std::string& lines) { return lines; }
-
 namespace {
 
 struct Workspace {
