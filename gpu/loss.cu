@@ -7,7 +7,12 @@
 
 namespace peri {
 
+#ifdef __CUDACC__
 constexpr size_t logits_bytes = size_t(1) << 30;
+#else
+constexpr size_t logits_bytes = size_t(64)
+                                << 20;  // the simulator, in which as many would take minutes
+#endif
 
 // From a row of logits to the next: every row begins on a boundary of 256 bytes.
 inline size_t pitch_of(int V) { return (size_t(V) + 63) / 64 * 64; }
