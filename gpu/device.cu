@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <string>
 
+#include "attention_library.h"
 #include "check.h"
 #include "comm.h"
 #include "cuda.h"
@@ -51,13 +52,25 @@ cudaStream_t stream() {
     return made;
 }
 
+namespace {
+
+// ", cuDNN 9.19.0"
+std::string library_name() {
+    const int v = library_version();
+    if (v == 0) return "";
+    return ", cuDNN " + std::to_string(v / 10000) + "." + std::to_string(v / 100 % 100) + "." +
+           std::to_string(v % 100);
+}
+
+}  // namespace
+
 const char* backend_name() { return "cuda"; }
 
 std::string backend_description() {
     cudaDeviceProp properties;
     CUDA_CHECK(cudaGetDeviceProperties(&properties, take_device()));
     return std::string("cuda: ") + properties.name + ", " +
-           std::to_string(properties.totalGlobalMem >> 20) + " MiB";
+           std::to_string(properties.totalGlobalMem >> 20) + " MiB" + library_name();
 }
 
 namespace {

@@ -16,10 +16,10 @@ __device__ void copy(bf16* to, const bf16* from, int n) {
     __syncthreads();
 }
 
-__device__ void store(float* to, const Tile<N>& tile) {
+__device__ void store(float* to, const Tile<16, N>& tile) {
     for (int n = 0; n < N; n += 8)
         for (int e = 0; e < 4; e++)
-            to[row_of_entry(e) * N + n + column_of_entry(e)] = tile[n / 8][e];
+            to[row_of_entry(e) * N + n + column_of_entry(e)] = tile[0][n / 8][e];
 }
 
 // c = a b^T;   a (16,pitch), b (N,pitch), of which the first K columns count
@@ -27,8 +27,8 @@ __global__ void product_transposed(float* c, const bf16* a, const bf16* b) {
     DYNAMIC_SHARED(bf16, shared);
     copy(shared, a, 16 * pitch);
     copy(shared + 16 * pitch, b, N * pitch);
-    Tile<N> tile = {};
-    add_matmul_transposed<N, K>(tile, shared, shared + 16 * pitch, pitch);
+    Tile<16, N> tile = {};
+    add_matmul_transposed<16, N, K>(tile, shared, shared + 16 * pitch, pitch);
     store(c, tile);
 }
 
@@ -39,10 +39,10 @@ __global__ void product_of_product(float* c, const bf16* a, const bf16* a2, cons
     copy(shared, a, 16 * pitch);
     copy(second, a2, K * pitch);
     copy(third, b, K * pitch);
-    Tile<K> first = {};
-    add_matmul_transposed<K, K>(first, shared, second, pitch);
-    Tile<N> tile = {};
-    add_matmul<N, K>(tile, first, third, pitch);
+    Tile<16, K> first = {};
+    add_matmul_transposed<16, K, K>(first, shared, second, pitch);
+    Tile<16, N> tile = {};
+    add_matmul<16, N, K>(tile, first, third, pitch);
     store(c, tile);
 }
 
