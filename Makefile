@@ -8,6 +8,7 @@
 # make check-ptx  registers, spills and wide loads of the CUDA kernels (needs nvcc, no GPU)
 # make train_cuda  the same program for NVIDIA GPUs, one or, with MPI and NCCL, many; make train_sim and
 #              make train_sim_mpi for simulated ones
+#              (make deps-cudnn fetches what attention by cuDNN needs; make check-cudnn asks cuDNN to plan it)
 # make train_port PORT=DIR  the same with your kernels in DIR; make test-port PORT=DIR tests them
 # make test-machines  the tests as other processors, compilers and orders of sums run them
 # make test-asan   the readers of files under AddressSanitizer and UBSan
@@ -150,14 +151,22 @@ $(BUILD)/gpu/%.o: gpu/%.cu Makefile
 	@echo "$(NVCC) $<"
 	@$(NVCC) $(NVCC_FLAGS) -MMD -MP -c $< -o $@
 
+# attention by cuDNN, where it and the headers of cudnn-frontend are (make deps-cudnn fetches these;
+# CUDNN_FRONTEND names their folder)
+CUDNN_FRONTEND ?= $(BUILD)/cudnn-frontend/include
+CUDNN := $(and $(wildcard $(CUDA_HOME)/include/cudnn.h),$(wildcard $(CUDNN_FRONTEND)/cudnn_frontend.h))
+CUDNN_FLAGS := -DNV_CUDNN_FRONTEND_USE_DYNAMIC_LOADING -iquote gpu -isystem $(CUDNN_FRONTEND) -isystem $(CUDA_HOME)/include
+# without optimisation: the headers are large, and all of it is host code that launches
+$(BUILD)/gpu/attention_cudnn.o $(BUILD)/tests/cuda/cudnn_plans.o: FLAGS += -O0 $(CUDNN_FLAGS)
+
 # builds without a GPU, runs with one
-CUDA := $(DOUBLE) $(addprefix $(BUILD)/gpu/,$(GPU)) $(if $(NCCL),$(BETWEEN) $(BUILD)/src/comm/nccl.o,$(ALONE))
-CUDA_LIBS := -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcublasLt -lcudart $(if $(NCCL),-lnccl $(MPI_LIBS))
+CUDA := $(DOUBLE) $(addprefix $(BUILD)/gpu/,$(GPU) $(if $(CUDNN),attention_cudnn.o,no_cudnn.o)) $(if $(NCCL),$(BETWEEN) $(BUILD)/src/comm/nccl.o,$(ALONE))
+CUDA_LIBS := -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcublasLt -lcudart $(if $(CUDNN),-lcudnn) $(if $(NCCL),-lnccl $(MPI_LIBS))
 $(BUILD)/src/comm/nccl.o: FLAGS += -Igpu -isystem $(CUDA_HOME)/include
 train_cuda $(BUILD)/train_cuda: $(BUILD)/train.o $(CUDA)
 	@echo "$(CXX) -o $@"
 	@$(CXX) $(FLAGS) $^ $(LIBS) $(CUDA_LIBS) -o $@
-	@echo "./$@: $(if $(NCCL),one GPU or many,one GPU; many need MPI (make deps-mpi) and NCCL)"
+	@echo "./$@: $(if $(NCCL),one GPU or many,one GPU; many need MPI (make deps-mpi) and NCCL); attention by $(if $(CUDNN),cuDNN or ,)the own kernels$(if $(CUDNN),, alone: cuDNN or its frontend (make deps-cudnn) is missing)"
 
 $(BUILD)/tests/conformance_cuda: $(CONFORMANCE) $(CUDA)
 	@echo "$(CXX) -o $@"
@@ -175,6 +184,17 @@ check-ptx accept-ptx:
 	@if command -v $(NVCC) > /dev/null; then \
 	    $(MAKE) --no-print-directory ptx-logs && NVCC=$(NVCC) gpu/check_ptx.sh $(PTX) $(filter accept,$(@:-ptx=)); \
 	else echo "skipped: $@ (no nvcc here)"; fi
+
+# What of attention by cuDNN a machine without a GPU can be asked: cuDNN plans the graphs for an H100, as
+# far as loading the kernels, with the driver's stub from the CUDA folder in a driver's place.
+$(BUILD)/tests/cuda/cudnn_plans: $(BUILD)/tests/cuda/cudnn_plans.o
+	@echo "$(CXX) -o $@"
+	@$(CXX) $(FLAGS) $^ $(CUDA_LIBS) -o $@
+check-cudnn:
+	@if [ -n "$(CUDNN)" ]; then $(MAKE) --no-print-directory $(BUILD)/tests/cuda/cudnn_plans && \
+	    ln -sf $(CUDA_HOME)/lib64/stubs/libcuda.so $(BUILD)/tests/cuda/libcuda.so.1 && \
+	    LD_LIBRARY_PATH=$(BUILD)/tests/cuda $(BUILD)/tests/cuda/cudnn_plans; \
+	else echo "skipped: check-cudnn (no cuDNN or no cudnn-frontend here: make deps-cudnn)"; fi
 
 # ---- a port (gpu/PORTING.md): PORT names a directory whose files take their namesakes' places -----
 
@@ -204,7 +224,7 @@ test-port: $(BUILD)/tests/conformance_port
 	$(BUILD)/tests/conformance_port --quiet $(PORT_CASES)
 
 # the same .cu files by the host's compiler, run thread by thread on the CPU (gpu/sim)
-SIMULATOR := $(addprefix $(BUILD)/sim/,$(GPU)) $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard gpu/sim/*.cpp))
+SIMULATOR := $(addprefix $(BUILD)/sim/,$(GPU)) $(BUILD)/gpu/no_cudnn.o $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard gpu/sim/*.cpp))
 SIM_FLAGS := -Igpu/sim -Igpu -Wno-unknown-pragmas -fno-strict-aliasing $(if $(filter x86_64,$(shell uname -m)),-DFAST_SWITCH)
 
 $(BUILD)/sim/%.o: gpu/%.cu $(BUILD)/flags | $(BUILD)/found
@@ -237,7 +257,7 @@ $(BUILD)/tests/conformance_sim: $(CONFORMANCE) $(ORACLE) $(SIMULATOR)
 
 # the simulator's own tests: every rule it enforces is broken once
 $(BUILD)/tests/sim/%.o: FLAGS += $(SIM_FLAGS)
-$(BUILD)/tests/sim_rules: $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard tests/sim/test_*.cpp)) $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard gpu/sim/*.cpp))
+$(BUILD)/tests/sim_rules: $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard tests/sim/test_*.cpp)) $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard gpu/sim/*.cpp)) $(BUILD)/gpu/no_cudnn.o
 	@echo "$(CXX) -o $@"
 	@$(CXX) $(FLAGS) $^ $(CATCH) -o $@
 
@@ -250,7 +270,7 @@ test-sim: $(BUILD)/tests/sim_rules $(BUILD)/tests/conformance_sim
 TSAN := $(BUILD)/tsan
 TSAN_FLAGS = $(FLAGS) $(SIM_FLAGS) -Itests -O1 -g -fsanitize=thread
 TSAN_OBJECTS := $(patsubst %.cpp,$(TSAN)/%.o,$(wildcard tests/conformance/*.cpp) gpu/sim/memory.cpp gpu/sim/cublasLt.cpp) \
-    $(addprefix $(TSAN)/gpu/,$(GPU)) $(BUILD)/gpu/sim/simulator.o $(ORACLE)
+    $(addprefix $(TSAN)/gpu/,$(GPU)) $(BUILD)/gpu/no_cudnn.o $(BUILD)/gpu/sim/simulator.o $(ORACLE)
 # What takes a minute or two so: of attention, linear and head_loss a few small cases alone.
 TSAN_CASES := norm rope activation embedding residual adamw sgd sum_of_squares clip_scale \
     'attention B=2 Tq=5 Tk=12 first=6 H=4 KV=2 D=3 documents=yes type=float seed=1' \
@@ -474,9 +494,13 @@ deps:
 	@make/deps.sh "$(NEEDED)"
 deps-mpi:
 	@make/deps.sh "Open MPI" mpi
+# headers alone, of a wheel of Python's
+deps-cudnn:
+	@python3 -m pip download --quiet --no-deps --dest $(BUILD)/cudnn-frontend nvidia-cudnn-frontend && \
+	    python3 -m zipfile -e $(BUILD)/cudnn-frontend/*.whl $(BUILD)/cudnn-frontend
 # for test-machines: other compilers; a cross compiler and what it links with (Debian alone)
 deps-compilers deps-cross:
 	@tests/machines_deps.sh $(@:deps-%=%) $(MACHINES_ROOT)
 
 .PHONY: test test-machines deps-compilers deps-cross test-halved test-faults test-experiments test-docs test-prepare experiments figures test-asan fuzz test-grid test-conformance test-port test-sim \
-    check-sim check-resume check-mpi deps-mpi check-safetensors check-hf sim-race bench bench-compare bench-ranks bench_cuda portable ptx-logs check-ptx accept-ptx format clean deps
+    check-sim check-resume check-mpi deps-mpi check-cudnn deps-cudnn check-safetensors check-hf sim-race bench bench-compare bench-ranks bench_cuda portable ptx-logs check-ptx accept-ptx format clean deps

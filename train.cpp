@@ -196,6 +196,9 @@ int start(const RunConfig& run) {
     if (comm::size() > 1 && (run.job == Job::generate || run.job == Job::export_hf))
         throw UserError("--generate and --export-hf are jobs for one process: do them by ./train");
     set_tf32(run.precision == Precision::tf32);
+    set_attention(run.attention);
+    // of what cuDNN never computes it needs no workspace
+    if (run.model.document_mask || run.job == Job::generate) set_attention(AttentionBy::tiles);
     if (run.dry_run) return plan_and_run<Real>(run);
     switch (run.job) {
         case Job::train:

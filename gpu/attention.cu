@@ -1,6 +1,8 @@
 #include <cmath>
 
 #include "attention.h"
+#include "attention_library.h"
+#include "check.h"
 #include "device.h"
 #include "kernels.h"
 #include "parallel.h"
@@ -181,16 +183,54 @@ __global__ void attention_dkv_kernel(Real* dk, Real* dv, const Real* dout, const
     }
 }
 
+// ---- who computes a shape -----------------------------------------------------------------------
+
+namespace {
+
+AttentionBy attention_by = AttentionBy::automatic;
+
+// Of the GPU, or, where a run is planned without one, of Hopper.
+int generation() {
+    static const int major = [] {
+        int count = 0;
+        cudaDeviceProp properties;
+        if (cudaGetDeviceCount(&count) != cudaSuccess || count == 0) return 9;
+        CUDA_CHECK(cudaGetDeviceProperties(&properties, 0));
+        return properties.major;
+    }();
+    return major;
+}
+
+template <class Real>
+bool by_library(const AttentionShape& s, const int* document) {
+    return std::is_same_v<Real, bf16> && library_version() != 0 &&
+           library_chosen(attention_by, s, document != nullptr, generation());
+}
+
+}  // namespace
+
+void set_attention(AttentionBy by) {
+    if (by == AttentionBy::library && library_version() == 0)
+        throw UserError(
+            "--attention library: this program was built without cuDNN: use auto or tiles, or "
+            "install "
+            "cuDNN, run `make deps-cudnn` and build train_cuda again");
+    attention_by = by;
+}
+
 template <class Real>
 size_t attention_workspace(AttentionShape s) {
-    return size_t(s.B) * s.H * s.Tq * sizeof(Accum<Real>);  // delta
+    const size_t delta = size_t(s.B) * s.H * s.Tq * sizeof(Accum<Real>);
+    return by_library<Real>(s, nullptr) ? std::max(delta, library_scratch(s)) : delta;
 }
 
 template <class Real>
 void attention_forward(Real* out, Accum<Real>* lse, const Real* q, const Real* k, const Real* v,
                        const int* document, AttentionShape s) {
-    if constexpr (std::is_same_v<Real, bf16>)
+    if constexpr (std::is_same_v<Real, bf16>) {
+        if (by_library<Real>(s, document)) return library_forward(out, lse, q, k, v, s);
         if (tiles_take(s.D)) return attention_tiles_forward(out, lse, q, k, v, document, s);
+    }
     launch(attention_forward_kernel<Real>, blocks_for_rows(size_t(s.B) * s.H * s.Tq), block_size,
            warps_in_block * s.D * sizeof(Accum<Real>), out, lse, q, k, v, document, s);
 }
@@ -199,6 +239,9 @@ template <class Real>
 void attention_backward(Real* dq, Real* dk, Real* dv, const Real* dout, const Real* out,
                         const Real* q, const Real* k, const Real* v, const Accum<Real>* lse,
                         const int* document, AttentionShape s) {
+    if constexpr (std::is_same_v<Real, bf16>)
+        if (by_library<Real>(s, document))
+            return library_backward(dq, dk, dv, dout, out, q, k, v, lse, s);
     Accum<Real>* const delta =
         static_cast<Accum<Real>*>(workspace<Real>(attention_workspace<Real>(s)));
     const dim3 queries = blocks_for_rows(size_t(s.B) * s.H * s.Tq);

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Static evidence of the kernels' speed: what ptxas says of each (registers, bytes spilled, bytes of static
 # shared memory) must be what gpu/registers.txt says, so that a change is seen; and a kernel whose last column
-# there says "wide" must read memory by 16 bytes (LDG.E.128), where cuobjdump is there to show it (CUOBJDUMP
-# names another). Run by `make check-ptx`, which compiles DIRECTORY/*.cubin and *.log.
+# there says "wide" must read memory by 16 bytes (LDG.E.128, or LDGSTS into shared memory), where cuobjdump is
+# there to show it (CUOBJDUMP names another). Run by `make check-ptx`, which makes DIRECTORY/*.cubin and *.log.
 #
 #   check_ptx.sh DIRECTORY [accept]    accept: what is found becomes the table, its last column kept
 set -eu
@@ -64,11 +64,11 @@ fi
 for cubin in "$directory"/*.cubin; do
     "$cuobjdump" -sass "$cubin" | awk -v file="$(basename "$cubin" .cubin)" '
         /Function :/ { kernel = $NF }
-        /LDG\.E[A-Z.]*\.128/ && !seen[kernel]++ { print file, kernel }' | short_names
+        /LDG(STS)?\.E[A-Z.]*\.128/ && !seen[kernel]++ { print file, kernel }' | short_names
 done | LC_ALL=C sort > "$wide"
 missing=$(comm -23 <(claimed | LC_ALL=C sort) "$wide")
 if [ -n "$missing" ]; then
-    printf 'wide in gpu/registers.txt, but without LDG.E.128:\n%s\n' "$missing" >&2
+    printf 'wide in gpu/registers.txt, but without LDG.E.128 or LDGSTS:\n%s\n' "$missing" >&2
     exit 1
 fi
 echo "$(claimed | wc -l) kernels read memory by 16 bytes, as claimed ($(wc -l < "$wide") do)"

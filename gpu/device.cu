@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "attention_library.h"
 #include "check.h"
 #include "comm.h"
 #include "cuda.h"
@@ -52,13 +53,25 @@ cudaStream_t stream() {
     return made;
 }
 
+namespace {
+
+// ", cuDNN 9.19.0"
+std::string library_name() {
+    const int v = library_version();
+    if (v == 0) return "";
+    return ", cuDNN " + std::to_string(v / 10000) + "." + std::to_string(v / 100 % 100) + "." +
+           std::to_string(v % 100);
+}
+
+}  // namespace
+
 const char* backend_name() { return "cuda"; }
 
 std::string backend_description() {
     cudaDeviceProp properties;
     CUDA_CHECK(cudaGetDeviceProperties(&properties, take_device()));
     return std::string("cuda: ") + properties.name + ", " +
-           std::to_string(properties.totalGlobalMem >> 20) + " MiB";
+           std::to_string(properties.totalGlobalMem >> 20) + " MiB" + library_name();
 }
 
 namespace {
@@ -70,10 +83,6 @@ bool tf32 = false;
 void set_tf32(bool on) { tf32 = on; }
 
 bool get_tf32() { return tf32; }
-
-// cuBLASLt chooses by shape, always alike.
-std::string backend_choices() { return ""; }
-std::string set_backend_choices(const std::string& lines) { return lines; }
 
 namespace {
 

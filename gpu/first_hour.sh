@@ -37,7 +37,7 @@ check_ours() { check "$1" ours "${@:2}"; }
 
 build() {
     local without=()
-    [ -z "$sim" ] && without=(ONEDNN= NCCL= "LDFLAGS=-Wl,--as-needed")  # smaller
+    [ -z "$sim" ] && without=(ONEDNN= NCCL= CUDNN_FRONTEND=build/cudnn-frontend/include "LDFLAGS=-Wl,--as-needed")  # smaller
     make --no-print-directory portable BUILD="$objects" MARCH="$march" SIM="$sim" "${without[@]}"
 }
 

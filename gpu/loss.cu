@@ -7,10 +7,22 @@
 
 namespace peri {
 
+#ifdef __CUDACC__
 constexpr size_t logits_bytes = size_t(1) << 30;
+#else
+constexpr size_t logits_bytes = size_t(64)
+                                << 20;  // the simulator, in which as many would take minutes
+#endif
 
 // From a row of logits to the next: every row begins on a boundary of 256 bytes.
 inline size_t pitch_of(int V) { return (size_t(V) + 63) / 64 * 64; }
+
+// and of the same rows as a product writes them, or reads the gradients that lie in their place
+inline Pitch logits_pitch(int V) { return {.c = static_cast<int>(pitch_of(V))}; }
+template <class Real>
+Pitch gradients_pitch(int V) {
+    return {.a = static_cast<int>(pitch_of(V) * sizeof(Accum<Real>) / sizeof(Real))};
+}
 
 // Rows handled at once: as many as the logits' bytes hold, in whole tiles of a product, which has 128 rows
 // to a tile.
@@ -124,31 +136,35 @@ template <class Real>
 void head_loss(double* loss, Real* dx, Accum<Real>* dw, const Real* x, const Real* w,
                const int* targets, int R, int C, int V, double divisor, double z_loss) {
     const Parts<Real> p(workspace<Real>(head_loss_workspace<Real>(R, V)), R, V);
-    const int chunk = rows_at_once<Real>(R, V), pitch = static_cast<int>(pitch_of(V));
-    const Pitch of_logits{.c = pitch};
-    const Pitch of_gradients{.a = static_cast<int>(pitch * sizeof(Accum<Real>) / sizeof(Real))};
+    const int chunk = rows_at_once<Real>(R, V);
     const Real* const d_logits = reinterpret_cast<const Real*>(p.logits);
     for (int start = 0; start < R; start += chunk) {
         const int rows = std::min(chunk, R - start);
         const Real* const x_chunk = x + size_t(start) * C;
         matmul(p.logits, x_chunk, Op::none, w, Op::transpose, rows, V, C, false, p.scratch,
-               of_logits);
+               logits_pitch(V));
         launch(softmax_cross_entropy_kernel<Real>, dim3(static_cast<unsigned>(rows)), block_size,
                warps_in_block * sizeof(ExpSum), p.row_loss + start, p.logits, targets + start, V,
-               size_t(pitch), static_cast<float>(1 / divisor), static_cast<float>(z_loss));
+               pitch_of(V), static_cast<float>(1 / divisor), static_cast<float>(z_loss));
         if (dx)
             matmul(dx + size_t(start) * C, d_logits, Op::none, w, Op::none, rows, C, V, false,
-                   p.scratch, of_gradients);
+                   p.scratch, gradients_pitch<Real>(V));
         if (dw)
             matmul(dw, d_logits, Op::transpose, x_chunk, Op::none, V, C, rows, true, p.scratch,
-                   of_gradients);
+                   gradients_pitch<Real>(V));
     }
     const size_t shared = warps_in_block * sizeof(double);
     launch(add_loss_kernel, dim3(1), block_size, shared, loss, p.row_loss, R, divisor);
 }
 
 template <class Real>
-void head_loss_tune(int, int, int) {}  // cuBLASLt chooses by shape
+void head_loss_tune(int R, int C, int V) {
+    const int rows = rows_at_once<Real>(R, V);
+    tune_matmul<Accum<Real>, Real>(Op::none, Op::transpose, rows, V, C, false, logits_pitch(V));
+    tune_matmul<Real, Real>(Op::none, Op::none, rows, C, V, false, gradients_pitch<Real>(V));
+    tune_matmul<Accum<Real>, Real>(Op::transpose, Op::none, V, C, rows, true,
+                                   gradients_pitch<Real>(V));
+}
 
 #define INSTANTIATE(Real)                                                                       \
     template void head_loss(double*, Real*, Accum<Real>*, const Real*, const Real*, const int*, \

@@ -22,6 +22,11 @@ template <class C, class Real>
 void matmul(C* c, const Real* a, Op op_a, const Real* b, Op op_b, int M, int N, int K, bool add,
             void* scratch, Pitch pitch = {});
 
+// Times each algorithm that cuBLASLt offers for such a product, of memory that begins on boundaries of 16
+// bytes; the fastest computes it from now on. Does nothing where there is no memory for it.
+template <class C, class Real>
+void tune_matmul(Op op_a, Op op_b, int M, int N, int K, bool add, Pitch pitch = {});
+
 template <class Real>
 constexpr size_t matmul_scratch() {
     return size_t(32) << 20;

@@ -12,7 +12,8 @@
 #include "real.h"
 
 #ifndef __CUDACC__
-#include "tensor_core.h"  // the simulator's
+#include "async_copy.h"  // the simulator's
+#include "tensor_core.h"
 #endif
 
 namespace peri {
@@ -46,6 +47,34 @@ __device__ inline void load_matrices_transposed(unsigned (&r)[4], const bf16* ro
                  : "memory");
 }
 
+// Sets out to copy 16 bytes into shared memory, past registers, and goes on; zeros where valid is false,
+// and then `from` is not read. They have arrived for the thread that copies once it has waited, for the
+// others of its block at the barrier behind that; and they are there to be written from now on, so a
+// barrier must lie between the last reading of what was there and this.
+__device__ inline void copy_later(bf16* to_shared, const bf16* from, bool valid) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+                 :
+                 : "r"(static_cast<unsigned>(__cvta_generic_to_shared(to_shared))), "l"(from),
+                   "r"(valid ? 16 : 0)
+                 : "memory");
+}
+// Ends a group of copies: those since the last one.
+__device__ inline void end_group_of_copies() {
+    asm volatile("cp.async.commit_group;" ::: "memory");
+}
+// Waits until all groups have arrived but the last `later`.
+template <int later>
+__device__ void wait_for_copies() {
+    asm volatile("cp.async.wait_group %0;" ::"n"(later) : "memory");
+}
+
+// 2^x to 22 bits, in one instruction; results below 2^-126 are 0.
+__device__ inline float exp2_fast(float x) {
+    float result;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+    return result;
+}
+
 // Two numbers as a register holds them, the first in its lower half.
 __device__ inline unsigned pack(float first, float second) {
     unsigned both;
@@ -57,47 +86,108 @@ __device__ inline unsigned pack(float first, float second) {
 
 // ---- products of tiles --------------------------------------------------------------------------
 
-// A result of a warp: 16 rows, N columns.
-template <int N>
-using Tile = float[N / 8][4];
+// A result of a warp: M rows, N columns, in tiles of 16 x 8.
+template <int M, int N>
+using Tile = float[M / 16][N / 8][4];
 
-// c (16,N) += a b^T over K columns: a (16 rows), b (N rows) row-major in shared memory, `pitch`
-// numbers from row to row. N and K are multiples of 16.
-template <int N, int K>
-__device__ void add_matmul_transposed(Tile<N>& c, const bf16* a, const bf16* b, int pitch) {
+// M rows, K columns of bf16 as the first factor of a product.
+template <int M, int K>
+using Factor = unsigned[M / 16][K / 16][4];
+
+// Row-major in shared memory, `pitch` numbers from row to row.
+template <int M, int K>
+__device__ void load_factor(Factor<M, K>& f, const bf16* a, int pitch) {
+    const int lane = threadIdx.x % warp_size;
+    const bf16* const row = a + lane % 16 * pitch + lane / 16 * 8;
+#pragma unroll
+    for (int m = 0; m < M; m += 16)
+#pragma unroll
+        for (int k = 0; k < K; k += 16) load_matrices(f[m / 16][k / 16], row + m * pitch + k);
+}
+
+// An earlier result, rounded to bf16: in the registers where it is.
+template <int M, int K>
+__device__ void round_to_factor(Factor<M, K>& f, const Tile<M, K>& a) {
+#pragma unroll
+    for (int m = 0; m < M / 16; m++)
+#pragma unroll
+        for (int k = 0; k < K; k += 16) {
+            const float(&left)[4] = a[m][k / 8], (&right)[4] = a[m][k / 8 + 1];
+            f[m][k / 16][0] = pack(left[0], left[1]);
+            f[m][k / 16][1] = pack(left[2], left[3]);
+            f[m][k / 16][2] = pack(right[0], right[1]);
+            f[m][k / 16][3] = pack(right[2], right[3]);
+        }
+}
+
+// 16 columns of c, all of its rows, from column n on: each matrix of b is loaded once for all rows.
+template <int M, int N>
+__device__ void add_products(Tile<M, N>& c, int n, const unsigned (&a)[M / 16][4],
+                             const unsigned (&b)[4]) {
+#pragma unroll
+    for (int m = 0; m < M / 16; m++) {
+        mma_16x8x16(c[m][n / 8], a[m], b[0], b[1]);
+        mma_16x8x16(c[m][n / 8 + 1], a[m], b[2], b[3]);
+    }
+}
+
+// c (M,N) += a b^T over K columns: a (M rows), b (N rows) row-major in shared memory, `pitch` numbers
+// from row to row.
+template <int M, int N, int K>
+__device__ void add_matmul_transposed(Tile<M, N>& c, const bf16* a, const bf16* b, int pitch) {
     const int lane = threadIdx.x % warp_size;
     const bf16* const row_a = a + lane % 16 * pitch + lane / 16 * 8;
     const bf16* const row_b = b + (lane % 8 + lane / 16 * 8) * pitch + lane / 8 % 2 * 8;
 #pragma unroll
     for (int k = 0; k < K; k += 16) {
-        unsigned tile_a[4];
-        load_matrices(tile_a, row_a + k);
+        unsigned rows[M / 16][4];
+#pragma unroll
+        for (int m = 0; m < M; m += 16) load_matrices(rows[m / 16], row_a + m * pitch + k);
 #pragma unroll
         for (int n = 0; n < N; n += 16) {
-            unsigned tiles_b[4];
-            load_matrices(tiles_b, row_b + n * pitch + k);
-            mma_16x8x16(c[n / 8], tile_a, tiles_b[0], tiles_b[1]);
-            mma_16x8x16(c[n / 8 + 1], tile_a, tiles_b[2], tiles_b[3]);
+            unsigned columns[4];
+            load_matrices(columns, row_b + n * pitch + k);
+            add_products<M, N>(c, n, rows, columns);
         }
     }
 }
 
-// c (16,N) += a b: a (16,K) an earlier result, rounded to bf16; b (K,N) row-major in shared memory.
+// The same with a in registers.
 template <int N, int K>
-__device__ void add_matmul(Tile<N>& c, const Tile<K>& a, const bf16* b, int pitch) {
+__device__ void add_matmul_transposed(Tile<16, N>& c, const Factor<16, K>& a, const bf16* b,
+                                      int pitch) {
     const int lane = threadIdx.x % warp_size;
-    const bf16* const row_b = b + lane % 16 * pitch + lane / 16 * 8;
+    const bf16* const row_b = b + (lane % 8 + lane / 16 * 8) * pitch + lane / 8 % 2 * 8;
 #pragma unroll
-    for (int k = 0; k < K; k += 16) {
-        const float(&left)[4] = a[k / 8], (&right)[4] = a[k / 8 + 1];
-        const unsigned tile_a[4] = {pack(left[0], left[1]), pack(left[2], left[3]),
-                                    pack(right[0], right[1]), pack(right[2], right[3])};
+    for (int k = 0; k < K; k += 16)
 #pragma unroll
         for (int n = 0; n < N; n += 16) {
-            unsigned tiles_b[4];
-            load_matrices_transposed(tiles_b, row_b + k * pitch + n);
-            mma_16x8x16(c[n / 8], tile_a, tiles_b[0], tiles_b[1]);
-            mma_16x8x16(c[n / 8 + 1], tile_a, tiles_b[2], tiles_b[3]);
+            unsigned columns[4];
+            load_matrices(columns, row_b + n * pitch + k);
+            mma_16x8x16(c[0][n / 8], a[0][k / 16], columns[0], columns[1]);
+            mma_16x8x16(c[0][n / 8 + 1], a[0][k / 16], columns[2], columns[3]);
+        }
+}
+
+// c (M,N) += a b: a (M,K) an earlier result, rounded to bf16; b (K,N) row-major in shared memory.
+template <int M, int N, int K>
+__device__ void add_matmul(Tile<M, N>& c, const Tile<M, K>& a, const bf16* b, int pitch) {
+    const int lane = threadIdx.x % warp_size;
+    const bf16* const row_b = b + lane % 16 * pitch + lane / 16 * 8;
+    Factor<M, K> rounded;
+    round_to_factor<M, K>(rounded, a);
+#pragma unroll
+    for (int k = 0; k < K; k += 16) {
+        unsigned rows[M / 16][4];
+#pragma unroll
+        for (int m = 0; m < M / 16; m++)
+#pragma unroll
+            for (int i = 0; i < 4; i++) rows[m][i] = rounded[m][k / 16][i];
+#pragma unroll
+        for (int n = 0; n < N; n += 16) {
+            unsigned columns[4];
+            load_matrices_transposed(columns, row_b + k * pitch + n);
+            add_products<M, N>(c, n, rows, columns);
         }
     }
 }

@@ -27,6 +27,12 @@ int get_threads();
 void set_tf32(bool on);
 bool get_tf32();
 
+// Who computes attention of bf16 from now on: this project's own kernels (tiles), or a library where it
+// takes the shape and the own kernels elsewhere; automatic leaves it to the backend. A library's
+// workspace may be larger (attention_workspace). Throws UserError where the backend has no library.
+enum class AttentionBy { automatic, tiles, library };
+void set_attention(AttentionBy by);
+
 // What linear_tune and head_loss_tune (kernels.h) have chosen, as lines of text to be saved with a
 // run and set again when it goes on. set_backend_choices returns the first line that it cannot
 // follow, "" if there is none.

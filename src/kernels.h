@@ -136,7 +136,8 @@ void attention_backward(Real* dq, Real* dk, Real* dv, const Real* dout, const Re
                         const Real* q, const Real* k, const Real* v, const Accum<Real>* lse,
                         const int* document, AttentionShape shape);
 
-// bytes forward and backward need: linear in Tk
+// bytes forward and backward need: linear in Tq and Tk, but where set_attention (device.h) lets a library
+// compute this shape: its backward may keep Tq x Tk numbers for each head of some sequences
 template <class Real>
 size_t attention_workspace(AttentionShape shape);
 

@@ -179,7 +179,10 @@ void Model<Real>::mlp_module_backward(int s, Real* d_x_tilde, const Real* d_a,
 template <class Real>
 void Model<Real>::forward(const Observer<Real>& observe) {
     const int R = rows(), C = config_.width;
-    embed();
+    {
+        const Timed<Real> timed("embedding_forward", embedding_forward_work<Real>(R, C));
+        embedding_forward(act_.embedded, matrix(table_.embedding), act_.tokens, R, C);
+    }
     if (table_.embedding_norm)
         norm_forward(act_.x0, act_.embedding_norm, act_.embedded, table_.embedding_norm, R, C);
     const Real* x = act_.x0;
@@ -234,13 +237,6 @@ std::vector<double> Model<Real>::next_token_logits() {
 //
 // Each is timed where that is asked for (profile.h), and ends with what --check asks of the oracle: a
 // result moved by as much as rounding would (perturb_results).
-
-template <class Real>
-void Model<Real>::embed() {
-    const int R = rows(), C = config_.width;
-    const Timed<Real> timed("embedding_forward", embedding_forward_work<Real>(R, C));
-    embedding_forward(act_.embedded, matrix(table_.embedding), act_.tokens, R, C);
-}
 
 template <class Real>
 void Model<Real>::norm_forward(Real* y, NormStats<Real> stats, const Real* x, NormIds ids, int rows,

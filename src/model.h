@@ -145,7 +145,6 @@ class Model {
                       int width, Plus<Real> term = {});
     void norm_backward(Real* dx, const Real* dy, const Real* x, NormStats<Real> stats, NormIds ids,
                        int rows, int width, Plus<Real> term = {});
-    void embed();
     void rotate(Real* x, int heads);
     void rotate_backward(Real* dx, int heads);
     void add(Real* y, double alpha, const Real* x, const Real* a);

@@ -289,6 +289,8 @@ TEST_CASE("mistakes are answered in one sentence with cause and remedy, exit cod
         {"--seed 1.5", "--seed 1.5", "whole number"},
         {"--precision fp16", "--precision fp16", "choose one of fp32, tf32, bf16"},
         {"--precision tf32", "NVIDIA", "use fp32 or bf16"},
+        {"--attention library", "cuDNN", "use auto or tiles"},
+        {"--attention cudnn", "--attention cudnn", "choose one of auto, tiles, library"},
         {"--layers 1000000000", "--layers", "must be"},
         {"--batch 1048576 --seq 8192", "2^24", "choose less"},
         {"--batch 16 --seq 8192 --accumulate 1048576", "2^28", "choose less"},

@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "async_copy.h"
 #include "context.h"
 #include "guarded.h"
 
@@ -63,6 +64,8 @@ struct Fiber {
     unsigned mask = 0;
     void* operands = nullptr;
     void (*compute)(void* const*) = nullptr;
+    std::vector<Copy> copies;  // on their way
+    unsigned groups = 0;
     // Race mode: ThreadSanitizer's name for this fiber, and two addresses that stand for its coming
     // to a barrier or warp operation and for its being let go.
     void* known_as = nullptr;
@@ -193,6 +196,9 @@ void fiber_main() {
     for (;;) {
         acquire(block_begin);
         thread_call(thread_arguments);
+        if (!current->copies.empty())
+            fail("thread " + text(current->index.x, current->index.y, current->index.z) +
+                 " ends with copies that it has not waited for");
         release(grid_end);
         current->waits = Waits::ended;
         ended++;
@@ -238,6 +244,7 @@ void run_block() {
         fiber.number = i;
         fiber.index = {i % n.x, i / n.x % n.y, i / (n.x * n.y)};
         fiber.waits = Waits::no;
+        fiber.copies.clear();
         ready.push_back(&fiber);
     }
     at_barrier = ended = 0;
@@ -280,6 +287,9 @@ void fail_thread(const char* operation, Place place, const std::string& message)
 }
 
 unsigned lane() { return current->number % 32; }
+
+std::vector<Copy>& copies_of_thread() { return current->copies; }
+unsigned& groups_of_thread() { return current->groups; }
 
 void* dynamic_shared() { return shared.begin; }
 

@@ -61,6 +61,13 @@ void set_tf32(bool on) {
 
 bool get_tf32() { return false; }
 
+void set_attention(AttentionBy by) {
+    if (by == AttentionBy::library)
+        throw UserError(
+            "--attention library is cuDNN's, on NVIDIA GPUs: use auto or tiles, or build "
+            "train_cuda");
+}
+
 std::string backend_choices() { return matmul_choices(); }
 
 std::string set_backend_choices(const std::string& lines) { return set_matmul_choices(lines); }

@@ -28,6 +28,12 @@ const Choices<Precision>& precisions() {
         {"fp32", Precision::fp32}, {"tf32", Precision::tf32}, {"bf16", Precision::bf16}};
     return choices;
 }
+const Choices<AttentionBy>& attentions() {
+    static const Choices<AttentionBy> choices = {{"auto", AttentionBy::automatic},
+                                                 {"tiles", AttentionBy::tiles},
+                                                 {"library", AttentionBy::library}};
+    return choices;
+}
 const Choices<Tune>& tunes() {
     static const Choices<Tune> choices = {
         {"on", Tune::on}, {"off", Tune::off}, {"again", Tune::again}};
@@ -96,6 +102,7 @@ const std::vector<Flag>& table() {
         {"training", "beta2", number, of(d.optimizer.beta2), {0, 0.999999}, saved, "AdamW"},
         {"training", "momentum", number, of(d.optimizer.momentum), {0, 0.999999}, saved, "SGD"},
         {"training", "precision", word, word_for(d.precision, precisions()), {}, saved, "fp32, tf32 (fp32 with products in tf32, on NVIDIA GPUs), bf16 (matrices and activations; sums, gradients, moments and master weights stay fp32)"},
+        {"training", "attention", word, word_for(d.attention, attentions()), {}, saved, "on NVIDIA GPUs: tiles (this project's kernels), library (cuDNN for bf16, without --document-mask, from 64 tokens a sequence, heads of a multiple of 8 up to 256; tiles elsewhere), auto (library where it is built in and 4 GiB of workspace suffice for a sequence)"},
         {"training", "recompute", word, word_for(d.model.recompute, recomputes()), {}, saved, "none, norms (and SwiGLU), sublayers: what backward computes again in place of keeping it; same bits, less memory"},
         {"training", "threads", integer, of(d.threads), {0, 4096}, saved, "CPU threads; 0: all"},
         {"training", "tune", word, word_for(d.tune, tunes()), {}, saved, "on: compute each matrix product by the library that was fastest when it was first timed on this machine (the choice, which changes the last bits, is kept in the user's cache); again: time them anew; off"},
@@ -286,6 +293,7 @@ void read_training(RunConfig& run, const Settings& flags) {
     s.beta2 = flags.number("beta2");
     s.momentum = flags.number("momentum");
     run.precision = read_choice(flags, "precision", precisions());
+    run.attention = read_choice(flags, "attention", attentions());
     run.model.recompute = read_choice(flags, "recompute", recomputes());
     run.tune = read_choice(flags, "tune", tunes());
     run.threads = flags.count("threads");

@@ -6,6 +6,7 @@
 
 #include "activations.h"
 #include "config.h"
+#include "device.h"
 #include "optimizer.h"
 #include "run/tuning.h"
 #include "schedule.h"
@@ -52,6 +53,7 @@ struct RunConfig {
     std::string init = "auto";  // as the user wrote it
     OptimizerSettings optimizer;
     Precision precision = Precision::fp32;
+    AttentionBy attention = AttentionBy::automatic;
     int threads = 0;       // 0: all
     Tune tune = Tune::on;  // choose the fastest products by measuring
 

@@ -104,16 +104,20 @@ std::string hidden_key_errors(const Case& c) {
     });
 }
 
-// No T x T matrix: four times the sequence takes at most four times the memory.
+// No T x T matrix in the kernels that every backend has: four times the sequence takes at most four times
+// the memory.
 std::string workspace_errors(const Case& c) {
     const int T = c.size("T"), H = c.size("H"), D = c.size("D");
-    return with_type(c, [&](auto t) {
+    set_attention(AttentionBy::tiles);
+    const std::string errors = with_type(c, [&](auto t) {
         using Real = decltype(t);
         const size_t once = attention_workspace<Real>({1, T, T, 0, H, H, D});
         const size_t more = attention_workspace<Real>({1, 4 * T, 4 * T, 0, H, H, D});
         return more <= 4 * once ? ""
                                 : std::to_string(once) + " bytes become " + std::to_string(more);
     });
+    set_attention(AttentionBy::automatic);
+    return errors;
 }
 
 std::string line(AttentionShape s, bool documents) {
