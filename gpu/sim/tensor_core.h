@@ -4,7 +4,10 @@
 
 #include <cuda_runtime.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 
 #include "real.h"
@@ -23,6 +26,27 @@ struct MmaOperands {
     unsigned b[2];
 };
 
+// How tensor cores add (Fasi et al. 2021, PeerJ Computer Science 7): they shift c and the products of a block
+// to the largest exponent among them, cut off what is then below float's last place, and cut off the sum
+// again, where a processor rounds to the nearest after each addition. Here without the one or two extra places
+// that newer ones keep: more is lost than on those.
+inline double cut(double x, double unit) { return std::trunc(x / unit) * unit; }
+
+inline float truncated_sum(float c, const float (&products)[8]) {
+    float largest = std::abs(c), any = c;
+    for (const float p : products) largest = std::max(largest, std::abs(p)), any += p;
+    if (largest == 0 || !std::isfinite(any)) return any;
+    double sum = cut(c, std::ldexp(1.0, std::ilogb(largest) - 23));
+    for (const float p : products) sum += cut(p, std::ldexp(1.0, std::ilogb(largest) - 23));
+    return sum == 0 ? 0 : static_cast<float>(cut(sum, std::ldexp(1.0, std::ilogb(sum) - 23)));
+}
+
+// Whether they add so here: SIM_TRUNCATE in the environment. Else sums are a processor's.
+inline bool truncating() {
+    static const bool on = std::getenv("SIM_TRUNCATE") != nullptr;
+    return on;
+}
+
 // c += a b, all of them gathered from the lanes' registers
 inline void multiply_tiles(void* const* lanes) {
     float a[16][16], b[16][8];
@@ -39,8 +63,16 @@ inline void multiply_tiles(void* const* lanes) {
     for (int lane = 0; lane < 32; lane++) {
         float* const c = static_cast<MmaOperands*>(lanes[lane])->c;
         for (int e = 0; e < 4; e++)
-            for (int k = 0; k < 16; k++)
-                c[e] += a[lane / 4 + e / 2 * 8][k] * b[k][2 * (lane % 4) + e % 2];
+            for (int block = 0; block < 16; block += 8) {
+                float products[8];
+                for (int k = 0; k < 8; k++)
+                    products[k] =
+                        a[lane / 4 + e / 2 * 8][block + k] * b[block + k][2 * (lane % 4) + e % 2];
+                if (truncating())
+                    c[e] = truncated_sum(c[e], products);
+                else
+                    for (const float p : products) c[e] += p;
+            }
     }
 }
 

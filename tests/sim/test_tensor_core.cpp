@@ -16,10 +16,10 @@ __device__ void copy(bf16* to, const bf16* from, int n) {
     __syncthreads();
 }
 
-__device__ void store(float* to, const Tile<N>& tile) {
+__device__ void store(float* to, const Tile<16, N>& tile) {
     for (int n = 0; n < N; n += 8)
         for (int e = 0; e < 4; e++)
-            to[row_of_entry(e) * N + n + column_of_entry(e)] = tile[n / 8][e];
+            to[row_of_entry(e) * N + n + column_of_entry(e)] = tile[0][n / 8][e];
 }
 
 // c = a b^T;   a (16,pitch), b (N,pitch), of which the first K columns count
@@ -27,8 +27,8 @@ __global__ void product_transposed(float* c, const bf16* a, const bf16* b) {
     DYNAMIC_SHARED(bf16, shared);
     copy(shared, a, 16 * pitch);
     copy(shared + 16 * pitch, b, N * pitch);
-    Tile<N> tile = {};
-    add_matmul_transposed<N, K>(tile, shared, shared + 16 * pitch, pitch);
+    Tile<16, N> tile = {};
+    add_matmul_transposed<16, N, K>(tile, shared, shared + 16 * pitch, pitch);
     store(c, tile);
 }
 
@@ -39,10 +39,10 @@ __global__ void product_of_product(float* c, const bf16* a, const bf16* a2, cons
     copy(shared, a, 16 * pitch);
     copy(second, a2, K * pitch);
     copy(third, b, K * pitch);
-    Tile<K> first = {};
-    add_matmul_transposed<K, K>(first, shared, second, pitch);
-    Tile<N> tile = {};
-    add_matmul<N, K>(tile, first, third, pitch);
+    Tile<16, K> first = {};
+    add_matmul_transposed<16, K, K>(first, shared, second, pitch);
+    Tile<16, N> tile = {};
+    add_matmul<16, N, K>(tile, first, third, pitch);
     store(c, tile);
 }
 
@@ -82,6 +82,18 @@ double dot(const std::vector<bf16>& x, int row, const std::vector<bf16>& y, int 
 }  // namespace
 
 // Products of two bf16 are exact in float; 32 sums of numbers of about 1 err by 32 * 2^-24 * 6.
+TEST_CASE("sums that are cut off lose what lies below the largest term's last place", "[sim]") {
+    const float small = 0x1p-24f;  // half of 1's last place
+    CHECK(sim::truncated_sum(1, {small, small, small, small, small, small, small, small}) == 1);
+    CHECK(sim::truncated_sum(1, {-small}) == 1);
+    CHECK(sim::truncated_sum(1, {2 * small, 3 * small}) == 1 + 4 * small);
+    CHECK(sim::truncated_sum(-1, {-3 * small}) == -1 - 2 * small);
+    CHECK(sim::truncated_sum(0, {1, -1, small}) == 0);  // though what is left would be small
+    CHECK(sim::truncated_sum(0, {0x1.fffffep0f, 0x1.fffffep0f, 0x1p-23f}) == 0x1.fffffep1f);
+    CHECK(std::isnan(sim::truncated_sum(1, {NAN})));
+    CHECK(sim::truncated_sum(1, {INFINITY}) == INFINITY);
+}
+
 TEST_CASE("simulator: tensor cores, a product and a product of its result", "[sim]") {
     for (const uint64_t seed : {1, 2, 3}) {
         CAPTURE(seed);
