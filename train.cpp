@@ -102,7 +102,8 @@ int train(const RunConfig& run, const Data& data, const std::string& path) {
         std::printf("floor       %.4f nats a token: no model can do better\n", floor);
     const RunDirectory directory(path, !run.resume.empty(), comm::rank() == 0);
     if (run.tune == Tune::on) recall_choices();
-    const double peak = comm::sum(measured_peak<Real>(run.tune != Tune::off && comm::rank() == 0));
+    const double own_peak = measured_peak<Real>(run.tune != Tune::off && comm::rank() == 0);
+    const double peak = comm::sum(own_peak);
     go_on(model, optimizer, run, directory);
     std::printf("peak        %.0f GFLOP/s, measured; MFU is the share of it that training uses\n",
                 peak * 1e-9);
@@ -110,18 +111,24 @@ int train(const RunConfig& run, const Data& data, const std::string& path) {
 
     std::optional<TreeAccumulation<Real>> tree;
     if (run.reproducible) tree.emplace(model, run.sequences() / run.ranks / run.micro());
+    std::optional<Profile<Real>> profile;  // of the first process
+    if (run.profile && comm::rank() == 0) profile.emplace();
+    const Ceilings ceilings = {own_peak, profile ? measured_bandwidth<Real>() : 0};
     Journal<Real> journal(model, optimizer, data, run, directory);
     if (optimizer.steps() == 0) journal.probe();
     catch_interrupts();
     bool diverged = false;
     int signal = 0;  // that any process has received
     while (optimizer.steps() < run.schedule.steps && !signal && !diverged) {
+        if (profile) profile->begin_step();
         const StepMetrics m =
             train_step(model, optimizer, tree ? &*tree : nullptr, data, run, peak);
+        if (profile) profile->end_step(m.seconds);
         diverged = journal.after(m);
         signal = static_cast<int>(comm::largest(interrupt()));
     }
     if (!diverged) journal.end_line();
+    if (profile) print_profile(*profile, ceilings, path);
 
     if (signal && optimizer.steps() < run.schedule.steps) {
         journal.save();

@@ -4,55 +4,81 @@
 namespace peri {
 
 // h = silu(gate) up,   silu(g) = g sigma(g),   sigma(g) = 1 / (1 + exp(-g))
-template <class Real>
+//   numbers moved an entry: 3
+template <class Real, int W>
 __global__ void swiglu_forward_kernel(Real* h, const Real* gate, const Real* up, size_t n) {
-    for (size_t i = first_entry(); i < n; i += entry_stride()) {
-        const Accum<Real> g = gate[i];
-        h[i] = g * sigmoid(g) * up[i];
+    for (size_t i = first_entry<W>(); i < n; i += entry_stride<W>()) {
+        const auto g = load<W>(gate + i), u = load<W>(up + i);
+        Pack<Real, W> result;
+        for (int k = 0; k < W; k++) result[k] = g[k] * sigmoid(Accum<Real>(g[k])) * u[k];
+        store(h + i, result);
     }
 }
 
 template <class Real>
 void swiglu_forward(Real* h, const Real* gate, const Real* up, size_t n) {
-    launch(swiglu_forward_kernel<Real>, blocks_for(n), block_size, 0, h, gate, up, n);
+    launch_entries<Real>(swiglu_forward_kernel<Real, wide<Real>>, swiglu_forward_kernel<Real, 1>, n,
+                         h, gate, up, n);
 }
 
 // dup = dh silu(g),   dgate = dh up silu'(g),   silu'(g) = sigma(g) (1 + g (1 - sigma(g)))
-template <class Real>
+//   numbers moved an entry: 5
+template <class Real, int W>
 __global__ void swiglu_backward_kernel(Real* dgate, Real* dup, const Real* dh, const Real* gate,
                                        const Real* up, size_t n) {
-    for (size_t i = first_entry(); i < n; i += entry_stride()) {
-        const Accum<Real> g = gate[i], u = up[i], d = dh[i], s = sigmoid(g);
-        dgate[i] = d * u * s * (1 + g * (1 - s));
-        dup[i] = d * g * s;
+    for (size_t i = first_entry<W>(); i < n; i += entry_stride<W>()) {
+        const auto gs = load<W>(gate + i), us = load<W>(up + i), ds = load<W>(dh + i);
+        Pack<Real, W> d_gate, d_up;
+        for (int k = 0; k < W; k++) {
+            const Accum<Real> g = gs[k], u = us[k], d = ds[k], s = sigmoid(g);
+            d_gate[k] = d * u * s * (1 + g * (1 - s));
+            d_up[k] = d * g * s;
+        }
+        store(dgate + i, d_gate);
+        store(dup + i, d_up);
     }
 }
 
 template <class Real>
 void swiglu_backward(Real* dgate, Real* dup, const Real* dh, const Real* gate, const Real* up,
                      size_t n) {
-    launch(swiglu_backward_kernel<Real>, blocks_for(n), block_size, 0, dgate, dup, dh, gate, up, n);
+    launch_entries<Real>(swiglu_backward_kernel<Real, wide<Real>>, swiglu_backward_kernel<Real, 1>,
+                         n, dgate, dup, dh, gate, up, n);
 }
 
-template <class Real>
+//   numbers moved an entry: 2
+template <class Real, int W>
 __global__ void relu_forward_kernel(Real* h, const Real* x, size_t n) {
-    for (size_t i = first_entry(); i < n; i += entry_stride())
-        h[i] = x[i] < 0 ? Real(0) : x[i];  // so that NaN stays NaN
+    for (size_t i = first_entry<W>(); i < n; i += entry_stride<W>()) {
+        auto a = load<W>(x + i);
+        for (int k = 0; k < W; k++)
+            if (a[k] < 0) a[k] = Real(0);  // so that NaN stays NaN
+        store(h + i, a);
+    }
 }
 
 template <class Real>
 void relu_forward(Real* h, const Real* x, size_t n) {
-    launch(relu_forward_kernel<Real>, blocks_for(n), block_size, 0, h, x, n);
+    launch_entries<Real>(relu_forward_kernel<Real, wide<Real>>, relu_forward_kernel<Real, 1>, n, h,
+                         x, n);
 }
 
-template <class Real>
+//   numbers moved an entry: 3
+template <class Real, int W>
 __global__ void relu_backward_kernel(Real* dx, const Real* dh, const Real* x, size_t n) {
-    for (size_t i = first_entry(); i < n; i += entry_stride()) dx[i] = x[i] > 0 ? dh[i] : Real(0);
+    for (size_t i = first_entry<W>(); i < n; i += entry_stride<W>()) {
+        const auto a = load<W>(x + i);
+        auto d = load<W>(dh + i);
+        for (int k = 0; k < W; k++)
+            if (!(a[k] > 0)) d[k] = Real(0);
+        store(dx + i, d);
+    }
 }
 
 template <class Real>
 void relu_backward(Real* dx, const Real* dh, const Real* x, size_t n) {
-    launch(relu_backward_kernel<Real>, blocks_for(n), block_size, 0, dx, dh, x, n);
+    launch_entries<Real>(relu_backward_kernel<Real, wide<Real>>, relu_backward_kernel<Real, 1>, n,
+                         dx, dh, x, n);
 }
 
 #define INSTANTIATE(Real)                                                                       \

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <vector>
 
 #include "attention_library.h"
 #include "check.h"
@@ -83,10 +84,6 @@ void set_tf32(bool on) { tf32 = on; }
 
 bool get_tf32() { return tf32; }
 
-// cuBLASLt chooses by shape, always alike.
-std::string backend_choices() { return ""; }
-std::string set_backend_choices(const std::string& lines) { return lines; }
-
 namespace {
 
 struct Workspace {
@@ -150,6 +147,11 @@ void device_download(void* host, const void* device, size_t bytes) {
 }
 
 template <class Real>
+void device_copy(void* to, const void* from, size_t bytes) {
+    if (bytes) CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream()));
+}
+
+template <class Real>
 void device_zero(void* device, size_t bytes) {
     if (bytes) CUDA_CHECK(cudaMemsetAsync(device, 0, bytes, stream()));
 }
@@ -157,6 +159,26 @@ void device_zero(void* device, size_t bytes) {
 template <class Real>
 void device_synchronize() {
     CUDA_CHECK(cudaStreamSynchronize(stream()));
+}
+
+namespace {
+
+std::vector<cudaEvent_t> marks;
+
+}  // namespace
+
+template <class Real>
+void device_mark(size_t number) {
+    while (number >= marks.size()) CUDA_CHECK(cudaEventCreate(&marks.emplace_back()));
+    CUDA_CHECK(cudaEventRecord(marks[number], stream()));
+}
+
+template <class Real>
+double device_seconds(size_t from, size_t to) {
+    float milliseconds;
+    CUDA_CHECK(cudaEventSynchronize(marks[to]));
+    CUDA_CHECK(cudaEventElapsedTime(&milliseconds, marks[from], marks[to]));
+    return 1e-3 * milliseconds;
 }
 
 template <class Real>
@@ -180,8 +202,11 @@ void* workspace(size_t bytes) {
     template size_t device_memory_used<Real>();                      \
     template void device_upload<Real>(void*, const void*, size_t);   \
     template void device_download<Real>(void*, const void*, size_t); \
+    template void device_copy<Real>(void*, const void*, size_t);     \
     template void device_zero<Real>(void*, size_t);                  \
     template void device_synchronize<Real>();                        \
+    template void device_mark<Real>(size_t);                         \
+    template double device_seconds<Real>(size_t, size_t);            \
     template void reserve_workspace<Real>(size_t);                   \
     template void* workspace<Real>(size_t);
 INSTANTIATE(float)

@@ -48,7 +48,12 @@ void linear_backward(Real* dx, Accum<Real>* dw, Accum<Real>* dbias, const Real* 
 }
 
 template <class Real>
-void linear_tune(int, int, int) {}  // cuBLASLt chooses by shape
+void linear_tune(int R, int C, int O) {
+    tune_matmul<Real, Real>(Op::none, Op::transpose, R, O, C, false);
+    tune_matmul<Real, Real>(Op::none, Op::none, R, C, O, false);
+    tune_matmul<Real, Real>(Op::none, Op::none, R, C, O, true);
+    tune_matmul<Accum<Real>, Real>(Op::transpose, Op::none, O, C, R, true);
+}
 
 #define INSTANTIATE(Real)                                                                       \
     template size_t linear_workspace<Real>();                                                   \

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <type_traits>
 
 #include "device.h"
 #include "kernels.h"
@@ -8,72 +7,113 @@
 
 namespace peri {
 
-constexpr size_t logits_bytes = size_t(64) << 20;
+#ifdef __CUDACC__
+constexpr size_t logits_bytes = size_t(1) << 30;
+#else
+constexpr size_t logits_bytes = size_t(64)
+                                << 20;  // the simulator, in which as many would take minutes
+#endif
 
-// Rows handled at once: as many as 64 MiB of logits hold.
+// From a row of logits to the next: every row begins on a boundary of 256 bytes.
+inline size_t pitch_of(int V) { return (size_t(V) + 63) / 64 * 64; }
+
+// and of the same rows as a product writes them, or reads the gradients that lie in their place
+inline Pitch logits_pitch(int V) { return {.c = static_cast<int>(pitch_of(V))}; }
 template <class Real>
-int rows_at_once(int R, int V) {
-    const size_t rows = logits_bytes / (size_t(V) * sizeof(Accum<Real>));
-    return static_cast<int>(std::clamp<size_t>(rows, 1, R));
+Pitch gradients_pitch(int V) {
+    return {.a = static_cast<int>(pitch_of(V) * sizeof(Accum<Real>) / sizeof(Real))};
 }
 
-// The workspace's parts. Logits are kept as they were summed; their gradients, which products read,
-// as Real: in the same place where that is the same type.
+// Rows handled at once: as many as the logits' bytes hold, in whole tiles of a product, which has 128 rows
+// to a tile.
+template <class Real>
+int rows_at_once(int R, int V) {
+    const size_t most = logits_bytes / (pitch_of(V) * sizeof(Accum<Real>));
+    const size_t rows = most < 128 ? std::max<size_t>(most, 1) : most / 128 * 128;
+    return static_cast<int>(std::min<size_t>(rows, R));
+}
+
+// The workspace's parts. Logits are kept as they were summed; their gradients, which products read, lie in
+// the same place as Real, from the beginning of each row.
 template <class Real>
 struct Parts {
     void* scratch;        // of the products
     double* row_loss;     // (R)
-    Accum<Real>* logits;  // (rows at once, V)
-    Real* d_logits;       // (rows at once, V)
+    Accum<Real>* logits;  // (rows at once, pitch)
     size_t bytes;
 
     Parts(void* memory, int R, int V) {
         Slicer slice(memory);
-        const size_t numbers = rows_at_once<Real>(R, V) * size_t(V);
         scratch = slice.take<char>(linear_workspace<Real>());
         row_loss = slice.take<double>(R);
-        logits = slice.take<Accum<Real>>(numbers);
-        if constexpr (std::is_same_v<Real, Accum<Real>>)
-            d_logits = logits;
-        else
-            d_logits = slice.take<Real>(numbers);
+        logits = slice.take<Accum<Real>>(rows_at_once<Real>(R, V) * pitch_of(V));
         bytes = slice.used();
     }
 };
 
-// Of a row of logits z, which is lost; dz may lie where z does:
+// Sums of exponentials, each relative to the largest: sum_v exp(z_v) = sum exp(most). One of nothing has
+// most = -inf and sum 0.
+struct ExpSum {
+    float most, sum;
+};
+__device__ inline ExpSum plus(ExpSum a, ExpSum b) {
+    const float most = b.most <= a.most ? a.most : b.most;  // NaN if that is there
+    if (most == -INFINITY) return a;
+    return {most, a.sum * exp(a.most - most) + b.sum * exp(b.most - most)};
+}
+
+// of all threads' numbers, to every thread
+__device__ inline ExpSum block_plus(ExpSum mine, ExpSum* shared) {
+    for (int distance = warp_size / 2; distance > 0; distance /= 2)
+        mine = plus(mine, {__shfl_xor_sync(all_lanes, mine.most, distance),
+                           __shfl_xor_sync(all_lanes, mine.sum, distance)});
+    if (lane_of_thread() == 0) shared[threadIdx.x / warp_size] = mine;
+    __syncthreads();
+    ExpSum all = shared[0];
+    for (int w = 1; w < warps_in_block; w++) all = plus(all, shared[w]);
+    return all;
+}
+
+// Of a row of logits z, in whose place dz is written as Real:
 //   dz = (p_factor p - onehot(target)) scale,   p_factor = 1 + 2 z_loss log Z
 // The row's loss is
 //   -log p[target] = log Z - z_target,   log Z = log sum_v exp(z_v - max) + max
-// A block takes a row.
+// A block takes a row, a thread four logits at a time.
+//   bytes read and written a logit: 4 for the sum, 4 + sizeof(Real) for dz
 template <class Real>
-__global__ void softmax_cross_entropy_kernel(double* row_loss, Real* dz, Accum<Real>* z,
-                                             const int* targets, int V, Accum<Real> scale,
-                                             Accum<Real> z_loss) {
-    DYNAMIC_SHARED(Accum<Real>, shared);
+__global__ void softmax_cross_entropy_kernel(double* row_loss, float* z, const int* targets, int V,
+                                             size_t pitch, float scale, float z_loss) {
+    DYNAMIC_SHARED(ExpSum, shared);
     const size_t r = blockIdx.x;
-    const int target = targets[r];
-    z += r * V;
-    dz += r * V;
-    if (target < 0) {  // the whole block
-        for (int v = threadIdx.x; v < V; v += block_size) dz[v] = Real(0);
-        if (threadIdx.x == 0) row_loss[r] = 0;
-        return;
+    const int target = targets[r], lane = 4 * threadIdx.x;
+    z += r * pitch;
+    Real* const dz = reinterpret_cast<Real*>(z);
+    ExpSum mine = {-INFINITY, 0};
+    for (int v = lane; v < V; v += 4 * block_size) {
+        const auto four = load<4>(z + v);
+        ExpSum of_four = {four[0], 0};
+        for (int k = 1; k < 4 && v + k < V; k++) of_four = plus(of_four, {four[k], 0});
+        for (int k = 0; k < 4 && v + k < V; k++) of_four.sum += exp(four[k] - of_four.most);
+        mine = plus(mine, of_four);
     }
-    Accum<Real> most = z[0];
-    for (int v = threadIdx.x; v < V; v += block_size) most = z[v] > most ? z[v] : most;
-    most = block_max(most, shared);
-    const Accum<Real> at_target = z[target];
-    Accum<Real> sum = 0;
-    for (int v = threadIdx.x; v < V; v += block_size) sum += exp(z[v] - most);
-    sum =
-        block_sum(sum, shared);  // its barriers also stand between at_target and dz, which may be z
-    const Accum<Real> p_factor = 1 + 2 * z_loss * (log(sum) + most);
-    for (int v = threadIdx.x; v < V; v += block_size) {
-        const Accum<Real> p = exp(z[v] - most) / sum;
-        dz[v] = (p_factor * p - (v == target ? 1 : 0)) * scale;
+    const ExpSum all = block_plus(mine, shared);
+    const float at_target = target < 0 ? 0 : z[target];
+    const float p_factor = 1 + 2 * z_loss * (log(all.sum) + all.most);
+    for (int first = 0; first < V; first += 4 * block_size) {
+        const int v = first + lane;
+        Pack<float, 4> four;
+        if (v < V) four = load<4>(z + v);
+        __syncthreads();  // dz lies where other threads' z of this round were
+        if (v >= V) continue;
+        Pack<Real, 4> result;
+        for (int k = 0; k < 4; k++) {
+            const float p = exp(four[k] - all.most) / all.sum;
+            result[k] = target < 0 ? 0 : (p_factor * p - (v + k == target ? 1 : 0)) * scale;
+        }
+        store(dz + v, result);
     }
-    if (threadIdx.x == 0) row_loss[r] = log(double(sum)) + double(most - at_target);
+    if (threadIdx.x == 0)
+        row_loss[r] = target < 0 ? 0 : log(double(all.sum)) + double(all.most - at_target);
 }
 
 // *loss += sum_r row_loss[r] / divisor; one block
@@ -97,25 +137,34 @@ void head_loss(double* loss, Real* dx, Accum<Real>* dw, const Real* x, const Rea
                const int* targets, int R, int C, int V, double divisor, double z_loss) {
     const Parts<Real> p(workspace<Real>(head_loss_workspace<Real>(R, V)), R, V);
     const int chunk = rows_at_once<Real>(R, V);
-    const size_t shared = warps_in_block * sizeof(double);
+    const Real* const d_logits = reinterpret_cast<const Real*>(p.logits);
     for (int start = 0; start < R; start += chunk) {
         const int rows = std::min(chunk, R - start);
         const Real* const x_chunk = x + size_t(start) * C;
-        matmul(p.logits, x_chunk, Op::none, w, Op::transpose, rows, V, C, false, p.scratch);
+        matmul(p.logits, x_chunk, Op::none, w, Op::transpose, rows, V, C, false, p.scratch,
+               logits_pitch(V));
         launch(softmax_cross_entropy_kernel<Real>, dim3(static_cast<unsigned>(rows)), block_size,
-               shared, p.row_loss + start, p.d_logits, p.logits, targets + start, V,
-               static_cast<Accum<Real>>(1 / divisor), static_cast<Accum<Real>>(z_loss));
+               warps_in_block * sizeof(ExpSum), p.row_loss + start, p.logits, targets + start, V,
+               pitch_of(V), static_cast<float>(1 / divisor), static_cast<float>(z_loss));
         if (dx)
-            matmul(dx + size_t(start) * C, p.d_logits, Op::none, w, Op::none, rows, C, V, false,
-                   p.scratch);
+            matmul(dx + size_t(start) * C, d_logits, Op::none, w, Op::none, rows, C, V, false,
+                   p.scratch, gradients_pitch<Real>(V));
         if (dw)
-            matmul(dw, p.d_logits, Op::transpose, x_chunk, Op::none, V, C, rows, true, p.scratch);
+            matmul(dw, d_logits, Op::transpose, x_chunk, Op::none, V, C, rows, true, p.scratch,
+                   gradients_pitch<Real>(V));
     }
+    const size_t shared = warps_in_block * sizeof(double);
     launch(add_loss_kernel, dim3(1), block_size, shared, loss, p.row_loss, R, divisor);
 }
 
 template <class Real>
-void head_loss_tune(int, int, int) {}  // cuBLASLt chooses by shape
+void head_loss_tune(int R, int C, int V) {
+    const int rows = rows_at_once<Real>(R, V);
+    tune_matmul<Accum<Real>, Real>(Op::none, Op::transpose, rows, V, C, false, logits_pitch(V));
+    tune_matmul<Real, Real>(Op::none, Op::none, rows, C, V, false, gradients_pitch<Real>(V));
+    tune_matmul<Accum<Real>, Real>(Op::transpose, Op::none, V, C, rows, true,
+                                   gradients_pitch<Real>(V));
+}
 
 #define INSTANTIATE(Real)                                                                       \
     template void head_loss(double*, Real*, Accum<Real>*, const Real*, const Real*, const int*, \

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <type_traits>
 
 #include "cuda.h"
 
@@ -18,8 +19,15 @@ inline dim3 blocks_for(size_t n) {
     return dim3(static_cast<unsigned>(std::min<size_t>((n + block_size - 1) / block_size, 8192)));
 }
 
-__device__ inline size_t first_entry() { return size_t(blockIdx.x) * blockDim.x + threadIdx.x; }
-__device__ inline size_t entry_stride() { return size_t(gridDim.x) * blockDim.x; }
+// W: how many neighbours a thread takes at once
+template <int W = 1>
+__device__ size_t first_entry() {
+    return W * (size_t(blockIdx.x) * blockDim.x + threadIdx.x);
+}
+template <int W = 1>
+__device__ size_t entry_stride() {
+    return W * size_t(gridDim.x) * blockDim.x;
+}
 
 // ---- one warp a row -----------------------------------------------------------------------------
 
@@ -52,8 +60,8 @@ __device__ A warp_max(A value) {
 
 // ---- one block a row ----------------------------------------------------------------------------
 
-// Every thread gets the result over all threads of the block; shared: warps_in_block numbers, not
-// in use by anyone.
+// Every thread gets the result over all threads of the block; shared: a number a warp, not in use by
+// anyone.
 template <class A>
 __device__ A block_sum(A value, A* shared) {
     value = warp_sum(value);
@@ -61,19 +69,53 @@ __device__ A block_sum(A value, A* shared) {
     if (lane_of_thread() == 0) shared[threadIdx.x / warp_size] = value;
     __syncthreads();
     A sum = 0;
-    for (int w = 0; w < warps_in_block; w++) sum += shared[w];
+    for (unsigned w = 0; w < blockDim.x / warp_size; w++) sum += shared[w];
     return sum;
 }
 
-template <class A>
-__device__ A block_max(A value, A* shared) {
-    value = warp_max(value);
-    __syncthreads();
-    if (lane_of_thread() == 0) shared[threadIdx.x / warp_size] = value;
-    __syncthreads();
-    A most = shared[0];
-    for (int w = 1; w < warps_in_block; w++) most = shared[w] > most ? shared[w] : most;
-    return most;
+// ---- several entries a thread -------------------------------------------------------------------
+
+// W neighbouring numbers, loaded and stored by one instruction: their address is a multiple of their bytes.
+template <class T, int W>
+struct alignas(W * sizeof(T) <= 16 ? W * sizeof(T) : 16) Pack {
+    T numbers[W];
+    __device__ T& operator[](int k) { return numbers[k]; }
+    __device__ const T& operator[](int k) const { return numbers[k]; }
+};
+template <int W, class T>
+__device__ Pack<T, W> load(const T* from) {
+    return *reinterpret_cast<const Pack<T, W>*>(from);
+}
+template <int W, class T>
+__device__ Pack<T, W> load_if(bool wanted, const T* from) {  // zeros where it is not
+    return wanted ? load<W>(from) : Pack<T, W>{};
+}
+template <int W, class T>
+__device__ void store(T* to, const Pack<T, W>& numbers) {
+    *reinterpret_cast<Pack<T, W>*>(to) = numbers;
+}
+
+// How many Real are 16 bytes, the most that an instruction loads.
+template <class Real>
+constexpr int wide = 16 / sizeof(Real);
+
+template <class T>
+bool begins_wide(T argument) {
+    if constexpr (std::is_pointer_v<T>)
+        return reinterpret_cast<size_t>(argument) % 16 == 0;
+    else
+        return true;
+}
+
+// Starts a kernel that takes n entries, `wide<Real>` a thread where all pointers and n allow it, else one:
+// launch_entries<Real>(kernel<Real, wide<Real>>, kernel<Real, 1>, n, arguments...).
+template <class Real, class... Parameters, class... Arguments>
+void launch_entries(void (*packed)(Parameters...), void (*plain)(Parameters...), size_t n,
+                    Arguments... arguments) {
+    if (n % wide<Real> == 0 && (begins_wide(arguments) && ...))
+        launch(packed, blocks_for(n / wide<Real>), block_size, 0, arguments...);
+    else
+        launch(plain, blocks_for(n), block_size, 0, arguments...);
 }
 
 // ---- numbers ------------------------------------------------------------------------------------

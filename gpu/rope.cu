@@ -22,18 +22,27 @@ void rope_table(Accum<Real>* table, int T, int D, double base) {
 }
 
 // y[i] = x[i] cos - sign x[i+D/2] sin,   y[i+D/2] = x[i+D/2] cos + sign x[i] sin
-template <class Real>
-__global__ void rotate_kernel(Real* y, const Real* x, const Accum<Real>* table, int B, int T, int H,
-                              int D, int first, Accum<Real> sign) {
-    const int half = D / 2;
-    for (size_t n = first_entry(); n < size_t(B) * T * H * half; n += entry_stride()) {
-        const size_t i = n % half, head = n / half, t = head / H % T;
-        const Accum<Real>* const cosine = table + (first + t) * D;
-        const Real* const in = x + head * D;
-        Real* const out = y + head * D;
-        const Accum<Real> a = in[i], b = in[half + i], s = sign * cosine[half + i];
-        out[i] = a * cosine[i] - b * s;
-        out[half + i] = b * cosine[i] + a * s;
+// A block takes a token, a thread W pairs of a head at a time.
+//   numbers moved an entry: 2
+template <class Real, int W>
+__global__ void rotate_kernel(Real* y, const Real* x, const Accum<Real>* table, int T, int H, int D,
+                              int first, Accum<Real> sign) {
+    const int half = D / 2, packs = half / W;
+    const int t = static_cast<int>(blockIdx.x % T);
+    const Accum<Real>* const cosine = table + size_t(first + t) * D;
+    const Accum<Real>* const sine = cosine + half;
+    for (int n = threadIdx.x; n < H * packs; n += blockDim.x) {
+        const int i = n % packs * W;
+        const size_t at = (size_t(blockIdx.x) * H + n / packs) * D + i;
+        const auto a = load<W>(x + at), b = load<W>(x + at + half);
+        const auto c = load<W>(cosine + i), s = load<W>(sine + i);
+        Pack<Real, W> low, high;
+        for (int k = 0; k < W; k++) {
+            low[k] = a[k] * c[k] - b[k] * (sign * s[k]);
+            high[k] = b[k] * c[k] + a[k] * (sign * s[k]);
+        }
+        store(y + at, low);
+        store(y + at + half, high);
     }
 }
 
@@ -41,8 +50,11 @@ template <class Real>
 void rotate(Real* y, const Real* x, const Accum<Real>* table, int B, int T, int H, int D, int first,
             Accum<Real> sign) {
     if (D < 2) return;
-    launch(rotate_kernel<Real>, blocks_for(size_t(B) * T * H * D / 2), block_size, 0, y, x, table,
-           B, T, H, D, first, sign);
+    const bool packed = D / 2 % wide<Real> == 0 && begins_wide(y) && begins_wide(x);
+    const int pairs = H * (D / 2) / (packed ? wide<Real> : 1);
+    const int threads = std::min(block_size, (pairs + warp_size - 1) / warp_size * warp_size);
+    launch(packed ? rotate_kernel<Real, wide<Real>> : rotate_kernel<Real, 1>,
+           dim3(static_cast<unsigned>(B * T)), threads, 0, y, x, table, T, H, D, first, sign);
 }
 
 template <class Real>

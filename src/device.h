@@ -50,9 +50,18 @@ void device_upload(void* device, const void* host, size_t bytes);
 template <class Real>
 void device_download(void* host, const void* device, size_t bytes);
 template <class Real>
+void device_copy(void* to, const void* from, size_t bytes);  // both on the device
+template <class Real>
 void device_zero(void* device, size_t bytes);
 template <class Real>
 void device_synchronize();
+
+// Mark `number`, of 0, 1, ...: when the device will have done what it was asked for so far, by its own
+// clock. The seconds from one mark to a later one, for which it is waited.
+template <class Real>
+void device_mark(size_t number);
+template <class Real>
+double device_seconds(size_t from, size_t to);
 
 // n numbers of any type that lie where Real lives, as double on the host.
 template <class Real, class Number>

@@ -169,8 +169,8 @@ void relu_backward(Real* dx, const Real* dh, const Real* x, size_t n);
 template <class Real>
 void embedding_forward(Real* y, const Real* table, const int* tokens, int R, int C);
 
-// dtable[tokens[r]] += dy[r], in the order of r: order lists the rows sorted by token, ties by row,
-// so that no backend needs atomics whose order changes bits.
+// dtable[tokens[r]] += dy[r]: order lists the rows sorted by token, ties by row, so that no backend needs
+// atomics whose order changes bits.
 //   dtable (V,C) accumulated   dy (R,C)   tokens (R)   order (R)
 template <class Real>
 void embedding_backward(Accum<Real>* dtable, const Real* dy, const int* tokens, const int* order,
@@ -201,8 +201,8 @@ template <class Real>
 void head_loss(double* loss, Real* dx, Accum<Real>* dw, const Real* x, const Real* w,
                const int* targets, int R, int C, int V, double divisor, double z_loss);
 
-// bytes: at most 64 MiB of logits in Accum<Real>, or one row of them where that is more, and what Real's
-// products need
+// bytes: the logits of so many rows as the backend takes at once, 64 MiB of them on the CPU and 1 GiB on a
+// GPU, or one row where that is more, and what the products need
 template <class Real>
 size_t head_loss_workspace(int R, int V);
 

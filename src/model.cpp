@@ -2,6 +2,7 @@
 
 #include "check.h"
 #include "kernels.h"
+#include "profile.h"
 
 namespace peri {
 
@@ -96,7 +97,6 @@ template <class Real>
 void Model<Real>::attention_module_forward(int s, Real* a, const Real* x_tilde) {
     const SubLayerIds& ids = table_.sublayers[s];
     const Views& act = act_.sublayers[s];
-    const int D = config_.head_size();
     const auto project_and_norm = [&](Real* y, Real* before_norm, NormStats<Real> stats,
                                       int matrix_id, NormIds norm, int width) {
         project(norm ? before_norm : y, x_tilde, matrix_id);
@@ -106,8 +106,8 @@ void Model<Real>::attention_module_forward(int s, Real* a, const Real* x_tilde) 
     project_and_norm(act.q, act.q_in, act.q_norm, ids.q, ids.q_norm, config_.width);
     project_and_norm(new_k, act.k_in, act.k_norm, ids.k, ids.k_norm, config_.kv_width());
     project_and_norm(new_v, act.v_in, act.v_norm, ids.v, ids.v_norm, config_.kv_width());
-    rope_forward(act.q, act.q, act_.rope, B_, T_, config_.heads, D, cache_length_);
-    rope_forward(new_k, new_k, act_.rope, B_, T_, config_.kv_heads, D, cache_length_);
+    rotate(act.q, config_.heads);
+    rotate(new_k, config_.kv_heads);
     attend(act);
     project(a, act.context, ids.o);
 }
@@ -117,12 +117,10 @@ void Model<Real>::attention_module_backward(int s, Real* d_x_tilde, const Real* 
                                             const Real* x_tilde) {
     const SubLayerIds& ids = table_.sublayers[s];
     const Views& act = act_.sublayers[s];
-    const int D = config_.head_size();
     project_backward(act_.d_context, d_a, act.context, ids.o, Dx::overwrite);
-    attention_backward(act_.d_q, act_.d_k, act_.d_v, act_.d_context, act.context, act.q, act.k,
-                       act.v, act.lse, act_.document, attention_shape());
-    rope_backward(act_.d_q, act_.d_q, act_.rope, B_, T_, config_.heads, D, 0);
-    rope_backward(act_.d_k, act_.d_k, act_.rope, B_, T_, config_.kv_heads, D, 0);
+    attend_backward(act);
+    rotate_backward(act_.d_q, config_.heads);
+    rotate_backward(act_.d_k, config_.kv_heads);
     if (ids.q_norm) qkv_norm_backward(act_.d_q, act.q_in, act.q_norm, ids.q_norm, config_.width);
     if (ids.k_norm)
         qkv_norm_backward(act_.d_k, act.k_in, act.k_norm, ids.k_norm, config_.kv_width());
@@ -152,6 +150,7 @@ void Model<Real>::gate_forward(int s) {
     const int R = rows(), F = config_.ffn;
     if (ids.gate_norm) norm_forward(act.gate, act.gate_norm, act.gate_in, ids.gate_norm, R, F);
     if (ids.up_norm) norm_forward(act.up, act.up_norm, act.up_in, ids.up_norm, R, F);
+    const Timed<Real> timed("swiglu_forward", swiglu_forward_work<Real>(double(R) * F));
     swiglu_forward(act.h, act.gate, act.up, size_t(R) * F);
 }
 
@@ -164,7 +163,10 @@ void Model<Real>::mlp_module_backward(int s, Real* d_x_tilde, const Real* d_a,
     // swiglu_backward may overwrite dL/dh, which nothing reads after it, by dL/dgate
     Real *const d_h = act_.d_gate, *const d_gate = act_.d_gate, *const d_up = act_.d_up;
     project_backward(d_h, d_a, act.h, ids.down, Dx::overwrite);
-    swiglu_backward(d_gate, d_up, d_h, act.gate, act.up, size_t(R) * F);
+    {
+        const Timed<Real> timed("swiglu_backward", swiglu_backward_work<Real>(double(R) * F));
+        swiglu_backward(d_gate, d_up, d_h, act.gate, act.up, size_t(R) * F);
+    }
     if (ids.gate_norm)
         norm_backward(d_gate, d_gate, act.gate_in, act.gate_norm, ids.gate_norm, R, F);
     if (ids.up_norm) norm_backward(d_up, d_up, act.up_in, act.up_norm, ids.up_norm, R, F);
@@ -177,7 +179,7 @@ void Model<Real>::mlp_module_backward(int s, Real* d_x_tilde, const Real* d_a,
 template <class Real>
 void Model<Real>::forward(const Observer<Real>& observe) {
     const int R = rows(), C = config_.width;
-    embedding_forward(act_.embedded, matrix(table_.embedding), act_.tokens, R, C);
+    embed();
     if (table_.embedding_norm)
         norm_forward(act_.x0, act_.embedding_norm, act_.embedded, table_.embedding_norm, R, C);
     const Real* x = act_.x0;
@@ -215,6 +217,7 @@ void Model<Real>::backward(double divisor, const Observer<Real>& observe) {
     }
     if (table_.embedding_norm)
         norm_backward(d_x, d_x, act_.embedded, act_.embedding_norm, table_.embedding_norm, R, C);
+    const Timed<Real> timed("embedding_backward", embedding_backward_work<Real>(R, C));
     embedding_backward<Real>(gradient(table_.embedding), d_x, act_.tokens, act_.order, R, C);
 }
 
@@ -229,13 +232,22 @@ std::vector<double> Model<Real>::next_token_logits() {
 
 // ---- kernels with the table's tensors -----------------------------------------------------------
 //
-// Each ends with what --check asks of the oracle: a result moved by as much as rounding would
-// (perturb_results).
+// Each is timed where that is asked for (profile.h), and ends with what --check asks of the oracle: a
+// result moved by as much as rounding would (perturb_results).
+
+template <class Real>
+void Model<Real>::embed() {
+    const int R = rows(), C = config_.width;
+    const Timed<Real> timed("embedding_forward", embedding_forward_work<Real>(R, C));
+    embedding_forward(act_.embedded, matrix(table_.embedding), act_.tokens, R, C);
+}
 
 template <class Real>
 void Model<Real>::norm_forward(Real* y, NormStats<Real> stats, const Real* x, NormIds ids, int rows,
                                int width, Plus<Real> term) {
     const Accum<Real> eps = static_cast<Accum<Real>>(config_.norm_eps);
+    const Timed<Real> timed(config_.layernorm ? "layernorm_forward" : "rmsnorm_forward",
+                            norm_forward_work<Real>(rows, width, term.z));
     if (config_.layernorm)
         layernorm_forward(y, stats.mean, stats.rstd, x, vector(ids.gamma), vector(ids.beta), rows,
                           width, eps, term);
@@ -247,6 +259,8 @@ void Model<Real>::norm_forward(Real* y, NormStats<Real> stats, const Real* x, No
 template <class Real>
 void Model<Real>::norm_backward(Real* dx, const Real* dy, const Real* x, NormStats<Real> stats,
                                 NormIds ids, int rows, int width, Plus<Real> term) {
+    const Timed<Real> timed(config_.layernorm ? "layernorm_backward" : "rmsnorm_backward",
+                            norm_backward_work<Real>(rows, width, term.z));
     if (config_.layernorm)
         layernorm_backward(dx, gradient(ids.gamma), gradient(ids.beta), dy, x, vector(ids.gamma),
                            stats.mean, stats.rstd, rows, width, term);
@@ -274,6 +288,8 @@ void Model<Real>::qkv_norm_backward(Real* dx, const Real* x, NormStats<Real> sta
 template <class Real>
 void Model<Real>::project(Real* y, const Real* x, int id) {
     const Tensor& w = table_.rows[id];
+    const Timed<Real> timed("linear_forward", linear_forward_work<Real>(rows(), w.cols, w.rows),
+                            w.name);
     linear_forward<Real>(y, x, matrix(id), nullptr, rows(), w.cols, w.rows);
     perturb(y, size_t(rows()) * w.rows);
 }
@@ -281,6 +297,8 @@ void Model<Real>::project(Real* y, const Real* x, int id) {
 template <class Real>
 void Model<Real>::project_backward(Real* dx, const Real* dy, const Real* x, int id, Dx mode) {
     const Tensor& w = table_.rows[id];
+    const Timed<Real> timed("linear_backward",
+                            linear_backward_work<Real>(rows(), w.cols, w.rows, mode), w.name);
     linear_backward<Real>(dx, gradient(id), nullptr, dy, x, matrix(id), rows(), w.cols, w.rows,
                           mode);
     perturb(dx, size_t(rows()) * w.cols);
@@ -290,22 +308,48 @@ void Model<Real>::project_backward(Real* dx, const Real* dy, const Real* x, int 
 template <class Real>
 void Model<Real>::add(Real* y, double alpha, const Real* x, const Real* a) {
     const size_t n = size_t(rows()) * config_.width;
+    const Timed<Real> timed("residual_add", residual_work<Real>(n));
     residual_add(y, x, a, Accum<Real>(alpha), n);
     perturb(y, n);
 }
 
 template <class Real>
 void Model<Real>::attend(const Views& act) {
+    const Timed<Real> timed("attention_forward", attention_forward_work<Real>(attention_shape()));
     attention_forward(act.context, act.lse, act.q, act.k, act.v, act_.document, attention_shape());
     perturb(act.context, size_t(rows()) * config_.width);
+}
+
+template <class Real>
+void Model<Real>::attend_backward(const Views& act) {
+    const Timed<Real> timed("attention_backward", attention_backward_work<Real>(attention_shape()));
+    attention_backward(act_.d_q, act_.d_k, act_.d_v, act_.d_context, act.context, act.q, act.k,
+                       act.v, act.lse, act_.document, attention_shape());
+}
+
+// x (rows, heads, D), in place; the tokens before these have been rotated already
+template <class Real>
+void Model<Real>::rotate(Real* x, int heads) {
+    const int D = config_.head_size();
+    const Timed<Real> timed("rope_forward", rope_work<Real>(double(rows()) * heads * D));
+    rope_forward(x, x, act_.rope, B_, T_, heads, D, cache_length_);
+}
+
+template <class Real>
+void Model<Real>::rotate_backward(Real* dx, int heads) {
+    const int D = config_.head_size();
+    const Timed<Real> timed("rope_backward", rope_work<Real>(double(rows()) * heads * D));
+    rope_backward(dx, dx, act_.rope, B_, T_, heads, D, 0);
 }
 
 // d_last, d_head: null when only evaluating
 template <class Real>
 void Model<Real>::head(Real* d_last, Accum<Real>* d_head, double divisor, double z_loss) {
+    const int R = rows(), C = config_.width, V = config_.vocab;
+    const Timed<Real> timed("head_loss", head_loss_work<Real>(R, C, V, d_last));
     head_loss<Real>(scalars_.template at<double>(), d_last, d_head, act_.last, matrix(table_.head),
-                    act_.targets, rows(), config_.width, config_.vocab, divisor, z_loss);
-    if (d_last) perturb(d_last, size_t(rows()) * config_.width);
+                    act_.targets, R, C, V, divisor, z_loss);
+    if (d_last) perturb(d_last, size_t(R) * C);
 }
 
 template <class Real>

@@ -145,8 +145,12 @@ class Model {
                       int width, Plus<Real> term = {});
     void norm_backward(Real* dx, const Real* dy, const Real* x, NormStats<Real> stats, NormIds ids,
                        int rows, int width, Plus<Real> term = {});
+    void embed();
+    void rotate(Real* x, int heads);
+    void rotate_backward(Real* dx, int heads);
     void add(Real* y, double alpha, const Real* x, const Real* a);
     void attend(const Views& act);
+    void attend_backward(const Views& act);
     void head(Real* d_last, Accum<Real>* d_head, double divisor, double z_loss);
     void project(Real* y, const Real* x, int id);
     void project_backward(Real* dx, const Real* dy, const Real* x, int id, Dx mode);

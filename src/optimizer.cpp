@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels.h"
+#include "profile.h"
 
 namespace peri {
 
@@ -47,6 +48,8 @@ void Optimizer<Real>::step(double lr) {
         const Accum<Real>* const g = model_.gradient(id) + mine.first;
         Accum<Real>*const m = of_part(m_, id), *const v = of_part(v_, id);
         model_.visit(id, [&]<class Weight>(Weight* w) {
+            const Timed<Real> timed(settings_.sgd ? "sgd_update" : "adamw_update",
+                                    update_work<Weight>(mine.count, settings_.moments()));
             if (settings_.sgd)
                 sgd_update<Weight>(w + mine.first, master(id), m, g, scale, mine.count,
                                    {lr, settings_.momentum, decay});
@@ -69,12 +72,15 @@ void Optimizer<Real>::find_norm() {
     Scalars* const scalars = scalars_.template at<Scalars>();
     double* const sums = sums_.template at<double>();
     const size_t begin = pieces_[comm::rank()], end = pieces_[comm::rank() + 1];
-    if (end > begin)
+    if (end > begin) {
+        const Timed<Real> timed("sum_of_squares", sum_of_squares_work<Real>(end - begin));
         sum_of_squares<Real>(sums + begin / square_block, model_.all_gradients() + begin,
                              end - begin);
+    }
     comm::Bounds bytes;
     for (const size_t piece : pieces_) bytes.push_back(square_blocks(piece) * sizeof(double));
     comm::all_gather<Real>(sums, bytes);
+    const Timed<Real> timed("clip_scale", {});
     clip_scale<Real>(&scalars->norm, &scalars->scale, sums, square_blocks(pieces_.back()),
                      settings_.clip);
 }

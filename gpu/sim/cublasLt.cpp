@@ -123,7 +123,7 @@ cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout) {
 }
 
 cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t* preference) {
-    *preference = new SimulatedPreference{0, {256, 256, 256, 256}};  // the library's defaults
+    *preference = new SimulatedPreference{0, {256, 256, 256, 256}, ~0u};  // the library's defaults
     return CUBLAS_STATUS_SUCCESS;
 }
 cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t preference) {
@@ -134,6 +134,8 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p
                                                     const void* value, size_t bytes) {
     if (attribute == CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES)
         return set(preference->workspace, value, bytes);
+    if (attribute == CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK)
+        return set(preference->reductions, value, bytes);
     const int matrix = attribute - CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES;
     return set(preference->alignments[matrix], value, bytes);
 }
@@ -146,9 +148,10 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
                                               int* count) {
     *count = 0;
     if (a->type != b->type || c->type != d->type) return CUBLAS_STATUS_NOT_SUPPORTED;
-    for (int i = 0; i < std::min(wanted, 2); i++) {
-        const size_t workspace = i == 0 ? 0 : workspace_of_1;
-        if (workspace > preference->workspace) continue;
+    for (const int i : {2, 0, 1}) {
+        const size_t workspace = i == 1 ? workspace_of_1 : 0;
+        if (*count == wanted || workspace > preference->workspace) continue;
+        if (i == 2 && !(preference->reductions & CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE)) continue;
         const uint32_t* const n = preference->alignments;
         results[(*count)++] = {{i, {n[0], n[1], n[2], n[3]}}, workspace, CUBLAS_STATUS_SUCCESS, 1};
     }
@@ -166,6 +169,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t product, co
     const bool b_transposed = product->transpose_b == CUBLAS_OP_T;
     const bool tf32 = product->compute == CUBLAS_COMPUTE_32F_FAST_TF32;
     const bool backwards = algorithm && algorithm->number == 1;
+    const bool in_parts = algorithm && algorithm->number == 2;
     const float scale = *static_cast<const float*>(alpha), kept = *static_cast<const float*>(beta);
     const size_t m = d_layout->rows, n = d_layout->columns;
     const size_t k = a_transposed ? a_layout->rows : a_layout->columns;
@@ -197,6 +201,9 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t product, co
     for (size_t j = 0; j < n; j++) {
         std::fill(sums.begin(), sums.end(), 0.0f);
         for (size_t step = 0; step < k; step++) {
+            if (in_parts && step == k / 2)
+                for (float& sum : sums)
+                    sum = d_layout->type == CUDA_R_16BF ? float(bf16(sum)) : sum;
             const size_t l = backwards ? k - 1 - step : step;
             const float factor = right[l + j * k];
             for (size_t i = 0; i < m; i++) sums[i] += left[i + l * m] * factor;

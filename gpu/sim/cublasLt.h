@@ -20,10 +20,17 @@ enum cublasLtMatmulDescAttributes_t {
 };
 enum cublasLtMatmulPreferenceAttributes_t {
     CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES = 1,
+    CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK = 3,
     CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES = 5,
     CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES = 6,
     CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES = 7,
     CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES = 8
+};
+
+enum cublasLtReductionScheme_t {
+    CUBLASLT_REDUCTION_SCHEME_NONE = 0,
+    CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE = 2,
+    CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE = 4
 };
 
 struct SimulatedProduct {
@@ -38,14 +45,16 @@ struct SimulatedLayout {
 struct SimulatedPreference {
     uint64_t workspace;
     uint32_t alignments[4];  // of A, B, C, D
+    uint32_t reductions;     // cublasLtReductionScheme_t
 };
 using cublasLtHandle_t = struct cublasLtContext*;
 using cublasLtMatmulDesc_t = SimulatedProduct*;
 using cublasLtMatrixLayout_t = SimulatedLayout*;
 using cublasLtMatmulPreference_t = SimulatedPreference*;
 
-// Two algorithms, so that choosing among several is tried here too: 0 sums forwards; 1 sums
-// backwards, so other bits, and uses a workspace. Either is good for matrices of the alignments it
+// Three algorithms, so that choosing among several is tried here too: 0 sums forwards; 1 sums
+// backwards, so other bits, and uses a workspace; 2 rounds half the sum to the type of D, and is offered
+// first unless the preference forbids it. Each is good for matrices of the alignments it
 // was chosen for.
 struct cublasLtMatmulAlgo_t {
     int number;

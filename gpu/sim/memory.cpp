@@ -2,6 +2,8 @@
 #include <cuda_runtime.h>
 
 #include <algorithm>
+#include <chrono>
+#include <deque>
 #include <list>
 #include <map>
 #include <thread>
@@ -170,6 +172,31 @@ cudaError_t cudaStreamQuery(cudaStream_t stream) {
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
     wait_for(stream);
+    return cudaSuccess;
+}
+
+// An event that was not recorded has no time: using it is an error, as CUDA has it.
+struct CUevent_st {
+    bool recorded = false;
+    std::chrono::steady_clock::time_point time;
+};
+
+cudaError_t cudaEventCreate(cudaEvent_t* event) {
+    static std::deque<CUevent_st> events;
+    *event = &events.emplace_back();
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
+    *event = {true, std::chrono::steady_clock::now()};
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
+
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t from, cudaEvent_t to) {
+    if (!from->recorded || !to->recorded) return cudaErrorInvalidValue;
+    *milliseconds = std::chrono::duration<float, std::milli>(to->time - from->time).count();
     return cudaSuccess;
 }
 

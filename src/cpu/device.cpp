@@ -4,12 +4,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "check.h"
 #include "cpu/libraries.h"
@@ -147,6 +149,14 @@ void device_download(void* host, const void* device, size_t bytes) {
 }
 
 template <class Real>
+void device_copy(void* to, const void* from, size_t bytes) {
+#pragma omp parallel for schedule(static)
+    for (size_t start = 0; start < bytes; start += 1 << 20)
+        std::memcpy(static_cast<char*>(to) + start, static_cast<const char*>(from) + start,
+                    std::min<size_t>(1 << 20, bytes - start));
+}
+
+template <class Real>
 void device_zero(void* device, size_t bytes) {
     char* const memory = static_cast<char*>(device);
 #pragma omp parallel for schedule(static)
@@ -156,6 +166,24 @@ void device_zero(void* device, size_t bytes) {
 
 template <class Real>
 void device_synchronize() {}
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+std::vector<Clock::time_point> marks;
+
+}  // namespace
+
+template <class Real>
+void device_mark(size_t number) {
+    if (number >= marks.size()) marks.resize(number + 1);
+    marks[number] = Clock::now();
+}
+
+template <class Real>
+double device_seconds(size_t from, size_t to) {
+    return std::chrono::duration<double>(marks[to] - marks[from]).count();
+}
 
 template <class Real>
 void reserve_workspace(size_t bytes) {
@@ -178,8 +206,11 @@ void* workspace(size_t bytes) {
     template size_t device_memory_used<Real>();                      \
     template void device_upload<Real>(void*, const void*, size_t);   \
     template void device_download<Real>(void*, const void*, size_t); \
+    template void device_copy<Real>(void*, const void*, size_t);     \
     template void device_zero<Real>(void*, size_t);                  \
     template void device_synchronize<Real>();                        \
+    template void device_mark<Real>(size_t);                         \
+    template double device_seconds<Real>(size_t, size_t);            \
     template void reserve_workspace<Real>(size_t);                   \
     template void* workspace<Real>(size_t);
 INSTANTIATE(double)

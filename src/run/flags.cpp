@@ -120,6 +120,7 @@ const std::vector<Flag>& table() {
         {"run", "patience", number, of(d.patience), {0.1, 1e6}, no, "seconds that one process of several waits for another before all end"},
         {"run", "quiet", toggle, "", {}, no, "only the summary"},
         {"run", "verbose", toggle, "", {}, no, "also print which library computes which product"},
+        {"run", "profile", toggle, "", {}, no, "at the end a table of what each kernel took of a step, and of what the machine can do (OUT/profile.csv)"},
         {"run", "help", toggle, "", {}, no, "this text"},
         {"other job", "evaluate", toggle, "", {}, no, "print loss, perplexity and bits per byte of --init-from over all of --data, in place of training"},
         {"other job", "generate", integer, of(d.generate), {0, 1e9}, no, "write so many tokens with the weights of --init-from, in place of training; 0: train"},
@@ -324,6 +325,7 @@ void read_data_and_run(RunConfig& run, const Settings& flags) {
     if (flags.given("memory")) run.memory = static_cast<size_t>(1e9 * flags.number("memory"));
     run.quiet = flags.on("quiet");
     run.verbose = flags.on("verbose");
+    run.profile = flags.on("profile");
     run.dry_run = flags.on("dry-run");
     if (flags.given("ranks")) run.ranks = flags.count("ranks");
     if (flags.given("ranks") && !run.dry_run)

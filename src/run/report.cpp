@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "run/fit.h"
+#include "store/files.h"
 
 namespace peri {
 
@@ -85,7 +86,18 @@ void print_memory(const RunConfig& run) {
     }
 }
 
+template <class Real>
+void print_profile(const Profile<Real>& profile, Ceilings ceilings, const std::string& directory) {
+    if (profile.steps() == 0) return;
+    const std::vector<KernelTime> kernels = profile.kernels();
+    save_durably(directory + "/profile.csv", profile_csv(kernels, ceilings));
+    std::printf("\nkernels, means of %d steps on %s\n%s", profile.steps(),
+                backend_description().c_str(), profile_table(kernels, ceilings).c_str());
+}
+
 template void print_memory<float>(const RunConfig&);
 template void print_memory<bf16>(const RunConfig&);
+template void print_profile(const Profile<float>&, Ceilings, const std::string&);
+template void print_profile(const Profile<bf16>&, Ceilings, const std::string&);
 
 }  // namespace peri

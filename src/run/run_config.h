@@ -74,7 +74,7 @@ struct RunConfig {
     std::string export_hf;  // a directory
     std::string export_as = "auto";
     ExportDtype export_dtype = ExportDtype::stored;
-    bool quiet = false, verbose = false, dry_run = false;
+    bool quiet = false, verbose = false, dry_run = false, profile = false;
     size_t memory = 0;  // bytes to plan for; 0: what the device has left
     Purpose purpose() const {
         return job == Job::evaluate || job == Job::generate ? Purpose::inference

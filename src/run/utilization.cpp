@@ -64,6 +64,28 @@ double measured_peak(bool tune) {
     return peak;
 }
 
+template <class Real>
+double measured_bandwidth() {
+    constexpr size_t largest = size_t(256) << 20;
+    constexpr double long_enough = 0.01;  // seconds: a processor has then left its caches
+    double best = 0;
+    size_t bytes = size_t(1) << 20;
+    for (;; bytes *= 2) {
+        const Arena<Real> from(bytes), to(bytes);
+        best = 1e300;
+        for (int i = 0; i < 4; i++) {
+            device_mark<Real>(0);
+            device_copy<Real>(to.at(), from.at(), bytes);
+            device_mark<Real>(1);
+            best = std::min(best, device_seconds<Real>(0, 1));
+        }
+        if (bytes == largest || best > long_enough) break;
+    }
+    return 2.0 * static_cast<double>(bytes) / best;
+}
+
+template double measured_bandwidth<float>();
+template double measured_bandwidth<bf16>();
 template double measured_peak<float>(bool);
 template double measured_peak<bf16>(bool);
 

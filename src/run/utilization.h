@@ -17,4 +17,9 @@ double operations_per_token(const ModelConfig& config, int T);
 template <class Real>
 double measured_peak(bool tune);
 
+// Bytes a second, read and written, that the device copies from memory to memory: the fastest of four copies
+// that are too large for a cache.
+template <class Real>
+double measured_bandwidth();
+
 }  // namespace peri

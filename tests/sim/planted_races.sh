@@ -6,16 +6,16 @@
 set -eu
 compile=$1 link=$2 folder=$3
 
-# NAME KERNEL.cu, an expression for sed that takes the barrier out of parallel.h, the two lines (as
-# text in the file), and the case
+# NAME KERNEL.cu FILE, an expression for sed that takes the barrier out of FILE (the kernel's or
+# parallel.h), the two lines (as text in the file), and the case
 plant() {
-    local name=$1 kernel=$2 edit=$3 first=$4 second=$5 line=$6
+    local name=$1 kernel=$2 file=$3 edit=$4 first=$5 second=$6 line=$7
     local at="$folder/$name"
     mkdir -p "$at"
-    cp "gpu/$kernel" "$at/"
-    sed "$edit" gpu/parallel.h > "$at/parallel.h"
-    if cmp -s gpu/parallel.h "$at/parallel.h"; then
-        echo "$name: gpu/parallel.h no longer has the barrier that $0 takes out"
+    cp "gpu/$kernel" gpu/parallel.h "$at/"
+    sed -i "$edit" "$at/$file"
+    if cmp -s "gpu/$file" "$at/$file"; then
+        echo "$name: gpu/$file no longer has the barrier that $0 takes out"
         exit 1
     fi
     $compile -x c++ -c "$at/$kernel" -o "$at/kernel.o"
@@ -30,23 +30,28 @@ plant() {
         addr2line -i -e "$at/conformance" > "$at/lines"
     for text in "$first" "$second"; do
         local number
-        number=$(grep -nF "$text" gpu/parallel.h | head -1 | cut -d: -f1)
-        if ! grep -Eq "parallel.h:$number( |$)" "$at/lines"; then
+        number=$(grep -nF "$text" "gpu/$file" | head -1 | cut -d: -f1)
+        if ! grep -Eq "$file:$number( |$)" "$at/lines"; then
             cat "$at/log" "$at/lines"
-            echo "$name: the report does not name parallel.h:$number, $text"
+            echo "$name: the report does not name $file:$number, $text"
             exit 1
         fi
-        echo "$name: a race at gpu/parallel.h:$number, $text"
+        echo "$name: a race at gpu/$file:$number, $text"
     done
 }
 
 # in block_sum, between the warps' writing and the threads' reading
-plant no-barrier-after-write loss.cu \
+plant no-barrier-after-write loss.cu parallel.h \
     '/A block_sum/,/^}/{/shared\[threadIdx.x/{n;s/__syncthreads();//}}' \
     'shared[threadIdx.x / warp_size] = value' 'sum += shared[w]' \
     'head_loss R=3 C=2 V=257 tuned=no z_loss=0 type=float seed=1'
-# in front of that: slow threads may still be reading what block_max had there
-plant no-barrier-before-write loss.cu \
+# in front of that: slow threads may still be reading the row before
+plant no-barrier-before-write norm.cu parallel.h \
     '/value = warp_sum(value)/{n;s/__syncthreads();//}' \
-    'shared[threadIdx.x / warp_size] = value' 'shared[w] > most' \
-    'head_loss R=3 C=2 V=257 tuned=no z_loss=0 type=float seed=1'
+    'shared[threadIdx.x / warp_size] = value' 'sum += shared[w]' \
+    'rmsnorm R=531 C=512 eps=1e-5 in_place=no dgamma=yes alpha=0 type=bf16 seed=1'
+# the head's gradients in bf16, which lie where the logits were
+plant no-barrier-in-place loss.cu loss.cu \
+    's/__syncthreads();  \/\/ dz lies where.*//' \
+    'if (v < V) four = load<4>(z + v);' 'store(dz + v, result);' \
+    'head_loss R=3 C=2 V=257 tuned=no z_loss=0 type=bf16 seed=1'

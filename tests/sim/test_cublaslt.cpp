@@ -17,7 +17,10 @@ struct Product {
     cublasComputeType_t compute = CUBLAS_COMPUTE_32F;
     int gap = 0;  // rows that leading dimensions have beyond the matrix
     int algorithm = 0;
+    bool in_parts = false;  // of which each may be rounded to D's type
 };
+
+const uint32_t in_float = CUBLASLT_REDUCTION_SCHEME_NONE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
 
 // D by cublasLtMatmul
 template <class In, class Out>
@@ -43,10 +46,13 @@ std::vector<Out> multiplied(const Product& p, const std::vector<In>& a, const st
     const size_t most = 8192;
     cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
                                          &most, sizeof most);
+    if (!p.in_parts)
+        cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+                                             &in_float, sizeof in_float);
     cublasLtMatmulHeuristicResult_t results[4];
     int found = 0;
     cublasLtMatmulAlgoGetHeuristic(handle, product, la, lb, ld, ld, preference, 4, results, &found);
-    REQUIRE(found == 2);
+    REQUIRE(found == (p.in_parts ? 3 : 2));
     const DeviceArray<In> on_a(a), on_b(b);
     const DeviceArray<Out> on_d(c);
     const DeviceArray<char> workspace(most);
@@ -122,6 +128,16 @@ TEST_CASE("simulator: cuBLASLt's products, each transpose, type and scale", "[si
           peri::near(0, 0x1p-10));  // both inputs by half a unit
     CHECK(product_error<float, float>(tf32) > 0x1p-15);
     CHECK(product_error<float, float>({1, 1, 1}) == peri::near(0, sums));
+    // what is offered first unless it is forbidden
+    Product p{13, 7, 21};
+    const auto product_of = [&] {
+        const std::vector<float> a = random_numbers(13 * 21, 5), b = random_numbers(21 * 7, 6);
+        return multiplied<bf16, bf16>(p, {a.begin(), a.end()}, {b.begin(), b.end()},
+                                      std::vector<bf16>(13 * 7));
+    };
+    const std::vector<bf16> rounded_once = product_of();
+    p.in_parts = true;
+    CHECK(!std::ranges::equal(product_of(), rounded_once));
 }
 
 TEST_CASE("simulator: products check sizes, memory and overlap", "[sim]") {
@@ -156,6 +172,8 @@ TEST_CASE("simulator: products check sizes, memory and overlap", "[sim]") {
     const uint32_t eight = 8;
     cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES,
                                          &eight, sizeof eight);
+    cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+                                         &in_float, sizeof in_float);
     cublasLtMatmulAlgoGetHeuristic(nullptr, product, a, b, d, d, preference, 2, found, &count);
     CHECK(count == 1);  // the other one wants a workspace
     cublasLtMatmulPreferenceDestroy(preference);
