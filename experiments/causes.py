@@ -135,8 +135,9 @@ def dots(values_by_label, colour, label, shift=0.0):
 
 
 def dot_panel(title, x, labels, curves, zero=True):
+    labels = tuple(labels)
     line = [Curve("", [(0, 0.5), (0, len(labels) + 0.5)], "#999999")] if zero else []
-    return Panel(title, x, "", line + curves, rows=tuple(labels))
+    return Panel(title, x, "", line + curves, rows=labels)
 
 
 def figures():

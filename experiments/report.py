@@ -24,7 +24,8 @@ RECIPES = [importlib.import_module(name) for name in (
     "growth", "learning_rate", "seeds", "early", "last_gradient", "layer_gradients", "matched",
     "gamma", "redundancy", "weight_decay", "initialisation", "extremes", "tokens", "sequence",
     "warmup", "layernorm", "embedding_norm", "table5", "qk_norm", "olmo2", "sgd", "ramp",
-    "simple_norm", "depth", "gap", "placements", "precision", "causes", "causes_ten")]
+    "simple_norm", "depth", "gap", "placements", "precision", "causes", "causes_ten",
+    "twenty")]
 README = RESULTS.parent / "README.md"
 VERDICTS = (SHOWN, CONTRADICTED, OPEN)
 

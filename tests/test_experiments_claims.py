@@ -18,8 +18,9 @@ import ramp
 import report
 import seeds
 import simple_norm
+import twenty
 from lab import LATER, RATES, SEEDS, runs
-from verdict import CONTRADICTED, OPEN, SHOWN
+from verdict import CONTRADICTED, OPEN, SHOWN, share_interval
 
 STEPS = range(0, 301, 50)
 
@@ -600,6 +601,77 @@ class Causes(Claims):
                          [CONTRADICTED, CONTRADICTED])
         self.assertEqual(self.ten(lambda norm, on: 1.8 - 0.1 * on * (norm == "peri")),
                          [OPEN, SHOWN])
+
+
+class Twenty(Claims):
+    """Runs with a spike at step 100: so many of twenty for each placement and setting, the last
+    seeds of Pre-LN and the first of Peri-LN."""
+
+    def events(self, counts, others=0, seeds=twenty.TWENTY):
+        self.rates()
+        for setting in twenty.SETTINGS:
+            for norm in twenty.NORMS:
+                many = counts.get((norm, setting), others)
+                chosen = seeds[len(seeds) - many:] if norm == "pre" else seeds[:many]
+                self.put(twenty.runs_of(norm, setting, seeds),
+                         1.7 if setting[0] == 1 else 1.9,  # 4e-3 stays R
+                         spikes=lambda run: (100,) if run.seed in chosen else ())
+
+    def at(self, pre=0, peri=0, **more):
+        self.events({(norm, setting): many for norm, many in (("pre", pre), ("peri", peri))
+                     for setting in twenty.AT_R}, **more)
+
+    def test_events(self):
+        for pre, peri, found in ((18, 4, SHOWN), (4, 18, CONTRADICTED), (10, 9, OPEN),
+                                 (8, 0, OPEN)):  # the last: by the interval, but fewer than ten
+            self.at(pre, peri)
+            self.expect(twenty, "twenty-early", *[found] * 4)
+            self.expect(twenty, "twenty-spikes", *[found] * 4)
+        self.assertTrue(any("only 8 in all" in claim.seen for claim in twenty.claims()))
+
+    def test_no_verdict_before_all_twenty(self):
+        self.at(18, 4)
+        for setting in twenty.AT_R:
+            del lab.results()[twenty.runs_of("pre", setting)[7].name]
+        self.expect(twenty, "twenty-early", *[OPEN] * 4)
+        self.assertEqual(twenty.overview()[-1], "\nMissing: 4 of 280 runs, of seeds 18.")
+
+    def test_clip_and_initialisation(self):
+        by = lambda value: {("pre", setting): value(*setting[1:]) for setting in twenty.AT_R}
+        for off, on, found in ((19, 6, SHOWN), (6, 19, CONTRADICTED)):
+            self.events(by(lambda init, clip: on if clip else off))
+            self.expect(twenty, "twenty-clip", found, found)
+            self.events(by(lambda init, clip: off if init == "0.02" else on))
+            self.expect(twenty, "twenty-initialisation", found, found)
+
+    def test_rate(self):
+        for at_r, at_quarter, peri, found in ((14, 13, 0, SHOWN), (20, 1, 0, CONTRADICTED),
+                                              (14, 13, 14, OPEN)):  # Peri-LN's as many
+            self.events({("pre", twenty.AT_R[0]): at_r, ("peri", twenty.AT_R[0]): peri,
+                         ("pre", (1 / 4, "0.02", 1)): at_quarter})
+            self.expect(twenty, "twenty-rate", found)
+
+    def test_failures(self):
+        for norm, found in (("pre", SHOWN), ("peri", CONTRADICTED)):
+            self.events({})
+            self.put(twenty.runs_of(norm, (4, "0.02", 0)), code=3)
+            self.expect(twenty, "twenty-failures", found)
+
+    def test_spread(self):
+        wave = lambda run: (-1) ** run.seed * (1 + run.seed % 5 / 5)
+        for share, found in ((0.2, SHOWN), (2.0, CONTRADICTED), (0.5, OPEN)):
+            self.events({})
+            for setting in twenty.AT_R:
+                self.put(twenty.runs_of("pre", setting), lambda run: 1.7 + 0.05 * wave(run))
+                self.put(twenty.runs_of("peri", setting),
+                         lambda run: 1.7 - 0.05 * share * wave(run))
+            self.expect(twenty, "twenty-spread", found, found)
+
+    def test_exact_interval_of_a_share(self):
+        """Known: 9 of 20, and none of 20, where it is 1 - 0.025^(1/20)."""
+        for k, low, high in ((9, 0.2306, 0.6847), (0, 0, 1 - 0.025 ** 0.05), (20, 0.8316, 1)):
+            for value, known in zip(share_interval(k, 20), (low, high)):
+                self.assertAlmostEqual(value, known, places=4)
 
 
 if __name__ == "__main__":
