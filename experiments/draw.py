@@ -24,6 +24,7 @@ class Curve:
     colour: str = ""   # a placement's name or a colour; else by turns
     dashed: bool = False
     marks: bool = False
+    bars: bool = False  # points are (x, row, low, high): a dot with its interval of x
 
 
 @dataclass
@@ -34,6 +35,7 @@ class Panel:
     curves: list
     logx: bool = False
     logy: bool = False
+    rows: tuple = ()   # names of the rows of a dot plot, from the top
 
 
 def band(groups):
@@ -52,6 +54,15 @@ def recipe(name):
     return f"python3 experiments/report.py run {max(recipes, key=len)}"
 
 
+def row_names(rows):
+    """The y axis of a dot plot; else as it is by default."""
+    if not rows:
+        return "set ytics auto; set yrange [*:*]; set xtics norotate"
+    ticks = ", ".join(f'"{name}" {len(rows) - i}' for i, name in enumerate(rows))
+    return (f"set ytics ({ticks}) noenhanced; set yrange [0.5:{len(rows) + 0.5}]; "
+            "set xtics rotate by -40")
+
+
 def script(path, name, title, panels, columns):
     rows = -(-len(panels) // columns)
     title = title.replace(": ", "\\n", 1) + "\\n" + recipe(name)  # a line for each
@@ -66,7 +77,8 @@ def script(path, name, title, panels, columns):
                   f'set xlabel "{panel.x}\\n " offset 0,0.4 noenhanced',  # keeps off the key
                   f'set ylabel "{panel.y}" noenhanced',
                   "set logscale x" if panel.logx else "unset logscale x",
-                  "set logscale y" if panel.logy else "unset logscale y"]
+                  "set logscale y" if panel.logy else "unset logscale y",
+                  row_names(panel.rows)]
         plots = []
         for c, curve in enumerate(panel.curves):
             points = [q for q in curve.points if not (panel.logy and q[1] <= 0)]
@@ -75,11 +87,16 @@ def script(path, name, title, panels, columns):
             block = f"$data_{p}_{c}"
             lines += [f"{block} << EOD", *(" ".join(f"{v:.6g}" for v in q) for q in points), "EOD"]
             colour = COLOURS.get(curve.colour, curve.colour or OTHERS[c % len(OTHERS)])
+            if curve.bars:
+                plots.append(f'{block} using 1:2:3:4 with xerrorbars pt 7 ps 0.5 lc rgb "{colour}" '
+                             f'title "{curve.label}" noenhanced')
+                continue
             if len(points[0]) == 4:
                 plots.append(f'{block} using 1:3:4 with filledcurves lc rgb "{colour}" notitle')
             style = "linespoints pt 7 ps 0.4" if curve.marks else "lines"
             plots.append(f'{block} using 1:2 with {style} lc rgb "{colour}" lw 1.6'
-                         f'{" dt 2" if curve.dashed else ""} title "{curve.label}" noenhanced')
+                         f'{" dt 2" if curve.dashed else ""} '
+                         + (f'title "{curve.label}" noenhanced' if curve.label else "notitle"))
         lines.append("plot " + ", ".join(plots) if plots else 'plot [1:2][1:2] NaN title "not run"')
     return "\n".join(lines + ["unset multiplot", ""])
 

@@ -4,6 +4,7 @@
 All from the runs of learning_rate.py and seeds.py (and, for the correlations, weight_decay.py and
 initialisation.py).
 """
+from functools import lru_cache
 from math import log
 
 from draw import Curve, Panel, figure
@@ -43,6 +44,7 @@ def figures():
 
 # ---- claims -------------------------------------------------------------------------------------
 
+@lru_cache(maxsize=None)
 def eventful(r):
     """Whether the first half of the run has a spike, or a rise of the loss."""
     return bool(spikes(r, last=HALF) or rises(r, HALF))

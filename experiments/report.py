@@ -24,7 +24,8 @@ RECIPES = [importlib.import_module(name) for name in (
     "growth", "learning_rate", "seeds", "early", "last_gradient", "layer_gradients", "matched",
     "gamma", "redundancy", "weight_decay", "initialisation", "extremes", "tokens", "sequence",
     "warmup", "layernorm", "embedding_norm", "table5", "qk_norm", "olmo2", "sgd", "ramp",
-    "simple_norm", "depth", "gap", "placements", "precision")]
+    "simple_norm", "depth", "gap", "placements", "precision", "causes", "causes_ten",
+    "twenty")]
 README = RESULTS.parent / "README.md"
 VERDICTS = (SHOWN, CONTRADICTED, OPEN)
 
@@ -202,13 +203,19 @@ def missing(recipe):
     return {run.name: run for run in recipe.wanted() if not result(run)}
 
 
+def by_seed(recipe):
+    """Whether its runs are done in whole blocks of a seed."""
+    return getattr(recipe, "BY_SEED", False)
+
+
 def run(recipe, end):
     """Does them, and those that a recipe wants in view of what they showed. Returns how many are
     left at the time `end`."""
     while wanted := list(map(looked_at, missing(recipe).values())):
         minutes = None if end is None else (end - time.monotonic()) / 60
-        if left := perform(recipe.__name__, wanted, minutes):
-            return left
+        now = [each for each in wanted if each.seed == wanted[0].seed or not by_seed(recipe)]
+        if left := perform(recipe.__name__, now, minutes):
+            return left + len(wanted) - len(now)
     return 0
 
 

@@ -4,7 +4,7 @@ A verdict on pairs rests on a 95 % t interval of their mean; Holm's correction i
 """
 import random
 from dataclasses import dataclass
-from math import atan, copysign, cos, inf, pi, sin, sqrt
+from math import atan, comb, copysign, cos, inf, pi, sin, sqrt
 from statistics import mean, stdev
 
 from lab import FAST, result
@@ -101,6 +101,20 @@ def holm(ps, level=1 - LEVEL):
     return found
 
 
+def share_interval(k, n, level=LEVEL):
+    """The exact 95 % interval of a share of which k of n were seen (Clopper and Pearson)."""
+    up_to = lambda j, p: sum(comb(n, i) * p ** i * (1 - p) ** (n - i) for i in range(j + 1))
+
+    def where(j, tail):  # up_to falls from 1 to 0
+        low, high = 0.0, 1.0
+        for _ in range(60):
+            middle = (low + high) / 2
+            low, high = (middle, high) if up_to(j, middle) > tail else (low, middle)
+        return high
+    tail = (1 - level) / 2
+    return where(k - 1, 1 - tail) if k else 0.0, where(k, tail) if k < n else 1.0
+
+
 def false_positives(n, trials=100_000, seed=1):
     """How often n differences of pure chance are called reproduced: (by signs and spread alone,
     by the interval as well). Simulated."""
@@ -152,6 +166,14 @@ def verdict(differences, wanted=3):
     if max(differences) < 0 and -centre > spread and (found.high < 0 or not by_interval):
         word = CONTRADICTED
     return ruled(word, [found])
+
+
+def beyond(differences, wanted=20):
+    """Of so many differences that the claim says are positive, by the interval alone."""
+    if not enough(differences, wanted):
+        return OPEN
+    found = test(differences)
+    return ruled(SHOWN if found.low > 0 else CONTRADICTED if found.high < 0 else OPEN, [found])
 
 
 def alike(differences, margin, wanted=3):

@@ -73,14 +73,14 @@ __device__ void store_rows(bf16* to, size_t stride, int first, int end, const Ti
             }
 }
 
-// The block's place: blockIdx.x a tile of own rows, blockIdx.y a sequence and head of `heads`. The
-// last tiles come first, since most work is theirs.
+// The block's place: blockIdx.x a sequence and head of `heads`, of which there may be more than a grid has
+// blocks along y; blockIdx.y a tile of own rows. The last tiles come first, since most work is theirs.
 struct Place {
     int b, head, first;
 };
 __device__ inline Place place_of_block(int heads, int own_rows) {
-    return {static_cast<int>(blockIdx.y) / heads, static_cast<int>(blockIdx.y) % heads,
-            static_cast<int>(gridDim.x - 1 - blockIdx.x) * own_rows};
+    return {static_cast<int>(blockIdx.x) / heads, static_cast<int>(blockIdx.x) % heads,
+            static_cast<int>(gridDim.y - 1 - blockIdx.y) * own_rows};
 }
 
 __device__ inline int least(int x, int y) { return x < y ? x : y; }
@@ -443,7 +443,7 @@ void with_head_size(int D, F f) {
 }
 
 dim3 blocks_for(int rows, int own_rows, int heads) {
-    return dim3((rows + own_rows - 1) / own_rows, heads);
+    return dim3(heads, (rows + own_rows - 1) / own_rows);
 }
 
 // Bytes of so many rows in shared memory.

@@ -19,7 +19,7 @@ HEAD = 650e12                      # the head's, whose sizes are all large
 # FLOP/s of attention, forward and backward, by head size: NVIDIA's table of cuDNN 9 on an H200, backward less a
 # quarter for being deterministic; a head of 160 has half-empty tiles
 CUDNN = {128: (590e12, 400e12), 160: (330e12, 230e12)}
-TILES = {128: (215e12, 117e12), 160: (215e12, 117e12)}
+TILES = {128: (300e12, 178e12), 160: (270e12, 125e12)}  # gpu/README.md derives these
 COPY = 3.5e12                      # bytes/s of kernels with 16-byte loads: 0.8 of the 4.3 T that a copy reaches
 LAUNCHES, GAP = 43, 2.5e-6         # kernels a layer, forward and backward; seconds from one to the next
 

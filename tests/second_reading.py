@@ -18,7 +18,8 @@ def load():
                 return list(csv.DictReader(file))
         found = {row["run"]: {"val": float(row["val_loss"]), "exit": row["exit"],
                               "name": row["name"], "command": row["command"], "along": {},
-                              "loss": [], "probe": {}} for row in table("runs")}
+                              "loss": [], "probe": {}, "recipe": folder.name}
+                 for row in table("runs")}
         for row in table("metrics"):
             if row["run"] in found:
                 found[row["run"]]["loss"] += [float(word) for word in row["loss"].split()]

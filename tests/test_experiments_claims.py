@@ -1,9 +1,12 @@
 """Verdicts of the recipes on growth, rates, seeds, depth and rising rates, on made-up results that
 say what a claim says, or the opposite."""
 import unittest
+import unittest.mock
 from math import log2
 
 from test_experiments import Folder, made_up
+import causes
+import causes_ten
 import depth
 import early
 import embedding_norm
@@ -12,10 +15,12 @@ import growth
 import lab
 import learning_rate
 import ramp
+import report
 import seeds
 import simple_norm
+import twenty
 from lab import LATER, RATES, SEEDS, runs
-from verdict import CONTRADICTED, OPEN, SHOWN
+from verdict import CONTRADICTED, OPEN, SHOWN, share_interval
 
 STEPS = range(0, 301, 50)
 
@@ -489,6 +494,184 @@ class Gap(Claims):
             self.put(gap.runs_of("peri", steps), 1.5)
             self.put(gap.runs_of("pre", steps), 1.5 + lead)
         self.expect(gap, "gap-shrinks")
+
+
+class Causes(Claims):
+    """Losses planted as sums over an arm's second levels, Peri-LN first: 1 is the second."""
+    BEST = "8e-3"  # of every arm, unless planted otherwise
+
+    def plant(self, loss, arms=causes.ARMS, seeds=causes.FIVE, best=BEST):
+        for arm in arms:
+            levels = [int(arm[0] == "peri"), int(arm[1] == "on"), int(arm[2] == "0.08"),
+                      int(arm[3] == 90)]
+            for rate in causes.LADDER:
+                away = 0.1 * abs(log2(float(rate) / float(best)))
+                self.put(causes.runs_of(arm, rate, seeds), loss(*levels) + away)
+
+    def test_effects_and_interactions(self):
+        self.plant(lambda p, e, i, w: 1.7 - 0.02 * p - 0.1 * e + 0.05 * i * w + 0.08 * p * e)
+        for factors, known in ((("placement",), 0.02), (("norm",), -0.06),
+                               (("init",), 0.025),
+                               (("placement", "norm"), 0.08),
+                               (("init", "warmup"), 0.05),
+                               (("placement", "warmup"), 0)):
+            found = causes.contrast(causes.effect(*factors))
+            self.assertEqual(len(found), 5)
+            for value in found:
+                self.assertAlmostEqual(value, known)
+
+    def all(self, loss):
+        self.plant(loss)
+        found = {}
+        for claim in causes.claims():
+            found.setdefault(claim.id.removeprefix("cause-"), []).append(claim.verdict)
+        return found
+
+    def test_claims(self):
+        """The embedding norm makes the lead, the rest takes from it."""
+        found = self.all(lambda p, e, i, w: 1.8 - 0.01 * p - 0.1 * e * (1 - 0.3 * i - 0.2 * w))
+        self.assertEqual(found, {"placement": [SHOWN], "embedding-norm": [SHOWN] * 2,
+                                 "initialisation": [SHOWN] * 2, "warmup": [SHOWN] * 2,
+                                 "same-work": [SHOWN] * 2})
+
+    def test_the_opposite(self):
+        """The placement makes the lead, the rest adds to it."""
+        found = self.all(lambda p, e, i, w: 1.8 - p * (0.1 + 0.05 * i + 0.05 * w)
+                         - 0.02 * e * (1 + i))
+        self.assertEqual(found, {"placement": [SHOWN], "embedding-norm": [CONTRADICTED] * 2,
+                                 "initialisation": [CONTRADICTED] * 2,
+                                 "warmup": [CONTRADICTED] * 2, "same-work": [CONTRADICTED] * 2})
+        self.assertEqual(self.all(lambda p, e, i, w: 1.8 + 0.01 * p)["placement"], [CONTRADICTED])
+
+    def test_a_run_is_not_chosen_by_its_own_loss(self):
+        arm = ("pre", "on", "0.08", 90)
+        self.plant(lambda *_: 1.7, [arm])
+        lucky = causes.runs_of(arm, "4e-3", (11,))
+        self.put(lucky, 1.0)  # the mean of all is lowest here too
+        self.assertEqual(causes.best(causes.table(arm)), "4e-3")
+        self.assertAlmostEqual(causes.losses(arm)[11], 1.7 + 0.0011)
+        self.assertAlmostEqual(causes.losses(arm)[12], 1.8 + 0.0012)
+
+    def test_a_grid_that_was_widened_stays_wide(self):
+        arm = ("peri", "on", "0.02", 30)
+        rates = lambda best, seeds: self.plant(lambda *_: 1.7, [arm], seeds, best)
+        self.assertEqual(causes.grid(arm), ("4e-3", "8e-3", "1.6e-2"))
+        rates("3.2e-2", (11,))
+        self.assertEqual(causes.grid(arm)[-1], "6.4e-2")
+        rates("8e-3", (12, 13, 14, 15))
+        self.assertEqual(causes.grid(arm), ("4e-3", "8e-3", "1.6e-2", "3.2e-2", "6.4e-2"))
+
+    def test_what_is_missing_is_said(self):
+        self.plant(lambda *_: 1.7, seeds=(11, 12))
+        gone = causes.runs_of(causes.ARMS[0], "4e-3", (12,))[0]
+        del lab.results()[gone.name]  # of an arm that the claim below does not need
+        self.assertEqual(self.verdicts(causes, "cause-placement"), [OPEN])  # of two pairs
+        self.assertEqual(causes.losses(causes.ARMS[0]), {})
+        self.assertIn("of seeds 12, 13, 14, 15.", causes.overview()[-1])
+
+    def test_whole_seeds_first(self):
+        """And what a seed showed before the next one begins."""
+        blocks = []
+
+        def perform(_, wanted, __):
+            blocks.append({run.seed for run in wanted})
+            for run in wanted:
+                self.put([run], 1.7 - 0.1 * min(float(run.lr), 3.2e-2))
+            return 0
+        with unittest.mock.patch.object(report, "perform", perform):
+            report.run(causes, None)
+        self.assertTrue(all(len(block) == 1 for block in blocks))
+        self.assertEqual([min(block) for block in blocks], sorted(min(b) for b in blocks))
+        self.assertEqual({run.name for run in causes.wanted()}, set(lab.results()))
+
+    def ten(self, loss):
+        self.plant(lambda p, e, i, w: 1.7 - 0.1 * e, causes_ten.arms(), SEEDS)
+        for norm in lab.placements():
+            for which in ("off", "on"):
+                for rate in causes.LADDER:
+                    away = 0.1 * abs(log2(float(rate) / 8e-3))
+                    self.put(causes.runs_of(causes_ten.arm(norm, which), rate, SEEDS),
+                             loss(norm, which == "on") + away)
+        return [self.verdicts(causes_ten, f"ten-{name}")[0] for name in ("embedding-norm", "order")]
+
+    def test_ten(self):
+        self.assertEqual(self.ten(lambda norm, on: 1.8 - 0.1 * on - 0.1 * (norm == "peri")),
+                         [SHOWN, SHOWN])
+        self.assertEqual(self.ten(lambda norm, on: 1.8 + 0.1 * on - 0.1 * (norm == "keel")),
+                         [CONTRADICTED, CONTRADICTED])
+        self.assertEqual(self.ten(lambda norm, on: 1.8 - 0.1 * on * (norm == "peri")),
+                         [OPEN, SHOWN])
+
+
+class Twenty(Claims):
+    """Runs with a spike at step 100: so many of twenty for each placement and setting, the last
+    seeds of Pre-LN and the first of Peri-LN."""
+
+    def events(self, counts, others=0, seeds=twenty.TWENTY):
+        self.rates()
+        for setting in twenty.SETTINGS:
+            for norm in twenty.NORMS:
+                many = counts.get((norm, setting), others)
+                chosen = seeds[len(seeds) - many:] if norm == "pre" else seeds[:many]
+                self.put(twenty.runs_of(norm, setting, seeds),
+                         1.7 if setting[0] == 1 else 1.9,  # 4e-3 stays R
+                         spikes=lambda run: (100,) if run.seed in chosen else ())
+
+    def at(self, pre=0, peri=0, **more):
+        self.events({(norm, setting): many for norm, many in (("pre", pre), ("peri", peri))
+                     for setting in twenty.AT_R}, **more)
+
+    def test_events(self):
+        for pre, peri, found in ((18, 4, SHOWN), (4, 18, CONTRADICTED), (10, 9, OPEN),
+                                 (8, 0, OPEN)):  # the last: by the interval, but fewer than ten
+            self.at(pre, peri)
+            self.expect(twenty, "twenty-early", *[found] * 4)
+            self.expect(twenty, "twenty-spikes", *[found] * 4)
+        self.assertTrue(any("only 8 in all" in claim.seen for claim in twenty.claims()))
+
+    def test_no_verdict_before_all_twenty(self):
+        self.at(18, 4)
+        for setting in twenty.AT_R:
+            del lab.results()[twenty.runs_of("pre", setting)[7].name]
+        self.expect(twenty, "twenty-early", *[OPEN] * 4)
+        self.assertEqual(twenty.overview()[-1], "\nMissing: 4 of 280 runs, of seeds 18.")
+
+    def test_clip_and_initialisation(self):
+        by = lambda value: {("pre", setting): value(*setting[1:]) for setting in twenty.AT_R}
+        for off, on, found in ((19, 6, SHOWN), (6, 19, CONTRADICTED)):
+            self.events(by(lambda init, clip: on if clip else off))
+            self.expect(twenty, "twenty-clip", found, found)
+            self.events(by(lambda init, clip: off if init == "0.02" else on))
+            self.expect(twenty, "twenty-initialisation", found, found)
+
+    def test_rate(self):
+        for at_r, at_quarter, peri, found in ((14, 13, 0, SHOWN), (20, 1, 0, CONTRADICTED),
+                                              (14, 13, 14, OPEN)):  # Peri-LN's as many
+            self.events({("pre", twenty.AT_R[0]): at_r, ("peri", twenty.AT_R[0]): peri,
+                         ("pre", (1 / 4, "0.02", 1)): at_quarter})
+            self.expect(twenty, "twenty-rate", found)
+
+    def test_failures(self):
+        for norm, found in (("pre", SHOWN), ("peri", CONTRADICTED)):
+            self.events({})
+            self.put(twenty.runs_of(norm, (4, "0.02", 0)), code=3)
+            self.expect(twenty, "twenty-failures", found)
+
+    def test_spread(self):
+        wave = lambda run: (-1) ** run.seed * (1 + run.seed % 5 / 5)
+        for share, found in ((0.2, SHOWN), (2.0, CONTRADICTED), (0.5, OPEN)):
+            self.events({})
+            for setting in twenty.AT_R:
+                self.put(twenty.runs_of("pre", setting), lambda run: 1.7 + 0.05 * wave(run))
+                self.put(twenty.runs_of("peri", setting),
+                         lambda run: 1.7 - 0.05 * share * wave(run))
+            self.expect(twenty, "twenty-spread", found, found)
+
+    def test_exact_interval_of_a_share(self):
+        """Known: 9 of 20, and none of 20, where it is 1 - 0.025^(1/20)."""
+        for k, low, high in ((9, 0.2306, 0.6847), (0, 0, 1 - 0.025 ** 0.05), (20, 0.8316, 1)):
+            for value, known in zip(share_interval(k, 20), (low, high)):
+                self.assertAlmostEqual(value, known, places=4)
 
 
 if __name__ == "__main__":

@@ -161,6 +161,12 @@ Family attention_checks() {
     return {
         "attention",
         {{.name = "attention", .errors = attention_errors, .cases = cases(), .in_model = in_model},
+         // many tiles, of which most have nothing to hide; what the last queries of a long sequence see
+         {"attention_long",
+          attention_errors,
+          {line({1, 1024, 1024, 0, 1, 1, 64}, false), line({1, 1024, 1024, 0, 2, 1, 128}, true),
+           line({1, 300, 4096, 3796, 1, 1, 80}, false)},
+          {"bf16"}},
          {"attention_large_scores",
           large_score_errors,
           {line({2, 7, 7, 0, 2, 1, 4}, true), line({1, 70, 70, 0, 2, 1, 3}, false),
