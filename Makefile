@@ -264,6 +264,7 @@ $(BUILD)/tests/sim_rules: $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard tests/sim/tes
 test-sim: $(BUILD)/tests/sim_rules $(BUILD)/tests/conformance_sim
 	$(BUILD)/tests/sim_rules
 	$(BUILD)/tests/conformance_sim --backend cuda --quiet
+	SIM_TRUNCATE=1 $(BUILD)/tests/conformance_sim --backend cuda --quiet --type bf16 attention # as tensor cores add
 
 # The suite with kernels that ThreadSanitizer watches. The oracle is compiled without it, and so is
 # simulator.cpp, which says why.

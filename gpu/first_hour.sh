@@ -63,6 +63,8 @@ part_1() {
     [ -n "$sim" ] && cases=("${small[@]}")
     if [ -z "$sim" ]; then
         check_ours "conformance" conformance_cuda --backend cuda --quiet
+        # where a library computes it by itself
+        check_ours "conformance of the own tiles" conformance_cuda --backend cuda --quiet --attention tiles attention
     fi
     check_ours "conformance, ${#cases[@]} further" conformance_$kind --backend cuda --quiet "${cases[@]}"
     if here compute-sanitizer && [ -z "$sim" ]; then

@@ -96,16 +96,24 @@ struct Options {
 };
 
 const char* const usage =
-    "conformance [--backend NAME] [--seeds N] [--quiet] [--list] [--type TYPE] "
-    "[--time SIZES] [FAMILY | CHECK | 'CASE']...\n"
+    "conformance [--backend NAME] [--seeds N] [--quiet] [--list] [--type TYPE] [--attention WORD]\n"
+    "            [--time SIZES] [FAMILY | CHECK | 'CASE']...\n"
     "  runs the cases of these families and checks, or of all, or one case as its line says\n"
     "  --backend NAME  refuses to test another backend (or BACKEND in the environment)\n"
     "  --seeds N       every case with the seeds 1 to N, not with 1 alone\n"
     "  --type TYPE     float or bf16 alone\n"
+    "  --attention W   tiles or library, where a GPU has both; auto\n"
     "  --quiet         only cases that are not ok, and the count\n"
     "  --list          the lines of the cases, and which are not supported, without running them\n"
     "  --time SIZES    how long the kernels of a model's step take, such as\n"
     "                  'B=16 T=128 C=128 H=4 F=384 V=256', beside the machine's own peaks\n";
+
+AttentionBy attention_by(const std::string& word) {
+    if (word == "auto") return AttentionBy::automatic;
+    if (word == "tiles") return AttentionBy::tiles;
+    if (word == "library") return AttentionBy::library;
+    throw UserError("--attention is " + word + ": give auto, tiles or library");
+}
 
 Options parse_options(const std::vector<std::string>& arguments) {
     Options options;
@@ -122,6 +130,8 @@ Options parse_options(const std::vector<std::string>& arguments) {
             options.model = value();
         else if (word == "--type")
             options.type = value();
+        else if (word == "--attention")
+            set_attention(attention_by(value()));
         else if (word == "--list")
             options.list = true;
         else if (word == "--quiet")
