@@ -20,11 +20,13 @@ constexpr unsigned all_lanes = 0xffffffff;
 // follows means anything.
 [[noreturn]] void cuda_failed(const char* what, const char* file, int line, const char* error);
 
-#define CUDA_CHECK(call)                                                                  \
-    do {                                                                                  \
-        const cudaError_t cuda_error = (call);                                            \
-        if (cuda_error != cudaSuccess)                                                    \
-            peri::cuda_failed(#call, __FILE__, __LINE__, cudaGetErrorString(cuda_error)); \
+// The same of an error of CUDA's; where memory is short, which a launch may find too, OutOfMemory (check.h).
+[[noreturn]] void cuda_failed(const char* what, const char* file, int line, cudaError_t error);
+
+#define CUDA_CHECK(call)                                                                         \
+    do {                                                                                         \
+        const cudaError_t cuda_error = (call);                                                   \
+        if (cuda_error != cudaSuccess) peri::cuda_failed(#call, __FILE__, __LINE__, cuda_error); \
     } while (0)
 
 // The one stream that every kernel, copy and product runs on, in order.
@@ -51,7 +53,7 @@ void launch(void (*kernel)(Parameters...), Grid grid, dim3 block, size_t shared_
                                         static_cast<int>(shared_bytes)));
     kernel<<<grid.size, block, shared_bytes, stream()>>>(arguments...);
     if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess)
-        cuda_failed("launch", grid.file, grid.line, cudaGetErrorString(error));
+        cuda_failed("launch", grid.file, grid.line, error);
 }
 
 #define DYNAMIC_SHARED(type, name)                                 \

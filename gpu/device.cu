@@ -1,5 +1,6 @@
 #include "device.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -17,6 +18,12 @@ namespace peri {
 [[noreturn]] void cuda_failed(const char* what, const char* file, int line, const char* error) {
     std::fprintf(stderr, "%s:%d: %s failed: %s\n", file, line, what, error);
     std::abort();
+}
+
+[[noreturn]] void cuda_failed(const char* what, const char* file, int line, cudaError_t error) {
+    if (error == cudaErrorMemoryAllocation)
+        throw OutOfMemory("the GPU has no memory left for what CUDA itself needs");
+    cuda_failed(what, file, line, cudaGetErrorString(error));
 }
 
 namespace {
@@ -93,12 +100,19 @@ struct Workspace {
 
 }  // namespace
 
+#ifdef __CUDACC__
+constexpr size_t loaded_later =
+    size_t(512) << 20;  // by CUDA: kernels, its own and the libraries', when first used
+#else
+constexpr size_t loaded_later = 0;
+#endif
+
 template <class Real>
 size_t device_memory_left() {
     size_t left = 0, all = 0;
     take_device();
     CUDA_CHECK(cudaMemGetInfo(&left, &all));
-    return left;
+    return left - std::min(left, loaded_later);
 }
 
 // of all processes: CUDA does not tell one's own
