@@ -44,7 +44,7 @@ FLAGS := $(strip $(CXXFLAGS) -std=c++20 $(PROBED_FLAGS) $(OPENMP_FLAGS) \
     -Wall -Wextra $(WERROR) $(WARNING_FLAGS) -Isrc $(BLAS_FLAGS) $(PATH_FLAGS))
 # where data/ is, for the files alone that ask: objects of two clones are then the same to a cache
 DATA := -DDATA_DIRECTORY='"$(CURDIR)/data"'
-%/stories.o %/export_hf.o %/test_fit.o %/test_export_hf.o: FLAGS += $(DATA)
+%/stories.o %/export_hf.o %/view.o %/test_fit.o %/test_export_hf.o: FLAGS += $(DATA)
 $(BUILD)/tests/test_program.o: FLAGS += -DPRESCOTT_SHIM='"$(abspath $(BUILD))/tests/prescott_shim.so"'
 %/onednn.o: FLAGS += $(if $(ONEDNN),,-DNO_ONEDNN)
 LIBS := $(LDFLAGS) $(PROBED_LIBS) -lz $(THREAD_LIBS)
@@ -124,6 +124,7 @@ $(BUILD)/%.o: %.cpp $(BUILD)/flags | $(BUILD)/found
 	@$(CXX) $(FLAGS) -MMD -MP -c $< -o $@
 $(BUILD)/src/data/stories.o: data/stories.grammar
 $(BUILD)/src/jobs/export_hf.o: $(wildcard data/hf/*_peri.py)
+$(BUILD)/src/jobs/view.o: data/view.html
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
@@ -314,7 +315,7 @@ sim-race: $(BUILD)/race $(TSAN)/conformance
 	OMP_NUM_THREADS=1 $(TSAN)/conformance --backend cuda --quiet $(TSAN_CASES)
 	tests/sim/planted_races.sh "$(CXX) $(TSAN_FLAGS)" " $(TSAN_OBJECTS) $(LIBS)" $(TSAN)
 
-test: $(BUILD)/tests/all $(BUILD)/tests/prescott_shim.so train single test-conformance test-experiments test-prepare test-docs
+test: $(BUILD)/tests/all $(BUILD)/tests/prescott_shim.so train single test-conformance test-experiments test-prepare test-docs test-view
 	TRAIN=./train $(BUILD)/tests/all
 
 test-conformance: $(BUILD)/tests/conformance_cpu
@@ -353,6 +354,12 @@ test-experiments: train
 test-docs: train
 	@if command -v python3 git > /dev/null; then TRAIN=./train python3 -m unittest discover -q -s tests -p 'test_docs.py'; \
 	else echo "skipped: test-docs (no python3 and git here)"; fi
+
+# the page of --view in a browser
+test-view: train
+	@if ! command -v python3 > /dev/null; then echo "skipped: test-view (no python3 here)"; \
+	elif ! for browser in chromium chromium-browser google-chrome; do command -v $$browser; done | grep -q .; then echo "skipped: test-view (no Chromium here)"; \
+	else TRAIN=./train python3 -m unittest discover -q -s tests -p 'test_view.py'; fi
 
 # data/prepare.py and data/fetch.sh; PYTHON=... names a Python that has tiktoken
 test-prepare: train
@@ -503,5 +510,5 @@ deps-cudnn:
 deps-compilers deps-cross:
 	@tests/machines_deps.sh $(@:deps-%=%) $(MACHINES_ROOT)
 
-.PHONY: test test-machines deps-compilers deps-cross test-halved test-faults test-experiments test-docs test-prepare experiments figures test-asan fuzz test-grid test-conformance test-port test-sim \
+.PHONY: test test-machines deps-compilers deps-cross test-halved test-faults test-experiments test-docs test-view test-prepare experiments figures test-asan fuzz test-grid test-conformance test-port test-sim \
     check-sim check-resume check-mpi deps-mpi check-cudnn deps-cudnn check-safetensors check-hf sim-race bench bench-compare bench-ranks bench_cuda portable ptx-logs check-ptx accept-ptx format clean deps

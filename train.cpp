@@ -18,6 +18,7 @@
 #include "jobs/generate.h"
 #include "jobs/journal.h"
 #include "jobs/prepare.h"
+#include "jobs/view.h"
 #include "probe/chart.h"
 #include "probe/probe.h"
 #include "run/fit.h"
@@ -193,8 +194,10 @@ template <class Real>
 int start(const RunConfig& run) {
     if (const int threads = run.threads ? run.threads : comm::threads()) set_threads(threads);
     comm::set_patience(run.patience);
-    if (comm::size() > 1 && (run.job == Job::generate || run.job == Job::export_hf))
-        throw UserError("--generate and --export-hf are jobs for one process: do them by ./train");
+    if (comm::size() > 1 &&
+        (run.job == Job::generate || run.job == Job::export_hf || run.job == Job::view))
+        throw UserError(
+            "--generate, --export-hf and --view are jobs for one process: do them by ./train");
     set_tf32(run.precision == Precision::tf32);
     set_attention(run.attention);
     // of what cuDNN never computes it needs no workspace
@@ -212,6 +215,9 @@ int start(const RunConfig& run) {
             break;
         case Job::export_hf:
             std::printf("%s", export_hf(run).c_str());
+            break;
+        case Job::view:
+            view(run);
             break;
     }
     return exit_done;

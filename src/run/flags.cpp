@@ -132,6 +132,7 @@ const std::vector<Flag>& table() {
         {"other job", "export-hf", directory, "", {}, no, "write the weights of --init-from as a model of Hugging Face transformers into this new directory, in place of training"},
         {"other job", "export-as", word, d.export_as, {}, no, "architecture of --export-hf: llama (pre), glm4 (peri), olmo2, peri (any, by Python code of its own); auto: the first that is exact"},
         {"other job", "export-dtype", word, word_for(d.export_dtype, export_dtypes()), {}, no, "numbers of --export-hf: stored (as they are), fp32, bf16"},
+        {"other job", "view", toggle, "", {}, no, "write a page that draws runs, such as --view runs/peri runs/pre, to OUT/view.html (without --out in the first of them), and anew as long as one of them trains"},
         {"other job", "check", integer, of(d.check), {0, 1e6}, no, "run so many steps beside the oracle (double, on the CPU) in place of training and name the first tensor that differs (exit code 4); 0: train"},
         {"other job", "dry-run", toggle, "", {}, no, "print parameters, memory and what fits; allocate nothing; with --vocab, read no data"},
         {"other job", "ranks", integer, "", {1, 65536}, no, "with --dry-run: so many processes share a step"},
@@ -225,13 +226,13 @@ Settings merge(const cxxopts::ParseResult& given) {
     return settings;
 }
 
-// A word that belongs to no flag: cxxopts 3 keeps it, cxxopts 2 leaves it in argv.
+// Words that belong to no flag: cxxopts 3 keeps them, cxxopts 2 leaves them in argv.
 template <class Result>
-std::string left_over(const Result& flags, int argc, char** argv) {
+std::vector<std::string> left_over(const Result& flags, int argc, char** argv) {
     if constexpr (requires { flags.unmatched(); })
-        return flags.unmatched().empty() ? "" : flags.unmatched().front();
+        return flags.unmatched();
     else
-        return argc > 1 ? argv[1] : "";
+        return {argv + std::min(argc, 1), argv + argc};
 }
 
 // The size's value, or the flag's where it is given.
@@ -339,11 +340,12 @@ Job job_of(const RunConfig& run, const Settings& flags) {
     if (run.generate > 0) asked.emplace_back(Job::generate, "--generate");
     if (run.check > 0) asked.emplace_back(Job::check, "--check");
     if (!run.export_hf.empty()) asked.emplace_back(Job::export_hf, "--export-hf");
+    if (flags.on("view")) asked.emplace_back(Job::view, "--view");
     if (asked.empty()) return Job::train;
     const auto& [job, flag] = asked.front();
     if (asked.size() > 1)
         throw UserError(flag + " and " + asked[1].second + " are one job each: choose one of them");
-    if (run.init_from.empty() && job != Job::check)
+    if (run.init_from.empty() && job != Job::check && job != Job::view)
         throw UserError(flag +
                         " needs weights: give --init-from the directory of a run or checkpoint, "
                         "such as runs/a or runs/a/step-00001000");
@@ -423,8 +425,9 @@ std::optional<RunConfig> parse_flags(int argc, char** argv) {
             throw UserError(std::string(e.what()) + "; ./train --help lists the flags");
         }
     }();
-    if (const std::string word = left_over(given, argc, argv); !word.empty())
-        throw UserError("'" + word + "' belongs to no flag; ./train --help lists the flags");
+    const std::vector<std::string> words = left_over(given, argc, argv);
+    if (!words.empty() && !given.count("view"))
+        throw UserError("'" + words[0] + "' belongs to no flag; ./train --help lists the flags");
     if (given.count("help")) {
         std::printf("%s", options.help({"model", "data", "training", "run", "other job"}).c_str());
         return {};
@@ -435,7 +438,11 @@ std::optional<RunConfig> parse_flags(int argc, char** argv) {
         return {};
     }
     try {
-        return read_run(settings);
+        RunConfig run = read_run(settings);
+        run.viewed = words;
+        if (run.job == Job::view && words.empty())
+            throw UserError("--view: name directories of runs, such as --view runs/peri runs/pre");
+        return run;
     } catch (const UserError& e) {
         if (!settings.given("config")) throw;
         throw UserError(std::string(e.what()) + " (some settings are from " +

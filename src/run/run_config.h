@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <string>
+#include <vector>
 
 #include "activations.h"
 #include "config.h"
@@ -17,7 +18,7 @@ namespace peri {
 enum class Precision { fp32, tf32, bf16 };
 
 // What ./train does with a model.
-enum class Job { train, evaluate, generate, check, export_hf };
+enum class Job { train, evaluate, generate, check, export_hf, view };
 
 enum class ExportDtype { stored, fp32, bf16 };  // of --export-hf
 
@@ -74,6 +75,7 @@ struct RunConfig {
     std::string export_hf;  // a directory
     std::string export_as = "auto";
     ExportDtype export_dtype = ExportDtype::stored;
+    std::vector<std::string> viewed;  // directories of runs
     bool quiet = false, verbose = false, dry_run = false, profile = false;
     size_t memory = 0;  // bytes to plan for; 0: what the device has left
     Purpose purpose() const {

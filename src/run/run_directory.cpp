@@ -21,6 +21,14 @@ std::string default_directory(const std::string& norm) {
     return std::string("runs/") + date + "-" + norm;
 }
 
+bool is_training(const std::string& path) {
+    const int lock = open((path + "/lock").c_str(), O_RDONLY | O_CLOEXEC);
+    if (lock < 0) return false;
+    const bool taken = flock(lock, LOCK_SH | LOCK_NB) != 0;
+    close(lock);
+    return taken;
+}
+
 RunDirectory::RunDirectory(const std::string& path, bool resuming, bool first) : path_(path) {
     if (!first) return;
     std::error_code error;

@@ -10,6 +10,9 @@ namespace peri {
 // Where a run without --out goes: runs/<date>-<norm>.
 std::string default_directory(const std::string& norm);
 
+// Whether a process trains there now.
+bool is_training(const std::string& path);
+
 class RunDirectory {
   public:
     // Makes the directory and takes its lock, which the system drops when the process ends, however

@@ -1,0 +1,185 @@
+#include "jobs/view.h"
+
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
+#include <thread>
+
+#include "check.h"
+#include "data/embed.h"
+#include "run/interrupt.h"
+#include "run/run_directory.h"
+#include "store/files.h"
+
+EMBED(peri_view, "view.html");
+
+namespace peri {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr size_t most_steps = 2000, most_probes = 100;  // a figure has no more pixels
+
+// A CSV file's header and rows; none where the file is not there yet.
+std::vector<std::vector<std::string>> rows_of(const std::string& path) {
+    std::vector<std::vector<std::string>> rows;
+    if (!std::filesystem::exists(path)) return rows;
+    std::istringstream text(read_text(path));
+    for (std::string line; std::getline(text, line) && !text.eof();) {  // eof: it was cut off
+        std::istringstream cells(line + ",");
+        rows.emplace_back();
+        for (std::string cell; std::getline(cells, cell, ',');) rows.back().push_back(cell);
+    }
+    return rows;
+}
+
+// To four digits, which is more than a figure shows; null where it is no number, or not a finite one.
+Json number(const std::string& cell) {
+    char* end = nullptr;
+    const double value = std::strtod(cell.c_str(), &end);
+    if (cell.empty() || *end || !std::isfinite(value)) return nullptr;
+    char text[32];
+    std::snprintf(text, sizeof text, "%.5g", value);
+    return std::strtod(text, nullptr);
+}
+
+// Every row where they are few. Else of so many neighbours the one with the largest gradient norm, so that
+// spikes stay, with the loss of all of them.
+Json metrics_of(const std::string& path) {
+    const std::vector<std::vector<std::string>> rows = rows_of(path);
+    Json columns;
+    const std::vector<std::string> wanted = {"step", "loss",         "grad_norm",
+                                             "lr",   "tokens_per_s", "mfu"};
+    for (const std::string& name : wanted) columns[name] = Json::array();
+    if (rows.size() < 2) return columns;
+    std::map<std::string, size_t> at;
+    for (size_t i = 0; i < rows[0].size(); i++) at[rows[0][i]] = i;
+    for (const std::string& name : wanted)
+        if (!at.contains(name)) throw UserError(path + ": has no column " + name);
+    const auto cell = [&](size_t r, const char* name) {
+        const size_t i = at[name];
+        return i < rows[r].size() ? rows[r][i] : std::string();
+    };
+    const size_t n = rows.size() - 1, bucket = (n + most_steps - 1) / most_steps;
+    for (size_t first = 1; first <= n; first += bucket) {
+        const size_t end = std::min(first + bucket, n + 1);
+        size_t shown = first;
+        double loss = 0;
+        for (size_t r = first; r < end; r++) {
+            loss += std::strtod(cell(r, "loss").c_str(), nullptr) / double(end - first);
+            if (!(std::strtod(cell(r, "grad_norm").c_str(), nullptr) <=
+                  std::strtod(cell(shown, "grad_norm").c_str(), nullptr)))
+                shown = r;
+        }
+        for (const std::string& name : wanted)
+            columns[name].push_back(
+                number(name == "loss" ? std::to_string(loss) : cell(shown, name.c_str())));
+    }
+    return columns;
+}
+
+Json validation_of(const std::string& path) {
+    Json columns = {{"step", Json::array()}, {"loss", Json::array()}};
+    const std::vector<std::vector<std::string>> rows = rows_of(path);
+    for (size_t r = 1; r < rows.size(); r++) {
+        if (rows[r].size() < 2) continue;
+        columns["step"].push_back(number(rows[r][0]));
+        columns["loss"].push_back(number(rows[r][1]));
+    }
+    return columns;
+}
+
+// {quantity: {step: [...], layer: [...], value: [[of each layer] of each step]}}, and spikes by themselves.
+Json probes_of(const std::string& path) {
+    const std::set<std::string> wanted = {"hidden_variance",     "weight_gradient_norm",
+                                          "output_gamma_mean",   "growth_exponential_rate",
+                                          "last_layer_gradient", "last_layer_bound",
+                                          "largest_001"};
+    std::map<std::string, std::map<long, std::map<int, Json>>> found;
+    Json all = Json::object(), spikes = {{"step", Json::array()}, {"times", Json::array()}};
+    for (const std::vector<std::string>& row : rows_of(path)) {
+        if (row.size() < 4) continue;
+        if (row[2] == "spike") {
+            spikes["step"].push_back(number(row[0]));
+            spikes["times"].push_back(number(row[3]));
+        }
+        // the largest entry is wherever it is
+        const int layer = row[2].starts_with("largest") ? 0 : std::atoi(row[1].c_str());
+        if (wanted.contains(row[2]))
+            found[row[2]][std::atol(row[0].c_str())][layer] = number(row[3]);
+    }
+    for (const auto& [quantity, steps] : found) {
+        Json& out = all[quantity] = {
+            {"step", Json::array()}, {"layer", Json::array()}, {"value", Json::array()}};
+        for (const auto& [layer, value] : steps.begin()->second) out["layer"].push_back(layer);
+        const size_t every = (steps.size() + most_probes - 1) / most_probes;
+        size_t i = 0;
+        for (const auto& [step, layers] : steps) {
+            if (i++ % every && i != steps.size()) continue;
+            Json values = Json::array();
+            for (const auto& [layer, value] : layers) values.push_back(value);
+            out["step"].push_back(step);
+            out["value"].push_back(values);
+        }
+    }
+    all["spike"] = spikes;
+    return all;
+}
+
+Json run_of(const std::string& directory) {
+    const std::string path = directory + "/";
+    if (!std::filesystem::exists(path + "metrics.csv"))
+        throw UserError("--view " + directory +
+                        ": holds no run (metrics.csv): name a directory that --out had");
+    Json run = {{"name", std::filesystem::path(path).parent_path().filename().string()},
+                {"path", directory},
+                {"training", is_training(directory)}};
+    run["config"] = Json::object();
+    if (std::filesystem::exists(path + "config.json"))
+        run["config"] = Json::parse(read_text(path + "config.json"), nullptr, false);
+    run["metrics"] = metrics_of(path + "metrics.csv");
+    run["validation"] = validation_of(path + "validation.csv");
+    run["probe"] = probes_of(path + "probe.csv");
+    return run;
+}
+
+}  // namespace
+
+std::string view_page(const std::vector<std::string>& directories, bool following) {
+    Json data = {{"following", following}, {"runs", Json::array()}};
+    for (const std::string& directory : directories) data["runs"].push_back(run_of(directory));
+    std::string json = data.dump(-1, ' ', false, Json::error_handler_t::replace);
+    // within a script element nothing may look like its end
+    for (size_t i = 0; (i = json.find('<', i)) != std::string::npos;) json.replace(i, 1, "\\u003c");
+    std::string page(peri_view_begin, peri_view_end);
+    const std::string place = "{\"runs\":[]}";
+    page.replace(page.find(place), place.size(), json);
+    return page;
+}
+
+void view(const RunConfig& run) {
+    const std::string path = (run.out.empty() ? run.viewed.front() : run.out) + "/view.html";
+    std::error_code error;
+    std::filesystem::create_directories(std::filesystem::path(path).parent_path(), error);
+    catch_interrupts();
+    for (bool first = true;; first = false) {
+        bool following = false;
+        for (const std::string& directory : run.viewed) following |= is_training(directory);
+        save_durably(path, view_page(run.viewed, following));
+        if (first)
+            std::printf("%s\n%s", path.c_str(),
+                        following ? "written anew while the run goes on; Ctrl-C ends that\n" : "");
+        std::fflush(stdout);
+        if (!following || interrupt()) return;
+        for (int i = 0; i < 20 && !interrupt(); i++)
+            std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
+}
+
+}  // namespace peri
