@@ -194,32 +194,16 @@ template <class Real>
 int start(const RunConfig& run) {
     if (const int threads = run.threads ? run.threads : comm::threads()) set_threads(threads);
     comm::set_patience(run.patience);
-    if (comm::size() > 1 &&
-        (run.job == Job::generate || run.job == Job::export_hf || run.job == Job::view))
-        throw UserError(
-            "--generate, --export-hf and --view are jobs for one process: do them by ./train");
+    if (comm::size() > 1 && run.job > Job::evaluate)
+        throw UserError("several processes only train, --check and --evaluate: use ./train here");
     set_tf32(run.precision == Precision::tf32);
     set_attention(run.attention);
-    // of what cuDNN never computes it needs no workspace
-    if (run.model.document_mask || run.job == Job::generate) set_attention(AttentionBy::tiles);
-    if (run.dry_run) return plan_and_run<Real>(run);
-    switch (run.job) {
-        case Job::train:
-        case Job::check:
-            return plan_and_run<Real>(run);
-        case Job::evaluate:
-            print_evaluation<Real>(run);
-            break;
-        case Job::generate:
-            print_generated<Real>(run);
-            break;
-        case Job::export_hf:
-            std::printf("%s", export_hf(run).c_str());
-            break;
-        case Job::view:
-            view(run);
-            break;
-    }
+    if (run.dry_run || run.job == Job::train || run.job == Job::check)
+        return plan_and_run<Real>(run);
+    if (run.job == Job::evaluate) print_evaluation<Real>(run);
+    if (run.job == Job::generate) print_generated<Real>(run);
+    if (run.job == Job::export_hf) std::printf("%s", export_hf(run).c_str());
+    if (run.job == Job::view) view(run);
     return exit_done;
 }
 

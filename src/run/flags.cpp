@@ -405,6 +405,8 @@ RunConfig read_run(const Settings& flags) {
     read_training(run, flags);
     read_data_and_run(run, flags);
     read_jobs(run, flags);
+    // of what a library never computes it needs no workspace
+    if (run.model.document_mask || run.job == Job::generate) run.attention = AttentionBy::tiles;
     check_batch(run);
     run.model.vocab = run.vocab ? run.vocab : 256;
     resolve(run.model, run.qk_norm, run.embedding_norm, run.final_norm);

@@ -18,7 +18,14 @@ namespace peri {
 enum class Precision { fp32, tf32, bf16 };
 
 // What ./train does with a model.
-enum class Job { train, evaluate, generate, check, export_hf, view };
+enum class Job {
+    train,
+    check,
+    evaluate,
+    generate,
+    export_hf,
+    view
+};  // the first three by many processes too
 
 enum class ExportDtype { stored, fp32, bf16 };  // of --export-hf
 
