@@ -173,7 +173,8 @@ __global__ void __launch_bounds__(Sizes<D>::forward_warps* warp_size, 2)
     DYNAMIC_SHARED(bf16, queries);
     bf16* const keys = queries + own_rows * pitch;
     bf16* const values = keys + met * pitch;
-    const auto [b, h, first] = place_of_block(s.H, own_rows);
+    const Place place = place_of_block(s.H, own_rows);
+    const int b = place.b, h = place.head, first = place.first;
     const int kv = h / (s.H / s.KV), warp_row = warp_of_thread() * M;
     const size_t stride = size_t(s.H) * D, kv_stride = size_t(s.KV) * D;
     const bf16* const all_keys = k + at(b, 0, kv, s.Tk, s.KV, D);
@@ -244,7 +245,8 @@ __global__ void __launch_bounds__(Sizes<D>::dq_warps* warp_size)
     bf16* const douts = queries + own_rows * pitch;
     bf16* const keys = douts + own_rows * pitch;  // two tiles of them, by turns
     bf16* const values = keys + 2 * met * pitch;
-    const auto [b, h, first] = place_of_block(s.H, own_rows);
+    const Place place = place_of_block(s.H, own_rows);
+    const int b = place.b, h = place.head, first = place.first;
     const int kv = h / (s.H / s.KV), warp_row = warp_of_thread() * M;
     const size_t stride = size_t(s.H) * D, kv_stride = size_t(s.KV) * D;
     const bf16* const all_keys = k + at(b, 0, kv, s.Tk, s.KV, D);
@@ -339,7 +341,8 @@ __global__ void __launch_bounds__(Sizes<D>::dkv_warps* warp_size)
     bf16* const queries = values + own_rows * pitch;
     bf16* const douts = queries + 2 * met * pitch;
     MetQuery* const numbers = reinterpret_cast<MetQuery*>(douts + 2 * met * pitch);
-    const auto [b, kv, first] = place_of_block(s.KV, own_rows);
+    const Place place = place_of_block(s.KV, own_rows);
+    const int b = place.b, kv = place.head, first = place.first;
     const int group = s.H / s.KV, warp_row = warp_of_thread() * M;
     const size_t stride = size_t(s.H) * D, kv_stride = size_t(s.KV) * D;
     const float scale = 1 / sqrtf(D), scale2 = scale * log2_of_e;
