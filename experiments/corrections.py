@@ -198,7 +198,7 @@ def top(counts):
         return []
     lines = ["\n## What was corrected\n",
              "A referee recomputed the first version of this report and read its verdicts against "
-             "its own runs. No run was added. Each point is answered in "
+             "its own runs. No run was added for it. Each point is answered in "
              "[claims.md](claims.md#answers-to-a-referee).\n"]
     lines += [f"- {sentence}" for sentence in (
         embedding_sentence(), warmup_sentence(), initialisation_sentence(), survivors_sentence(),
