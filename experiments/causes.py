@@ -24,7 +24,7 @@ FACTORS = {"placement": ("pre", "peri"), "norm": ("off", "on"), "init": ("0.02",
            "warmup": (30, 90)}
 ARMS = list(product(*FACTORS.values()))
 CELLS = list(product(*list(FACTORS.values())[1:]))  # an arm without its placement
-DARK, LIGHT = "#1b9e77", "#d95f02"  # no placement's
+DARK, LIGHT = "#1a1a1a", "#bc8f5f"  # no placement's
 
 
 def runs_of(arm, rate, seeds=FIVE):

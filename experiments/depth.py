@@ -73,7 +73,7 @@ def figures():
                   for norm in NORMS]
         panels.append(Panel(f"{layers} layers, after training", "sub-layer", "variance", curves,
                             logy=True))
-    return [(figure("depth", f"Depth: {RAN}, rate {shared_rate()}", panels, 4),
+    return [(figure("depth", f"Depth: {RAN}, rate {shared_rate()}", panels, 2),
              "Loss, growth of the last sub-layer's variance in training, and the hidden states' "
              "gradients against depth; variance over the sub-layers at each depth.")]
 

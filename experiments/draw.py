@@ -1,20 +1,27 @@
-"""Figures by gnuplot, as SVG. A figure is a grid of panels, a panel a few curves."""
+"""Figures by gnuplot, as SVG. A figure is a grid of panels, a panel a few curves.
+
+Panels of a figure that show the same quantity have the same axes, so that heights compare, and curves
+are named at their ends.
+"""
 import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
+from math import ceil, log10
 from pathlib import Path
 from statistics import mean
 
 from lab import HERE, RESULTS
 
 FIGURES = RESULTS.parent / "figures"
-# A placement has one colour everywhere.
-COLOURS = {"post": "#377eb8", "pre": "#e41a1c", "peri": "#2ca02c", "output": "#8c564b",
-           "input-main": "#ff7f0e", "olmo2": "#9467bd", "keel": "#17becf", "simple": "#111111",
-           "mix": "#e377c2", "deep": "#7f7f7f"}
-# What is no placement takes these by turns.
-OTHERS = ("#377eb8", "#e41a1c", "#2ca02c", "#8c564b", "#ff7f0e", "#9467bd", "#17becf")
+# A placement has one colour everywhere, also on --view's page. Those who cannot tell red from green
+# tell them apart: tests/test_experiments_figures.py.
+COLOURS = {"post": "#0072b2", "pre": "#d55e00", "peri": "#009e73", "output": "#445600",
+           "input-main": "#a51d6c", "olmo2": "#9f67ff", "keel": "#35b9ff", "simple": "#c0b100",
+           "mix": "#ff75be", "deep": "#4a00f6"}
+# What is no placement takes these by turns; none is a placement's.
+OTHERS = ("#1a1a1a", "#8a8a8a", "#7a4a1e", "#2f4b7c", "#bc8f5f", "#5b7065", "#b0b0b0")
+WIDTH, HEIGHT = 900, 310  # of a figure, as wide as a page on GitHub; of a panel
 
 
 @dataclass
@@ -36,6 +43,11 @@ class Panel:
     logx: bool = False
     logy: bool = False
     rows: tuple = ()   # names of the rows of a dot plot, from the top
+    closer: bool = False  # looks closer: has axes of its own
+
+    def shown(self, curve):
+        return [q for q in curve.points
+                if (q[1] > 0 or not self.logy) and (q[0] > 0 or not self.logx)]
 
 
 def band(groups):
@@ -54,50 +66,123 @@ def recipe(name):
     return f"python3 experiments/report.py run {max(recipes, key=len)}"
 
 
+# ---- axes ---------------------------------------------------------------------------------------
+
+def limits(values, logarithmic):
+    """The ends of an axis: a twenty-fifth beyond what it shows."""
+    low, high = min(values), max(values)
+    if logarithmic:
+        low, high = log10(low), log10(high)
+    margin = 0.04 * (high - low) or 0.5 * abs(high) or 0.5
+    low, high = low - margin, high + margin
+    return (10 ** low, 10 ** high) if logarithmic else (low, high)
+
+
+def axes(panel, panels):
+    """((lowest, highest) of x, of y), the same for all panels of the quantity; None: nothing to show."""
+    def of(quantity, logarithmic, columns):
+        alike = [p for p in panels if quantity(p) == quantity(panel)] if not panel.closer else [panel]
+        values = [q[i] for p in alike for curve in p.curves for q in p.shown(curve)
+                  for i in columns(curve, q)]
+        return limits(values, logarithmic) if values else None
+    x = of(lambda p: (p.x, p.logx, bool(p.rows), p.closer), panel.logx,
+           lambda curve, q: (0, 2, 3) if curve.bars else (0,))
+    y = of(lambda p: (p.y, p.logy, p.rows, p.closer), panel.logy,
+           lambda curve, q: (1,) if curve.bars else range(1, len(q)))
+    return x, (0.5, len(panel.rows) + 0.5) if panel.rows else y
+
+
 def row_names(rows):
     """The y axis of a dot plot; else as it is by default."""
     if not rows:
-        return "set ytics auto; set yrange [*:*]; set xtics norotate"
+        return "set ytics auto; set xtics norotate"
     ticks = ", ".join(f'"{name}" {len(rows) - i}' for i, name in enumerate(rows))
-    return (f"set ytics ({ticks}) noenhanced; set yrange [0.5:{len(rows) + 0.5}]; "
-            "set xtics rotate by -40")
+    return f"set ytics ({ticks}) noenhanced; set xtics rotate by -40"
+
+
+# ---- names at the curves' ends ------------------------------------------------------------------
+
+LONGEST, SPACING = 20, 0.055  # of a name, in letters; of two, as a share of the axis
+
+
+def named_at_ends(panel):
+    named = [curve.label for curve in panel.curves if curve.label and panel.shown(curve)]
+    return (not panel.rows and 0 < len(named) <= 15 and max(map(len, named)) <= LONGEST
+            and not any(curve.bars for curve in panel.curves))
+
+
+def ends(panel, y):
+    """[(label, colour, share of the axis)] beside the curves' ends, pushed apart where they would overlap."""
+    at = (lambda v: log10(v)) if panel.logy else (lambda v: v)
+    share = lambda v: (at(v) - at(y[0])) / (at(y[1]) - at(y[0]))
+    found = sorted(([share(panel.shown(curve)[-1][1]), curve.label, colour(curve, c)]
+                    for c, curve in enumerate(panel.curves) if curve.label and panel.shown(curve)),
+                   key=lambda end: end[0])
+    for below, above in zip(found, found[1:]):
+        above[0] = max(above[0], below[0] + SPACING)
+    most = 1.0
+    for end in reversed(found):
+        end[0] = min(end[0], most)
+        most = end[0] - SPACING
+    return [(label, tint, height) for height, label, tint in found]
+
+
+# ---- gnuplot ------------------------------------------------------------------------------------
+
+def colour(curve, c):
+    return COLOURS.get(curve.colour, curve.colour or OTHERS[c % len(OTHERS)])
+
+
+def plotted(panel, p, named):
+    """The data blocks of a panel's curves, and what draws them."""
+    blocks, plots = [], []
+    for c, curve in enumerate(panel.curves):
+        points = panel.shown(curve)
+        if not points:
+            continue
+        block, tint = f"$data_{p}_{c}", colour(curve, c)
+        blocks += [f"{block} << EOD", *(" ".join(f"{v:.6g}" for v in q) for q in points), "EOD"]
+        key = f'title "{curve.label}" noenhanced' if curve.label and not named else "notitle"
+        if curve.bars:
+            plots.append(f'{block} using 1:2:3:4 with xerrorbars pt 7 ps 0.5 lc rgb "{tint}" {key}')
+            continue
+        if len(points[0]) == 4:
+            plots.append(f'{block} using 1:3:4 with filledcurves lc rgb "{tint}" notitle')
+        style = "linespoints pt 7 ps 0.4" if curve.marks else "lines"
+        plots.append(f'{block} using 1:2 with {style} lc rgb "{tint}" lw 1.6'
+                     f'{" dt 2" if curve.dashed else ""} {key}')
+    return blocks, plots
 
 
 def script(path, name, title, panels, columns):
-    rows = -(-len(panels) // columns)
+    rows = ceil(len(panels) / columns)
     title = title.replace(": ", "\\n", 1) + "\\n" + recipe(name)  # a line for each
-    size = f"{440 * columns},{370 * rows + 72}"
-    lines = [f'set terminal svg size {size} font "sans,11" background "white"',
+    keeps_off_the_key = "\\n "
+    lines = [f'set terminal svg size {WIDTH},{HEIGHT * rows + 72} font "sans,11" background "white"',
              f'set output "{path}"',
              'set key below center horizontal Left reverse samplen 1.5 spacing 0.9 font ",9"',
-             "set style fill transparent solid 0.15 noborder", "set format y '%g'",
+             "set style fill transparent solid 0.15 noborder", "set format '%g'",
              f'set multiplot layout {rows},{columns} title "{title}" font "sans,12" noenhanced']
     for p, panel in enumerate(panels):
+        x, y = axes(panel, panels)
+        named = named_at_ends(panel)
+        blocks, plots = plotted(panel, p, named)
         lines += [f'set title "{panel.title}" noenhanced',
-                  f'set xlabel "{panel.x}\\n " offset 0,0.4 noenhanced',  # keeps off the key
+                  f'set xlabel "{panel.x}{"" if named else keeps_off_the_key}" offset 0,0.4 noenhanced',
                   f'set ylabel "{panel.y}" noenhanced',
                   "set logscale x" if panel.logx else "unset logscale x",
                   "set logscale y" if panel.logy else "unset logscale y",
-                  row_names(panel.rows)]
-        plots = []
-        for c, curve in enumerate(panel.curves):
-            points = [q for q in curve.points if not (panel.logy and q[1] <= 0)]
-            if not points:
-                continue
-            block = f"$data_{p}_{c}"
-            lines += [f"{block} << EOD", *(" ".join(f"{v:.6g}" for v in q) for q in points), "EOD"]
-            colour = COLOURS.get(curve.colour, curve.colour or OTHERS[c % len(OTHERS)])
-            if curve.bars:
-                plots.append(f'{block} using 1:2:3:4 with xerrorbars pt 7 ps 0.5 lc rgb "{colour}" '
-                             f'title "{curve.label}" noenhanced')
-                continue
-            if len(points[0]) == 4:
-                plots.append(f'{block} using 1:3:4 with filledcurves lc rgb "{colour}" notitle')
-            style = "linespoints pt 7 ps 0.4" if curve.marks else "lines"
-            plots.append(f'{block} using 1:2 with {style} lc rgb "{colour}" lw 1.6'
-                         f'{" dt 2" if curve.dashed else ""} '
-                         + (f'title "{curve.label}" noenhanced' if curve.label else "notitle"))
-        lines.append("plot " + ", ".join(plots) if plots else 'plot [1:2][1:2] NaN title "not run"')
+                  row_names(panel.rows), "unset label", "unset rmargin", *blocks]
+        if not plots:
+            lines.append('plot [1:2][1:2] NaN title "not run"')
+            continue
+        lines += [f"set {axis}range [{low:.6g}:{high:.6g}]" for axis, (low, high) in zip("xy", (x, y))]
+        if named:
+            found = ends(panel, y)
+            lines.append(f"set rmargin {1.5 + 0.85 * max(len(label) for label, _, _ in found):.1f}")
+            lines += [f'set label "{label}" at graph 1.02, graph {height:.4f} font ",9" '
+                      f'textcolor rgb "{tint}" noenhanced' for label, tint, height in found]
+        lines.append("plot " + ", ".join(plots))
     return "\n".join(lines + ["unset multiplot", ""])
 
 

@@ -44,14 +44,14 @@ def figures():
                             "peri", dashed=which == "off") for which in ("on", "off")]
             panels.append(Panel(f"peri, 12 x {scale[1:]}: {what}", "step", what, curves,
                                 logy=column == "grad_norm"))
-    variance = [Curve(f"{norm}, embedding norm {which}",
+    variance = [Curve(f"{norm}, norm {which}",
                       over_layers(runs_of(norm, which), "hidden_variance"), norm,
                       dashed=which == "off")
                 for norm in ("pre", "peri") for which in ("on", "off")]
     panels.append(Panel("variance after training, 12 x 64", "sub-layer", "variance", variance,
                         logy=True))
     title = f"The embedding norm (Figures 20 to 22): rate {shared_rate()}, {RAN}"
-    return [(figure("embedding_norm", title, panels, 3),
+    return [(figure("embedding_norm", title, panels, 2),
              "Training loss and gradient norm (means of 5 steps) of Peri-LN with and without the "
              "embedding norm; variance over depth of Pre-LN and Peri-LN. Mean and range over the "
              "seeds.")]

@@ -41,7 +41,7 @@ def wanted():
 
 # ---- figures ------------------------------------------------------------------------------------
 
-THREE = (("Pre-LN", pre, "pre"), ("gamma = 1", frozen, "#ff7f0e"),
+THREE = (("Pre-LN", pre, "pre"), ("gamma = 1", frozen, "#1a1a1a"),
          ("gamma learned", learned, "peri"))
 
 

@@ -18,7 +18,7 @@ SECTION = "Growth of the hidden state"
 RATES = ("2e-3",) if FAST else ("2e-3", "8e-3")
 RAN = "12 x 128, 300 steps of 16 x 64 bytes, seeds 11 to 13"
 RAN_S64 = "12 x 64, 300 steps of 16 x 64 bytes, seeds 11 to 13"
-BLUES = ("#bbbbbb", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#084594")
+DARKER = ("#c0b49a", "#b0a58e", "#9a917f", "#807a6e", "#66625b", "#444240", "#111111")
 
 
 def runs_of(norm, rate, scale="S128"):
@@ -41,8 +41,8 @@ def over_training():
         for norm in THREE:
             steps = sorted({step for r in done(runs_of(norm, rate)) for step in r.steps})
             made = runs_of(norm, rate)
-            curves = [Curve(f"step {step}", over_layers(made, "hidden_variance", step), blue)
-                      for step, blue in zip(steps, BLUES)]
+            curves = [Curve(f"step {step}", over_layers(made, "hidden_variance", step), shade)
+                      for step, shade in zip(steps, DARKER)]
             panels.append(Panel(f"{norm}, rate {rate}", "sub-layer", "variance", curves, logy=True))
     return (figure("growth", "Variance of the hidden state over depth (Figure 1): " + RAN, panels),
             "Variance of the hidden state behind each sub-layer in the course of training; mean "
@@ -60,7 +60,7 @@ def at_both_ends(scale, rate, name, title, ran):
                 panels.append(Panel(f"{what}, {when}", "sub-layer", what, curves, logy=True))
     if not panels:
         return None, ""
-    return (figure(name, f"Growth of the hidden state, {title}: rate {rate}, {ran}", panels, 4),
+    return (figure(name, f"Growth of the hidden state, {title}: rate {rate}, {ran}", panels, 2),
             f"Growth of the hidden state over depth, {title}; mean and range over the seeds.")
 
 
@@ -71,7 +71,8 @@ def all_ten():
                      for norm in placements()], logy=True)
               for rate in RATES for step, when in ((0, "at initialisation"), (-1, "after training"))
               if step or rate == RATES[0]]
-    return (figure("growth_ten", "Variance of the hidden state, ten placements: " + RAN, panels),
+    return (figure("growth_ten", "Variance of the hidden state, ten placements: " + RAN, panels,
+                   2),
             "Variance of the hidden state of all ten placements; mean and range over the seeds.")
 
 

@@ -50,7 +50,7 @@ def figures():
     return [(figure("initialisation", "Initial variance and growth (Figure 10): " + RAN, growth, 2),
              "Hidden-state variance after training for each initial variance of the weights."),
             (figure("initialisation_loss", "Initial variance (Figures 27 to 30): " + RAN, training,
-                    4),
+                    2),
              "Training loss and gradient norm for each initial variance, mean and range.")]
 
 

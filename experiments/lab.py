@@ -207,10 +207,11 @@ def read(folder):
 
 
 def results():
-    """All finished runs, by name; of two the one of which more is known."""
+    """All finished runs that claims may rest on, by name; of two the one of which more is known."""
     global _results
     if _results is None:
-        found = [result for folder in sorted(RESULTS.glob("*/")) for result in read(folder)]
+        found = [result for folder in sorted(RESULTS.glob("*/")) if folder.name != "bands"
+                 for result in read(folder)]
         _results = {result.row["name"]: result
                     for result in sorted(found, key=lambda r: (len(r.steps), len(r.probe)))}
     return _results

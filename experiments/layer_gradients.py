@@ -29,17 +29,18 @@ def wanted():
 
 def figures():
     panels = []
-    for step, when in ((0, "initialisation"), (-1, "after training")):
-        for quantity in (*MEASURES, "hidden_gradient_variance"):
+    for quantity in (*MEASURES, "hidden_gradient_variance"):
+        for step, when in ((0, "initialisation"), (-1, "after training")):
             kind, what = quantity.split("_gradient_")
             curves = [Curve(norm, over_layers(runs_of(norm), quantity, step), norm)
                       for norm in THREE]
-            panels.append(Panel(f"{kind} gradient, {what}, {when}", "sub-layer", what, curves,
+            panels.append(Panel(f"{kind} gradient, {what}, {when}", "sub-layer",
+                                f"{what} of the {kind} gradient", curves,
                                 logy=True))
     return [(figure("layer_gradients", "Gradients over depth (Figure 7): rate 2e-3, " + RAN, panels,
-                    4),
+                    2),
              "Norm and variance of the gradients of each sub-layer's matrices and of the hidden "
-             "state behind it, at initialisation (above) and after training (below).")]
+             "state behind it, at initialisation (left) and after training (right).")]
 
 
 def slopes(wanted, quantity, step):

@@ -16,7 +16,7 @@ def wanted():
 def figures():
     panels = [Panel(title, "step", title,
                     [Curve(kind, in_training(runs_of(kind, PLAIN), column), colour)
-                     for kind, colour in (("RMSNorm", "peri"), ("LayerNorm", "olmo2"))],
+                     for kind, colour in (("RMSNorm", "peri"), ("LayerNorm", "#1a1a1a"))],
                     logy=column == "grad_norm")
               for title, column in (("loss (nats a byte)", "loss"), ("gradient norm", "grad_norm"))]
     return [(figure("layernorm", "LayerNorm and RMSNorm (Figure 19): " + RAN, panels, 2),

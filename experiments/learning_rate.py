@@ -114,7 +114,7 @@ def figures():
     panels = [panel("the paper's three", three), panel("all ten", ten),
               panel("12 x 128, 16 x 64 bytes a step", wide)]
     return [(figure("learning_rate", "Loss against learning rate (Figures 3(a), 12): " + RAN["S64"],
-                    panels),
+                    panels, 2),
              "Validation loss against the peak learning rate, mean and range over the seeds; a run "
              "that failed counts as 3.2.")]
 

@@ -49,6 +49,7 @@ def figures():
         return Panel(title, "step", y, [Curve(norm, in_training(runs_of(norm), column), norm)
                                         for norm in BOTH], logy=column == "grad_norm")
     ending = training("12 x 64, best rates, the last sixth", at_best, "loss")
+    ending.closer = True
     for each in ending.curves:
         each.points = [point for point in each.points if point[0] > STEPS * 5 / 6]
     panels = [ending, training("12 x 64, best rates", at_best, "grad_norm"),

@@ -8,7 +8,7 @@ from measures import smooth
 SECTION = "Beyond the papers"
 RAN = "12 x 128, 300 steps of 16 x 64 bytes, rate 2e-3, seeds 11 to 13"
 PRECISIONS = {"fp32": {}, "bf16": {"precision": "bf16"}}
-COLOURS = {"fp32": "#377eb8", "bf16": "#e41a1c"}
+COLOURS = {"fp32": "#1a1a1a", "bf16": "#bc8f5f"}
 WINDOW = 20
 
 

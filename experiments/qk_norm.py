@@ -21,10 +21,10 @@ def wanted():
 
 def figures():
     curves = [Curve(f"{kind}, {qk}", in_training(runs_of(kind, qk), "loss"), colour, bool(QK[qk]))
-              for kind, colour in (("RMSNorm", "peri"), ("LayerNorm", "olmo2")) for qk in QK]
+              for kind, colour in (("RMSNorm", "peri"), ("LayerNorm", "#1a1a1a")) for qk in QK]
     end = [Curve(c.label, [p for p in c.points if p[0] > 200], c.colour, c.dashed) for c in curves]
     panels = [Panel("training", "step", "loss (nats a byte)", curves),
-              Panel("the last third", "step", "loss (nats a byte)", end)]
+              Panel("the last third", "step", "loss (nats a byte)", end, closer=True)]
     return [(figure("qk_norm", "QK-norm and LayerNorm (Table 6): " + RAN, panels, 2),
              "Training loss of Peri-LN with and without QK-norm, with RMSNorm and LayerNorm.")]
 

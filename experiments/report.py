@@ -14,6 +14,7 @@ import time
 from dataclasses import replace
 
 import corrections
+import overview
 import placements
 import verdict
 from lab import HERE, JOBS, RESULTS, perform, result, results
@@ -183,6 +184,10 @@ def write_readme():
     told = ", ".join(f"{words.count(v)} {v}" for v in (*VERDICTS, SPLIT))
     page = [INTRO, f"**{what_was_run()}** Of {len(known)} claims {len(seen)} were looked at: "
             f"{told}."]
+    if path := overview.figure():
+        page.append(f"\n![Ten placements by learning rate and depth: loss, rates, growth]"
+                    f"({path.relative_to(README.parent)})\n\nWhich claims stand behind it, and where "
+                    "their figures are: [in short](#in-short).")
     page += corrections.top(counted(seen))
     page += in_short(sections, seen)
     for title, claims in sections:

@@ -54,7 +54,7 @@ def wanted():
 
 
 def figures():
-    shades = ("#c6dbef", "#6baed6", "#2171b5", "#fd8d3c", "#a63603")
+    shades = ("#bdb198", "#968e7d", "#6f6a61", "#45423f", "#111111")
     growth = [Panel(f"{norm}, after training", "sub-layer", "variance of the hidden state",
                     [Curve(f"decay {c}", over_layers(runs_of(norm, c), "hidden_variance"), shade)
                      for c, shade in zip(coefficients(), shades)], logy=True)
@@ -66,7 +66,7 @@ def figures():
                 for name, column in (("loss", "loss"), ("gradient norm", "grad_norm"))]
     return [(figure("weight_decay", "Weight decay and variance (Figure 10): " + RAN, growth, 2),
              "Hidden-state variance after training for each weight decay, mean and range."),
-            (figure("weight_decay_loss", "Weight decay (Figures 23 to 26): " + RAN, training, 4),
+            (figure("weight_decay_loss", "Weight decay (Figures 23 to 26): " + RAN, training, 2),
              "Training loss and gradient norm at each weight decay, mean and range over seeds.")]
 
 
