@@ -44,7 +44,7 @@ FLAGS := $(strip $(CXXFLAGS) -std=c++20 $(PROBED_FLAGS) $(OPENMP_FLAGS) \
     -Wall -Wextra $(WERROR) $(WARNING_FLAGS) -Isrc $(BLAS_FLAGS) $(PATH_FLAGS))
 # where data/ is, for the files alone that ask: objects of two clones are then the same to a cache
 DATA := -DDATA_DIRECTORY='"$(CURDIR)/data"'
-%/stories.o %/export_hf.o %/view.o %/test_fit.o %/test_export_hf.o: FLAGS += $(DATA)
+%/stories.o %/export_hf.o %/view.o %/bands.o %/test_fit.o %/test_export_hf.o: FLAGS += $(DATA)
 $(BUILD)/tests/test_program.o: FLAGS += -DPRESCOTT_SHIM='"$(abspath $(BUILD))/tests/prescott_shim.so"'
 %/onednn.o: FLAGS += $(if $(ONEDNN),,-DNO_ONEDNN)
 LIBS := $(LDFLAGS) $(PROBED_LIBS) -lz $(THREAD_LIBS)
@@ -125,6 +125,7 @@ $(BUILD)/%.o: %.cpp $(BUILD)/flags | $(BUILD)/found
 $(BUILD)/src/data/stories.o: data/stories.grammar
 $(BUILD)/src/jobs/export_hf.o: $(wildcard data/hf/*_peri.py)
 $(BUILD)/src/jobs/view.o: data/view.html
+$(BUILD)/src/jobs/bands.o: data/bands.json
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
@@ -355,10 +356,11 @@ test-docs: train
 	@if command -v python3 git > /dev/null; then TRAIN=./train python3 -m unittest discover -q -s tests -p 'test_docs.py'; \
 	else echo "skipped: test-docs (no python3 and git here)"; fi
 
-# the page of --view in a browser
+# what shows a run: the page of --view in a browser, the terminal, TensorBoard's files (check-events)
 test-view: train
-	@if ! command -v python3 > /dev/null; then echo "skipped: test-view (no python3 here)"; \
-	elif ! for browser in chromium chromium-browser google-chrome; do command -v $$browser; done | grep -q .; then echo "skipped: test-view (no Chromium here)"; \
+	@if ! command -v python3 > /dev/null; then echo "skipped: test-view (no python3 here)"; exit 0; fi; \
+	TRAIN=./train python3 -m unittest discover -q -s tests -p 'test_terminal.py' && \
+	if ! for browser in chromium chromium-browser google-chrome; do command -v $$browser; done | grep -q .; then echo "skipped: test_view.py (no Chromium here)"; \
 	else TRAIN=./train python3 -m unittest discover -q -s tests -p 'test_view.py'; fi
 
 # data/prepare.py and data/fetch.sh; PYTHON=... names a Python that has tiktoken
@@ -433,10 +435,16 @@ check-resume: train $(BUILD)/tests/exit_shim.so
 VENV := $(BUILD)/venv
 check-safetensors: train
 	@[ -n "$(PYTHON)" ] || [ -x $(VENV)/bin/python ] || { python3 -m venv $(VENV) && \
-	    $(VENV)/bin/pip install --quiet --retries 1 --timeout 20 safetensors numpy ml_dtypes; } || rm -rf $(VENV)
+	    $(VENV)/bin/pip install --quiet --retries 1 --timeout 20 safetensors numpy ml_dtypes tensorboard; } || rm -rf $(VENV)
 	@python=$(or $(PYTHON),$$(ls $(VENV)/bin/python 2> /dev/null || command -v python3)); \
 	if [ -n "$$python" ]; then $$python tests/check_safetensors.py ./train $(BUILD)/check-safetensors; \
 	else echo "skipped: check-safetensors (no Python here)"; fi
+
+# TensorBoard's own reader finds in data/events.py's files what the CSV files hold
+check-events: check-safetensors
+	@python=$(or $(PYTHON),$$(ls $(VENV)/bin/python 2> /dev/null || command -v python3)); \
+	if [ -n "$$python" ] && $$python -c 'import tensorboard' 2> /dev/null; then TRAIN=./train $$python -m unittest discover -q -s tests -p 'test_events.py'; \
+	else echo "skipped: check-events (no Python package tensorboard here)"; fi
 
 # Models that are exported compute the same in Hugging Face transformers. Its Python holds PyTorch,
 # gigabytes: it is made once, outside of the clone. PYTHON=... names another that has what is needed.

@@ -18,6 +18,7 @@
 #include "jobs/generate.h"
 #include "jobs/journal.h"
 #include "jobs/prepare.h"
+#include "jobs/readable.h"
 #include "jobs/view.h"
 #include "probe/chart.h"
 #include "probe/probe.h"
@@ -80,8 +81,7 @@ StepMetrics train_step(Model<Real>& model, Optimizer<Real>& optimizer, TreeAccum
 template <class Real>
 void print_summary(Model<Real>& model, const Data& data, const RunConfig& run,
                    const std::vector<double>& start, const std::string& directory) {
-    const std::vector<double> now =
-        hidden_variance(model, data.validation(0, run.micro(), run.seq));
+    const std::vector<double> now = hidden_variance(model, probe_batch(data, run));
     save_durably(directory + "/hidden_variance.csv", variance_table(start, now));
     std::printf("\nvariance of the hidden state after each sub-layer\n%s",
                 variance_chart(start, now).c_str());
@@ -95,8 +95,7 @@ template <class Real>
 int train(const RunConfig& run, const Data& data, const std::string& path) {
     Model<Real> model(run.model, run.micro(), run.seq);
     initial_weights(model, run, path);
-    const std::vector<double> start =
-        hidden_variance(model, data.validation(0, run.micro(), run.seq));
+    const std::vector<double> start = hidden_variance(model, probe_batch(data, run));
     Optimizer<Real> optimizer(model, run.optimizer);
     const double floor = data.floor(run.val_batches, run.sequences(), run.seq);
     if (std::isfinite(floor))

@@ -1,5 +1,6 @@
 // Reading piece by piece with cached keys and values, against the full forward pass; and sampling.
 #include "jobs/generate.h"
+#include "jobs/readable.h"
 
 #include <cmath>
 
@@ -291,6 +292,32 @@ TEST_CASE("prompts and text", "[generate]") {
         CHECK_THROWS_AS(prompt_tokens(bad, 300), UserError);
     CHECK_THROWS_AS(prompt_tokens("a", 97), UserError);
     CHECK(prompt_tokens("a", 98) == std::vector<int>{97});
-    CHECK(readable({72, 105, 0, 9, 10, 27, 127, 200}, 256) == "Hi\n\t\n??\xc8");
+    CHECK(readable({72, 105, 0, 9, 10, 27, 127, 200}, 256) == "Hi\n\t\n\\x1b\\x7f\\xc8");
     CHECK(readable({72, 0}, 257) == "72 0 ");
+}
+
+TEST_CASE("text is UTF-8, whatever the bytes", "[generate]") {
+    const auto of = [](const std::string& bytes) {
+        std::vector<int> tokens;
+        for (const char c : bytes) tokens.push_back(static_cast<unsigned char>(c));
+        return readable(tokens, 256);
+    };
+    for (const char* text : {"né", "\u0800", "\ue000", "日本", "🙂", "\U0010ffff", "\u00a0"})
+        CHECK(of(text) == text);
+    CHECK(of("\xc3") == "\\xc3");             // cut off
+    CHECK(of("\xe6\x97z") == "\\xe6\\x97z");  // broken off
+    CHECK(of("\xc3\xc3\xa9") == "\\xc3é");    // and the next one begins
+    CHECK(of("\xe6\xf0\x9f\x99\x82") == "\\xe6🙂");
+    CHECK(of("\x80\xbf") == "\\x80\\xbf");  // no beginning
+    CHECK(of("\xc0\xaf") == "\\xc0\\xaf");  // overlong
+    CHECK(of("\xe0\x9f\xbf") == "\\xe0\\x9f\\xbf");
+    CHECK(of("\xf0\x8f\xbf\xbf") == "\\xf0\\x8f\\xbf\\xbf");
+    CHECK(of("\xed\xa0\x80") == "\\xed\\xa0\\x80");           // a surrogate
+    CHECK(of("\xf4\x90\x80\x80") == "\\xf4\\x90\\x80\\x80");  // beyond U+10FFFF
+    CHECK(of("\xff") == "\\xff");
+    CHECK(of("\xc2\x9b") == "\\xc2\\x9b");  // a terminal's command
+    Readable text(256);
+    CHECK(text.add(0xc3).empty());
+    CHECK(text.add(0xa9) == "é");
+    CHECK(text.rest().empty());
 }

@@ -1,5 +1,6 @@
 // ./train --evaluate and --generate as a user meets them.
 #include "jobs/generate.h"
+#include "jobs/readable.h"
 #include "program.h"
 #include "store/checkpoint.h"
 #include "tolerance.h"

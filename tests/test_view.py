@@ -1,25 +1,20 @@
 """--view's page in a browser: Chromium, without a window, opens it and runs a few lines of script on it. What they
-find they leave in the page, which Chromium prints. Skipped, by name, where there is no Chromium.
+find they leave in the page, which Chromium prints (browser.py). Skipped, by name, where there is no Chromium.
 """
-import html
-import json
+import csv
 import os
-import re
 import shutil
 import subprocess
 import tempfile
 import unittest
 from pathlib import Path
 
+from browser import BROWSER, asked, photographed
+
 TRAIN = os.environ.get("TRAIN", "./train")
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SMALL = ("--size tiny --steps 30 --val-every 10 --probe-every 10 --val-batches 1 --save-every 0 --quiet --tune off "
          "--threads 1").split()
 HEADER = "step,tokens,loss,grad_norm,lr,ms,tokens_per_s,mfu,memory_mib\n"
-# before the page's own script, and behind it
-FIRST = "<script>window.wrong = []; window.onerror = what => { wrong.push(String(what)); };</script>"
-LAST = "<script>let found; try { found = (() => { %s })(); } catch (e) { wrong.push(String(e)); } const out = document.createElement('pre'); out.id = 'found'; " \
-       "out.textContent = JSON.stringify({ wrong, found }); document.body.append(out);</script></body>"
 
 
 def train(*flags):
@@ -44,20 +39,11 @@ class View(unittest.TestCase):
         self.folder = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, self.folder)
 
-    def opened(self, script, *runs):
+    def opened(self, script, *runs, **window):
         """What the script returns in the page of these runs; the page makes no error."""
         done = train("--view", *runs, "--out", self.folder)
         self.assertEqual(done.returncode, 0, done.stderr)
-        page = Path(self.folder, "view.html").read_text()
-        page = page.replace("<body>", "<body>" + FIRST, 1).replace("</body>", LAST % script, 1)
-        Path(self.folder, "tested.html").write_text(page)
-        printed = subprocess.run(
-            [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={self.folder}/browser",
-             "--virtual-time-budget=2000", "--dump-dom", f"file://{self.folder}/tested.html"],
-            capture_output=True, text=True, timeout=120).stdout
-        result = re.search(r'<pre id="found">(.*?)</pre>', printed, re.DOTALL)
-        self.assertTrue(result, printed[-2000:])
-        result = json.loads(html.unescape(result[1]))
+        result = asked(Path(self.folder, "view.html").read_text(), script, **window)
         self.assertEqual(result["wrong"], [])
         return result["found"]
 
@@ -93,6 +79,56 @@ class View(unittest.TestCase):
             drawn = subprocess.run(["rsvg-convert", f"{self.folder}/saved.svg", "-o", f"{self.folder}/saved.png"])
             self.assertEqual(drawn.returncode, 0)
             self.assertGreater(Path(self.folder, "saved.png").stat().st_size, 20000)
+
+    def test_the_summary_shows_what_the_page_shows(self):
+        self.assertEqual(train(*SMALL, "--out", f"{self.folder}/run").returncode, 0)
+        rows = lambda name: csv.DictReader(Path(self.folder, "run", name).read_text().splitlines())
+        probed = {(row["step"], row["layer"]): float(row["value"]) for row in rows("probe.csv")
+                  if row["quantity"] == "hidden_variance"}
+        chart = list(rows("hidden_variance.csv"))
+        self.assertEqual(len(chart), len(probed) / 4)
+        for row in chart:
+            self.assertAlmostEqual(float(row["start"]) / probed["0", row["sublayer"]], 1, places=5)
+            self.assertAlmostEqual(float(row["end"]) / probed["30", row["sublayer"]], 1, places=5)
+
+    def test_narrow_and_dark(self):
+        """The screenshots stay in build/view for whoever wants to look at them."""
+        runs = [made_up(f"{self.folder}/{name}", "".join(row(s, 2 + 1 / s, 1 + s % 7) for s in range(1, 200)),
+                        "".join(f"{step},{layer},hidden_variance,{1 + layer * (1 + step)}\n" for step in (0, 100)
+                                for layer in range(25))) for name in ("a-run-with-a-name-that-is-rather-long", "b")]
+        pictures = Path("build/view")
+        pictures.mkdir(parents=True, exist_ok=True)
+        for name, paper, window in (("wide", "rgb(255, 255, 255)", {}), ("dark", "rgb(21, 23, 26)", {"dark": True}),
+                                    ("narrow", "rgb(255, 255, 255)", {"width": 380, "height": 3000})):
+            with self.subTest(name=name):
+                width = window.get("width", 1200)
+                found = self.opened("""return { paper: getComputedStyle(document.body).backgroundColor,
+                    right: (document.documentElement.style.width = `${%d}px`, [...document.querySelectorAll('body *')]
+                      .map(e => e.getBoundingClientRect()).reduce((most, box) => Math.max(most, box.right), 0)),
+                    letters: getComputedStyle(document.querySelector('main text')).fill };""" % width, *runs, **window)
+                self.assertEqual(found["paper"], paper)
+                self.assertNotEqual(found["letters"], paper)
+                self.assertTrue(width / 2 < found["right"] <= width, found["right"])  # nothing to scroll sideways
+                photographed(f"{self.folder}/view.html", pictures / f"{name}.png", **window)
+                self.assertGreater((pictures / f"{name}.png").stat().st_size, 20000)
+
+    def test_floor_and_bands(self):
+        self.assertEqual(train("--steps", 200, "--dry-run").returncode, 0)
+        run = made_up(f"{self.folder}/run", "".join(row(s, 2, 1) for s in range(1, 31)), "0,0,hidden_variance,0.961\n")
+        started = subprocess.Popen([TRAIN, "--out", f"{self.folder}/default", "--quiet"], stdout=subprocess.DEVNULL)
+        self.addCleanup(started.wait)
+        self.addCleanup(started.kill)
+        while not Path(self.folder, "default/config.json").exists():
+            self.assertIsNone(started.poll())
+        started.kill()
+        shutil.copy(f"{self.folder}/default/config.json", run)
+        found = self.opened("""const svgs = [...document.querySelectorAll('main svg')];
+            return { bands: svgs.map(svg => svg.querySelectorAll('.band').length), loss: svgs[0].textContent,
+                norm: svgs[1].textContent, notes: document.getElementById('notes').textContent };""", run)
+        self.assertIn("no model can do better", found["loss"])
+        self.assertNotIn("no model can do better", found["norm"])
+        self.assertEqual(found["bands"][:6], [1, 1, 0, 0, 0, 1])  # loss, gradient norm, hidden variance
+        self.assertRegex(found["notes"], r"unusual since step 10: loss is 2, 8 seeds have [0-9. to]+")
 
     def test_names_stay_text(self):
         name = "<script>wrong.push('run')<\"'&" + "x" * 200

@@ -2,9 +2,8 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <sstream>
 
-#include "check.h"
+#include "jobs/readable.h"
 #include "run/fit.h"
 #include "run/flags.h"
 #include "store/checkpoint.h"
@@ -48,40 +47,6 @@ std::vector<int> generate(Model<Real>& model, std::vector<int> tokens, int n,
     return tokens;
 }
 
-// ---- tokens and text ----------------------------------------------------------------------------
-
-std::string readable(const std::vector<int>& tokens, int vocab) {
-    std::string text;
-    for (const int token : tokens) {
-        const bool shown = token == '\n' || token == '\t' || (token >= ' ' && token != 127);
-        text += vocab > 256  ? std::to_string(token) + " "
-                : token == 0 ? "\n"
-                : shown      ? std::string(1, static_cast<char>(token))
-                             : "?";
-    }
-    return text;
-}
-
-std::vector<int> prompt_tokens(const std::string& prompt, int vocab) {
-    std::vector<int> tokens;
-    const auto add = [&](int64_t token, const std::string& word) {
-        if (token < 0 || token >= vocab)
-            throw UserError("--prompt: '" + word + "' is none of the model's tokens, 0 to " +
-                            std::to_string(vocab - 1) + ": leave it out");
-        tokens.push_back(static_cast<int>(token));
-    };
-    if (vocab <= 256) {
-        for (const char c : prompt) add(static_cast<unsigned char>(c), std::string(1, c));
-        return tokens;
-    }
-    std::istringstream words(prompt);
-    for (std::string word; words >> word;) {
-        const bool number = word.find_first_not_of("0123456789") == word.npos && word.size() < 10;
-        add(number ? std::stoi(word) : -1, word);
-    }
-    return tokens;
-}
-
 // ---- --generate ---------------------------------------------------------------------------------
 
 template <class Real>
@@ -92,14 +57,15 @@ void print_generated(RunConfig run) {
     std::vector<int> prompt = prompt_tokens(run.prompt, vocab);
     Model<Real> model(run.model, 1, run.seq, Purpose::inference);
     load_weights(run.init_from, model);
-    std::printf("%s", readable(prompt, vocab).c_str());
+    Readable text(vocab);
+    for (const int token : prompt) std::printf("%s", text.add(token).c_str());
     // The end of the text before. A model of the stories has seen no row that begins otherwise.
     if (prompt.empty() || run.data.empty()) prompt.insert(prompt.begin(), run.model.separator);
     generate<Real>(model, prompt, run.generate, run.sampling, Rng(run.seed), [&](int token) {
-        std::printf("%s", readable({token}, vocab).c_str());
+        std::printf("%s", text.add(token).c_str());
         std::fflush(stdout);
     });
-    std::printf("\n");
+    std::printf("%s\n", text.rest().c_str());
 }
 
 #define INSTANTIATE(Real)                                                                         \

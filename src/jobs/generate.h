@@ -35,14 +35,6 @@ std::vector<int> generate(
     Model<Real>& model, std::vector<int> prompt, int n, const Sampling& sampling, Rng rng,
     const std::function<void(int)>& each = [](int) {});
 
-// Bytes as text, 0 (the end of a text) as a new line, what a terminal would obey as '?'; tokens of
-// a larger vocabulary by number.
-std::string readable(const std::vector<int>& tokens, int vocab);
-
-// The other way round, for --prompt: bytes, or for a larger vocabulary numbers with blanks between
-// them. Throws UserError naming what is no token.
-std::vector<int> prompt_tokens(const std::string& prompt, int vocab);
-
 // --generate: the prompt and its continuation on stdout, and nothing else.
 template <class Real>
 void print_generated(RunConfig run);

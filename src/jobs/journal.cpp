@@ -6,11 +6,16 @@
 
 #include "comm.h"
 #include "device.h"
+#include "jobs/bands.h"
 #include "jobs/evaluate.h"
 #include "probe/probe.h"
 #include "store/checkpoint.h"
 
 namespace peri {
+
+Batch probe_batch(const Data& data, const RunConfig& run) {
+    return data.validation(0, std::clamp(512 / run.seq, 1, run.micro()), run.seq);
+}
 
 template <class Real>
 Journal<Real>::Journal(Model<Real>& model, const Optimizer<Real>& optimizer, const Data& data,
@@ -73,8 +78,7 @@ void Journal<Real>::say_diverged(const StepMetrics& m, const std::string& wrong)
 template <class Real>
 void Journal<Real>::probe() {
     if (!probes_) return;
-    const int sequences = std::clamp(512 / run_.seq, 1, run_.micro());
-    probes_->add(optimizer_.steps(), measure(model_, data_.validation(0, sequences, run_.seq)));
+    probes_->add(optimizer_.steps(), measure(model_, probe_batch(data_, run_)));
 }
 
 template <class Real>
@@ -101,7 +105,8 @@ double Journal<Real>::train_loss() const {
 
 template <class Real>
 std::string Journal<Real>::summary() const {
-    return best_ ? best_->summary() : "";
+    const std::string normal = beside_bands(directory_.path());
+    return (normal.empty() ? "" : normal + "\n") + (best_ ? best_->summary() : "");
 }
 
 template class Journal<float>;

@@ -20,6 +20,9 @@
 
 namespace peri {
 
+// On which the paper's measurements are taken: about 512 held-out tokens, whole sequences.
+Batch probe_batch(const Data& data, const RunConfig& run);
+
 template <class Real>
 class Journal {
   public:
@@ -39,8 +42,9 @@ class Journal {
     double validate();  // the loss, which is noted
     void save() const;  // a checkpoint
 
-    double train_loss() const;    // mean of the last 10 steps
-    std::string summary() const;  // of --keep-best; "" without it
+    double train_loss() const;  // mean of the last 10 steps
+    // Lines: whether the run is a usual one (jobs/bands.h), what --keep-best kept; each where it is known.
+    std::string summary() const;
     void end_line() { progress_.line(""); }
 
   private:

@@ -6,14 +6,18 @@
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
-#include <sstream>
 #include <thread>
 
 #include "check.h"
+#include "data/data.h"
 #include "data/embed.h"
+#include "jobs/bands.h"
+#include "run/flags.h"
 #include "run/interrupt.h"
 #include "run/run_directory.h"
+#include "store/csv.h"
 #include "store/files.h"
 
 EMBED(peri_view, "view.html");
@@ -25,19 +29,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr size_t most_steps = 2000, most_probes = 100;  // a figure has no more pixels
-
-// A CSV file's header and rows; none where the file is not there yet.
-std::vector<std::vector<std::string>> rows_of(const std::string& path) {
-    std::vector<std::vector<std::string>> rows;
-    if (!std::filesystem::exists(path)) return rows;
-    std::istringstream text(read_text(path));
-    for (std::string line; std::getline(text, line) && !text.eof();) {  // eof: it was cut off
-        std::istringstream cells(line + ",");
-        rows.emplace_back();
-        for (std::string cell; std::getline(cells, cell, ',');) rows.back().push_back(cell);
-    }
-    return rows;
-}
 
 // To four digits, which is more than a figure shows; null where it is no number, or not a finite one.
 Json number(const std::string& cell) {
@@ -52,7 +43,7 @@ Json number(const std::string& cell) {
 // Every row where they are few. Else of so many neighbours the one with the largest gradient norm, so that
 // spikes stay, with the loss of all of them.
 Json metrics_of(const std::string& path) {
-    const std::vector<std::vector<std::string>> rows = rows_of(path);
+    const std::vector<std::vector<std::string>> rows = csv_rows(path);
     Json columns;
     const std::vector<std::string> wanted = {"step", "loss",         "grad_norm",
                                              "lr",   "tokens_per_s", "mfu"};
@@ -86,7 +77,7 @@ Json metrics_of(const std::string& path) {
 
 Json validation_of(const std::string& path) {
     Json columns = {{"step", Json::array()}, {"loss", Json::array()}};
-    const std::vector<std::vector<std::string>> rows = rows_of(path);
+    const std::vector<std::vector<std::string>> rows = csv_rows(path);
     for (size_t r = 1; r < rows.size(); r++) {
         if (rows[r].size() < 2) continue;
         columns["step"].push_back(number(rows[r][0]));
@@ -103,7 +94,7 @@ Json probes_of(const std::string& path) {
                                           "largest_001"};
     std::map<std::string, std::map<long, std::map<int, Json>>> found;
     Json all = Json::object(), spikes = {{"step", Json::array()}, {"times", Json::array()}};
-    for (const std::vector<std::string>& row : rows_of(path)) {
+    for (const std::vector<std::string>& row : csv_rows(path)) {
         if (row.size() < 4) continue;
         if (row[2] == "spike") {
             spikes["step"].push_back(number(row[0]));
@@ -132,6 +123,31 @@ Json probes_of(const std::string& path) {
     return all;
 }
 
+// {quantity: {step: [low, high]}}, of the hidden variance {step: [[low, high] of each sub-layer]}.
+Json bands_of(const std::string& directory) {
+    const Bands bands = bands_for(directory);
+    Json all = Json::object();
+    const auto pair = [](Bounds b) { return Json{b.low, b.high}; };
+    for (const auto& [step, b] : bands.loss) all["loss"][std::to_string(step)] = pair(b);
+    for (const auto& [step, b] : bands.grad_norm) all["grad_norm"][std::to_string(step)] = pair(b);
+    for (const auto& [step, layers] : bands.hidden_variance)
+        for (const Bounds b : layers)
+            all["hidden_variance"][std::to_string(step)].push_back(pair(b));
+    return all;
+}
+
+// What no model can beat, where the run's data are the built-in stories; else null.
+Json floor_of(const std::string& config) {
+    const char* words[] = {"train", "--config", config.c_str()};
+    try {
+        const std::optional<RunConfig> run = parse_flags(3, const_cast<char**>(words));
+        if (!run || !run->data.empty()) return nullptr;
+        return open_data("", "", run->seq)->floor(run->val_batches, run->sequences(), run->seq);
+    } catch (const UserError&) {  // another version's settings
+        return nullptr;
+    }
+}
+
 Json run_of(const std::string& directory) {
     const std::string path = directory + "/";
     if (!std::filesystem::exists(path + "metrics.csv"))
@@ -141,11 +157,15 @@ Json run_of(const std::string& directory) {
                 {"path", directory},
                 {"training", is_training(directory)}};
     run["config"] = Json::object();
-    if (std::filesystem::exists(path + "config.json"))
+    if (std::filesystem::exists(path + "config.json")) {
         run["config"] = Json::parse(read_text(path + "config.json"), nullptr, false);
+        run["floor"] = floor_of(path + "config.json");
+    }
     run["metrics"] = metrics_of(path + "metrics.csv");
     run["validation"] = validation_of(path + "validation.csv");
     run["probe"] = probes_of(path + "probe.csv");
+    run["bands"] = bands_of(directory);
+    run["normal"] = beside_bands(directory);
     return run;
 }
 

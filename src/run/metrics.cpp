@@ -63,29 +63,73 @@ std::vector<Validation> MetricsFiles::earlier_validations() const {
     return list;
 }
 
+namespace {
+
+std::string environment(const char* name) {
+    const char* value = std::getenv(name);
+    return value ? value : "";
+}
+
+// As setlocale would choose it.
+bool is_utf8() {
+    for (const char* name : {"LC_ALL", "LC_CTYPE", "LANG"})
+        if (const std::string locale = environment(name); !locale.empty())
+            return locale.find("UTF-8") != locale.npos || locale.find("utf8") != locale.npos;
+    return false;
+}
+
+size_t window_width() {
+    winsize window{};
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 0 ? window.ws_col : 80;
+}
+
+std::string coloured(const std::string& text, int colour, bool colours) {
+    return colours ? "\033[" + std::to_string(colour) + "m" + text + "\033[0m" : text;
+}
+
+constexpr int cyan = 36, red = 31;
+
+}  // namespace
+
 Progress::Progress(int64_t steps, bool quiet)
-    : steps_(steps), quiet_(quiet), terminal_(isatty(STDOUT_FILENO)) {}
+    : steps_(steps),
+      quiet_(quiet),
+      terminal_(isatty(STDOUT_FILENO) && environment("TERM") != "dumb"),
+      utf8_(is_utf8()),
+      colours_(terminal_ && environment("NO_COLOR").empty()) {}
+
+// All there is to say where it fits, else what matters most; what is left of the line is the sparkline's.
+std::string Progress::line_of(const StepMetrics& m, size_t width) const {
+    const long left = std::lround(mean_seconds_ * static_cast<double>(steps_ - m.step));
+    char start[80], loss[40], wide[160], narrow[120];
+    std::snprintf(start, sizeof start, "step %lld/%lld  ", static_cast<long long>(m.step),
+                  static_cast<long long>(steps_));
+    std::snprintf(loss, sizeof loss, "loss %.4f", m.loss);
+    std::snprintf(wide, sizeof wide,
+                  "  grad norm %.2g  lr %.1e  %.0f ms  %.0f tokens/s  MFU %.0f %%  %ld:%02ld left",
+                  m.grad_norm, m.lr, m.seconds * 1e3, m.tokens_per_second, 100 * m.mfu, left / 60,
+                  left % 60);
+    std::snprintf(narrow, sizeof narrow, "  grad norm %.2g  %.0f tokens/s  %ld:%02ld left",
+                  m.grad_norm, m.tokens_per_second, left / 60, left % 60);
+    const std::string head = start;
+    if (!terminal_) return head + loss + wide;
+    const size_t most = width - 1, taken = head.size() + std::string(loss).size();
+    const std::string rest = taken + std::string(wide).size() <= most ? wide : narrow;
+    if (taken + rest.size() > most) return (head + loss + rest).substr(0, most);
+    const size_t room = std::min<size_t>(24, most - taken - rest.size());
+    const std::string sparkline = utf8_ && room > 2 ? losses_.text(room - 2) : "";
+    return head + (sparkline.empty() ? "" : coloured(sparkline, cyan, colours_) + "  ") +
+           coloured(loss, red, colours_ && !std::isfinite(m.loss)) + rest;
+}
 
 void Progress::step(const StepMetrics& m) {
     // the time left from a mean that forgets, so that one slow step does not move it much
     mean_seconds_ = mean_seconds_ == 0 ? m.seconds : 0.9 * mean_seconds_ + 0.1 * m.seconds;
+    losses_.add(m.loss);
     if (quiet_) return;
-    const long left = std::lround(mean_seconds_ * static_cast<double>(steps_ - m.step));
-    char text[200];
-    std::snprintf(text, sizeof text,
-                  "step %lld/%lld  loss %.4f  grad norm %.2g  lr %.1e  %.0f ms  %.0f tokens/s  "
-                  "MFU %.0f %%  %ld:%02ld left",
-                  static_cast<long long>(m.step), static_cast<long long>(steps_), m.loss,
-                  m.grad_norm, m.lr, m.seconds * 1e3, m.tokens_per_second, 100 * m.mfu, left / 60,
-                  left % 60);
-    if (terminal_) {  // a line that wraps could not be written over
-        winsize window{};
-        const bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 0;
-        const int width = known ? window.ws_col - 1 : 79;
-        std::printf("\r\033[K%.*s", width, text);
-    } else {
-        std::printf("%s\n", text);
-    }
+    // a line that wraps could not be written over
+    const std::string text = line_of(m, terminal_ ? window_width() : 0);
+    std::printf(terminal_ ? "\r\033[K%s" : "%s\n", text.c_str());
     std::fflush(stdout);
     line_open_ = terminal_;
 }

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "run/sparkline.h"
 #include "store/step_file.h"
 
 namespace peri {
@@ -26,7 +27,9 @@ class MetricsFiles {
     StepFile metrics_, validation_;
 };
 
-// One line a step on stdout: rewritten in place on a terminal, plain lines otherwise.
+// One line a step on stdout: plain lines, or on a terminal one that is rewritten in place and as wide as
+// the window at most, with the losses so far as a sparkline (where the locale is UTF-8), in colour unless
+// the environment has NO_COLOR (no-color.org).
 class Progress {
   public:
     Progress(int64_t steps, bool quiet);
@@ -35,7 +38,11 @@ class Progress {
 
   private:
     int64_t steps_;
+    std::string line_of(const StepMetrics& m, size_t width) const;
+
     bool quiet_, terminal_, line_open_ = false;  // open: on a terminal, not yet ended
+    bool utf8_, colours_;
+    Sparkline losses_;
     double mean_seconds_ = 0;
 };
 
