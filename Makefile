@@ -316,7 +316,7 @@ sim-race: $(BUILD)/race $(TSAN)/conformance
 	OMP_NUM_THREADS=1 $(TSAN)/conformance --backend cuda --quiet $(TSAN_CASES)
 	tests/sim/planted_races.sh "$(CXX) $(TSAN_FLAGS)" " $(TSAN_OBJECTS) $(LIBS)" $(TSAN)
 
-test: $(BUILD)/tests/all $(BUILD)/tests/prescott_shim.so train single test-conformance test-experiments test-prepare test-docs test-view
+test: $(BUILD)/tests/all $(BUILD)/tests/prescott_shim.so train single test-conformance test-experiments test-prepare test-docs test-view test-lost
 	TRAIN=./train $(BUILD)/tests/all
 
 test-conformance: $(BUILD)/tests/conformance_cpu
@@ -355,6 +355,11 @@ test-experiments: train
 test-docs: train
 	@if command -v python3 git > /dev/null; then TRAIN=./train python3 -m unittest discover -q -s tests -p 'test_docs.py'; \
 	else echo "skipped: test-docs (no python3 and git here)"; fi
+
+# nothing is lost: a run's directory after accidents and in hostile hands
+test-lost: train
+	@if command -v python3 > /dev/null; then TRAIN=./train python3 -m unittest discover -q -s tests -p 'test_lost.py'; \
+	else echo "skipped: test-lost (no python3 here)"; fi
 
 # what shows a run: the page of --view in a browser, the terminal, TensorBoard's files (check-events)
 test-view: train
@@ -518,5 +523,5 @@ deps-cudnn:
 deps-compilers deps-cross:
 	@tests/machines_deps.sh $(@:deps-%=%) $(MACHINES_ROOT)
 
-.PHONY: test test-machines deps-compilers deps-cross test-halved test-faults test-experiments test-docs test-view test-prepare experiments figures test-asan fuzz test-grid test-conformance test-port test-sim \
+.PHONY: test test-machines deps-compilers deps-cross test-halved test-faults test-experiments test-docs test-view test-lost test-prepare experiments figures test-asan fuzz test-grid test-conformance test-port test-sim \
     check-sim check-resume check-mpi deps-mpi check-cudnn deps-cudnn check-safetensors check-hf sim-race bench bench-compare bench-ranks bench_cuda portable ptx-logs check-ptx accept-ptx format clean deps

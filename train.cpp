@@ -210,6 +210,7 @@ int start(const RunConfig& run) {
 
 int main(int argc, char** argv) {
     comm::Session session;
+    survive_file_limits();
     try {
         const std::optional<RunConfig> run = parse_flags(argc, argv);
         if (!run) return exit_done;
@@ -221,6 +222,8 @@ int main(int argc, char** argv) {
         return exit_user;
     } catch (const std::bad_alloc&) {
         std::fprintf(stderr, "train: no memory left: choose a smaller --batch, --seq or --size\n");
-        return exit_user;
+    } catch (const std::exception& e) {
+        std::fprintf(stderr, "train: the system failed: %s\n", e.what());
     }
+    return exit_user;
 }

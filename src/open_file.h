@@ -1,21 +1,47 @@
-// A file to be read. Whether opening a directory succeeds is the library's choice; here it fails.
+// A file to be read. What would block or never end, such as a pipe or a device, is refused before it is
+// opened, as is a directory, whose opening would succeed or not at the library's choice.
 #pragma once
 
 #include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <string>
 
 namespace peri {
 
-// As std::ifstream(path, std::ios::binary). Where it fails, errno says why.
+// Whether there is a file or directory by this name; a name that leads nowhere (a link to itself, one too
+// long) has none.
+inline bool is_there(const std::string& path) {
+    std::error_code nowhere;
+    return std::filesystem::exists(path, nowhere);
+}
+
+inline bool is_directory(const std::string& path) {
+    std::error_code nowhere;
+    return std::filesystem::is_directory(path, nowhere);
+}
+
+// As std::ifstream(path, std::ios::binary).
 inline std::ifstream open_file(const std::string& path) {
     std::error_code ignored;
-    if (!std::filesystem::is_directory(path, ignored)) return std::ifstream(path, std::ios::binary);
+    const auto kind = std::filesystem::status(path, ignored).type();
+    if (kind == std::filesystem::file_type::regular ||
+        kind == std::filesystem::file_type::not_found)
+        return std::ifstream(path, std::ios::binary);
     std::ifstream none;
     none.setstate(std::ios::failbit);
-    errno = EISDIR;
     return none;
+}
+
+// Why it could not be opened, or read.
+inline std::string why_unreadable(const std::string& path) {
+    const std::string of_system = std::strerror(errno);
+    std::error_code error;
+    const auto status = std::filesystem::status(path, error);
+    if (error) return error.message();
+    if (std::filesystem::is_directory(status)) return std::strerror(EISDIR);
+    return std::filesystem::is_regular_file(status) ? of_system : "not a regular file";
 }
 
 }  // namespace peri

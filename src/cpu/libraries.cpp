@@ -1,8 +1,12 @@
 #include "cpu/libraries.h"
 
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <set>
 #include <sstream>
 
@@ -39,6 +43,39 @@ std::string blas_description() {
     return name + " " + version + ", core " + core + (told ? " (set by OPENBLAS_CORETYPE)" : "") +
            (openmp ? "" : " (slow: not built with OpenMP; install libopenblas-openmp-dev)");
 }
+
+#if defined(__linux__) && defined(__GLIBC__)
+namespace {
+
+// OpenBLAS takes 128 MiB of addresses a thread before main begins, and where it gets none it asks for ever;
+// 256 more are for all else.
+// So this runs before the constructors of all libraries (.preinit_array), where the shell limits addresses.
+void refuse_too_few_addresses(int, char**, char** environment) {
+    rlimit limit{};
+    if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return;
+    long threads = sysconf(_SC_NPROCESSORS_ONLN);
+    for (const char* name : {"OMP_NUM_THREADS=", "OPENBLAS_NUM_THREADS="})  // the later one wins
+        for (char** variable = environment; *variable; variable++)
+            if (std::strncmp(*variable, name, std::strlen(name)) == 0)
+                threads = std::max(1l, std::atol(*variable + std::strlen(name)));
+    const size_t needed = (size_t(threads) * 128 + 256) << 20;
+    void* const there = mmap(nullptr, needed, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (there != MAP_FAILED) {
+        munmap(there, needed);
+        return;
+    }
+    const char words[] =
+        "train: the shell allows too few addresses (ulimit -v) for OpenBLAS: allow more, or set "
+        "OPENBLAS_NUM_THREADS=1\n";
+    if (write(STDERR_FILENO, words, sizeof words - 1) < 0) _exit(2);
+    _exit(2);
+}
+
+[[gnu::section(".preinit_array"),
+  gnu::used]] void (*const before_libraries)(int, char**, char**) = refuse_too_few_addresses;
+
+}  // namespace
+#endif
 
 // glibc alone hands argv to constructors
 #if defined(__linux__) && defined(__GLIBC__)

@@ -77,7 +77,7 @@ std::vector<Sample> read_samples(const std::string& where, const std::string& pa
         samples.push_back(parse_sample(line, where + ", line " + std::to_string(number)));
     }
     if (!file.is_open() || file.bad()) {
-        throw UserError(where + " cannot be read (" + std::strerror(errno) +
+        throw UserError(where + " cannot be read (" + why_unreadable(path) +
                         "): give the path of one file");
     }
     if (samples.empty()) {

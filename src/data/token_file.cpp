@@ -25,7 +25,7 @@ std::string at_file(const std::string& flag, const std::string& path) {
 // ---- bytes --------------------------------------------------------------------------------------
 
 DataFile::DataFile(const std::string& flag, const std::string& path)
-    : where_(at_file(flag, path)), file_(open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+    : where_(at_file(flag, path)), file_(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
     if (file_ < 0) {
         throw UserError(where_ + " cannot be opened: " + std::strerror(errno) + "; " +
                         (errno == EMFILE ? "write fewer and larger shards, or raise ulimit -n"
@@ -40,7 +40,10 @@ DataFile::DataFile(const std::string& flag, const std::string& path)
         throw UserError(where_ + " is a directory; name a file in it, or a glob such as '" + path +
                         "/*.bin'");
     }
-    if (!regular) throw UserError(where_ + " is not a regular file; save its content to one");
+    if (!regular)
+        throw UserError(where_ +
+                        " is not a regular file, and batches are drawn from all over it; save "
+                        "its content to one (data/prepare.py reads what is piped into it)");
     throw UserError(where_ + " is empty; give a file that holds tokens");
 }
 

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "data/embed.h"
+#include "open_file.h"
 #include "store/csv.h"
 #include "store/files.h"
 
@@ -138,7 +139,7 @@ std::map<int, std::vector<double>> profiles(const std::vector<std::vector<std::s
 
 Bands bands_for(const std::string& directory) {
     const std::string path = directory + "/config.json";
-    if (!std::filesystem::exists(path)) return {};
+    if (!is_there(path)) return {};
     const Json config = Json::parse(read_text(path), nullptr, false);
     if (!config.is_object()) return {};
     for (const Json& recorded : Json::parse(peri_bands_begin, peri_bands_end))

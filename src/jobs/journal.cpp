@@ -91,9 +91,13 @@ double Journal<Real>::validate() {
 }
 
 template <class Real>
-void Journal<Real>::save() const {
-    save_checkpoint(directory_.path(), model_, optimizer_,
-                    {{"config.json", run_.json}, {"products.txt", backend_choices()}}, run_.keep);
+void Journal<Real>::save() {
+    const std::string rows =
+        (metrics_ ? metrics_->synced() : "") + (probes_ ? probes_->synced() : "");
+    save_checkpoint(
+        directory_.path(), model_, optimizer_,
+        {{"config.json", run_.json}, {"products.txt", backend_choices()}, {"rows.txt", rows}},
+        run_.keep);
 }
 
 template <class Real>

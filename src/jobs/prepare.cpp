@@ -1,11 +1,11 @@
 #include "jobs/prepare.h"
 
 #include <cstdio>
-#include <filesystem>
 
 #include "check.h"
 #include "comm.h"
 #include "device.h"
+#include "open_file.h"
 #include "run/flags.h"
 #include "run/tuning.h"
 #include "store/checkpoint.h"
@@ -49,10 +49,12 @@ void go_on(Model<Real>& model, Optimizer<Real>& optimizer, const RunConfig& run,
            const RunDirectory& directory) {
     const std::string from =
         run.resume.empty() ? "" : resume(run.resume, directory.path(), model, optimizer);
-    if (!from.empty()) std::printf("resumed     %s\n", from.c_str());
+    if (!run.resume.empty())
+        std::printf("resumed     %s\n",
+                    from.empty() ? "nothing: there is no checkpoint yet" : from.c_str());
     if (comm::rank() == 0) save_durably(directory / "config.json", run.json);
     const std::string choices = from + "/products.txt";
-    if (!from.empty() && std::filesystem::exists(choices)) {
+    if (!from.empty() && is_there(choices)) {
         if (const std::string line = set_backend_choices(read_text(choices)); !line.empty())
             std::fprintf(stderr, "%s: '%s' cannot be followed here: the last bits may differ\n",
                          choices.c_str(), line.c_str());

@@ -14,6 +14,7 @@
 #include "data/data.h"
 #include "data/embed.h"
 #include "jobs/bands.h"
+#include "open_file.h"
 #include "run/flags.h"
 #include "run/interrupt.h"
 #include "run/run_directory.h"
@@ -150,14 +151,14 @@ Json floor_of(const std::string& config) {
 
 Json run_of(const std::string& directory) {
     const std::string path = directory + "/";
-    if (!std::filesystem::exists(path + "metrics.csv"))
+    if (!is_there(path + "metrics.csv"))
         throw UserError("--view " + directory +
                         ": holds no run (metrics.csv): name a directory that --out had");
     Json run = {{"name", std::filesystem::path(path).parent_path().filename().string()},
                 {"path", directory},
                 {"training", is_training(directory)}};
     run["config"] = Json::object();
-    if (std::filesystem::exists(path + "config.json")) {
+    if (is_there(path + "config.json")) {
         run["config"] = Json::parse(read_text(path + "config.json"), nullptr, false);
         run["floor"] = floor_of(path + "config.json");
     }

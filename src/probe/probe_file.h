@@ -14,6 +14,7 @@ class ProbeFile {
     ProbeFile(const std::string& directory, int64_t done, const std::vector<StepMetrics>& earlier);
 
     void add(int64_t step, const std::vector<Measurement>& list);
+    std::string synced() { return file_.synced(); }  // its line of rows.txt (step_file.h)
 
     // Comes after every step: a row `spike`, with how many times the median it is, where it is one.
     void after(const StepMetrics& m);

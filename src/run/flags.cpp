@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "check.h"
+#include "open_file.h"
 #include "run/settings.h"
 #include "store/saved.h"
 
@@ -195,8 +196,15 @@ std::string saved_settings(const Settings& settings) {
     const std::string which = settings.text("resume");
     if (which.empty()) return "";
     if (which != "auto") return which + "/config.json";
-    const std::string path = settings.text("out") + "/config.json";
-    return std::filesystem::exists(path) ? path : "";
+    const std::string out = settings.text("out");
+    if (is_there(out + "/config.json")) return out + "/config.json";
+    for (const SavedStep& saved : saved_steps(out))
+        if (is_there(saved.path + "/config.json")) return saved.path + "/config.json";
+    if (is_there(out + "/metrics.csv"))
+        throw UserError("--resume auto: --out " + out +
+                        " holds a run (metrics.csv), but neither its settings (config.json) nor a "
+                        "checkpoint that has them: put config.json back, or choose another --out");
+    return "";
 }
 
 // The settings of the run that --evaluate, --generate and --export-hf take their weights from; "" if
@@ -205,7 +213,7 @@ std::string settings_of_weights(const Settings& settings) {
     if (!settings.on("evaluate") && !settings.given("generate") && !settings.given("export-hf"))
         return "";
     const std::string path = settings.text("init-from") + "/config.json";
-    return settings.given("init-from") && std::filesystem::exists(path) ? path : "";
+    return settings.given("init-from") && is_there(path) ? path : "";
 }
 
 // Command line, then settings file, then the settings of the weights, then defaults.

@@ -20,6 +20,8 @@ void catch_interrupts() {
     std::signal(SIGTERM, receive);
 }
 
+void survive_file_limits() { std::signal(SIGXFSZ, SIG_IGN); }
+
 int interrupt() { return received; }
 
 }  // namespace peri

@@ -19,6 +19,9 @@ class MetricsFiles {
     // Returns it as the file holds it, to so many digits: what a run that goes on will know.
     Validation add_validation(int64_t step, double loss);
 
+    // Waits until all is on the disk. Returns the lines of a checkpoint's rows.txt (step_file.h).
+    std::string synced() { return metrics_.synced() + validation_.synced(); }
+
     // Steps done before: step, loss and gradient norm alone.
     std::vector<StepMetrics> earlier() const;
     std::vector<Validation> earlier_validations() const;

@@ -22,7 +22,7 @@ std::string default_directory(const std::string& norm) {
 }
 
 bool is_training(const std::string& path) {
-    const int lock = open((path + "/lock").c_str(), O_RDONLY | O_CLOEXEC);
+    const int lock = open((path + "/lock").c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (lock < 0) return false;
     const bool taken = flock(lock, LOCK_SH | LOCK_NB) != 0;
     close(lock);
@@ -67,7 +67,8 @@ std::string resume(const std::string& which, const std::string& out, Model<Real>
                             saved.front().path + "): choose another --out, or move it away");
         return which;
     }
-    for (const SavedStep& saved : saved_steps(out)) {
+    const std::vector<SavedStep> all = saved_steps(out);
+    for (const SavedStep& saved : all) {
         try {
             load_checkpoint(saved.path, model, optimizer);
             return saved.path;
@@ -75,6 +76,10 @@ std::string resume(const std::string& which, const std::string& out, Model<Real>
             std::fprintf(stderr, "passed over: %s\n", e.what());
         }
     }
+    if (!all.empty())
+        throw UserError("--resume auto: none of the checkpoints in " + out +
+                        " can be used, for the reasons above: give the flags of their run, or "
+                        "choose another --out");
     return "";
 }
 

@@ -33,7 +33,8 @@ class RunDirectory {
 };
 
 // Reads the checkpoint that --resume names, or with `auto` the newest in `out` that is whole; those
-// that are passed over are named on stderr. Returns its path, "" where `auto` finds none.
+// that are passed over are named on stderr. Returns its path, "" where `auto` finds no checkpoint at all;
+// throws UserError where there are some, but none that can be used.
 template <class Real>
 std::string resume(const std::string& which, const std::string& out, Model<Real>& model,
                    Optimizer<Real>& optimizer);

@@ -23,7 +23,7 @@ Json parse_file(const std::string& path) {
     std::string text;
     std::getline(file, text, '\0');
     if (!file.is_open() || file.bad())
-        throw UserError("--config " + path + " cannot be read (" + std::strerror(errno) +
+        throw UserError("--config " + path + " cannot be read (" + why_unreadable(path) +
                         "): give the path of a settings file");
     Json json;
     try {

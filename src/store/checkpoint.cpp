@@ -10,6 +10,7 @@
 
 #include "check.h"
 #include "comm.h"
+#include "open_file.h"
 #include "store/safetensors.h"
 
 namespace peri {
@@ -182,7 +183,7 @@ template <class Real>
 void load_checkpoint(const std::string& path, Model<Real>& model, Optimizer<Real>& optimizer) {
     const std::string weights_path = path + "/model.safetensors";
     const std::string state_path = path + "/optimizer.safetensors";
-    if (fs::exists(weights_path) && !fs::exists(state_path))
+    if (is_there(weights_path) && !is_there(state_path))
         throw UserError(path +
                         ": holds weights alone, and a run needs its optimizer's state to go on: "
                         "start a new one from them by --init-from " +
@@ -221,7 +222,7 @@ void load_checkpoint(const std::string& path, Model<Real>& model, Optimizer<Real
 // ---- weights alone ------------------------------------------------------------------------------
 
 SavedWeights::SavedWeights(const std::string& path)
-    : path_(fs::is_directory(path) ? path + "/model.safetensors" : path), file_(path_) {}
+    : path_(is_directory(path) ? path + "/model.safetensors" : path), file_(path_) {}
 
 int SavedWeights::vocab() const {
     if (const auto noted = file_.metadata().find("vocab"); noted != file_.metadata().end())

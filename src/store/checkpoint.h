@@ -2,6 +2,8 @@
 //   model.safetensors      the weights as they are stored (bf16 or fp32)
 //   optimizer.safetensors  moments, and master weights where there are any
 //   config.json            the run's settings
+//   products.txt           which library computes which product
+//   rows.txt               how far metrics.csv and the like had come (step_file.h)
 // The step is the run's whole position: batches are a function of (seed, step). A checkpoint is
 // written beside its place, flushed to the disk and renamed, so that a crash at any moment leaves
 // the ones before. OUT/best-00000400 (--keep-best) is written likewise and holds model.safetensors

@@ -33,7 +33,8 @@ int flush(int file) {
 }  // namespace
 
 DurableFile::DurableFile(const std::string& path)
-    : path_(path), file_(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)) {
+    : path_(path),
+      file_(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK, 0666)) {
     if (file_ < 0) failed(path_, "be written");
 }
 
@@ -102,15 +103,17 @@ void make_directory_durably(const std::string& place, const std::string& beside,
     rename_durably(beside, place);
 }
 
-uint32_t checksum(const std::string& bytes) {
+uint32_t checksum(const std::string& bytes, uint32_t before) {
     return static_cast<uint32_t>(
-        crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
+        crc32_z(before, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
 }
 
 std::string read_text(const std::string& path) {
     std::ifstream file = open_file(path);
-    if (!file) failed(path, "be read");
-    return {std::istreambuf_iterator<char>(file), {}};
+    std::string text;
+    if (file) text.assign(std::istreambuf_iterator<char>(file), {});
+    if (!file) throw UserError(path + ": cannot be read (" + why_unreadable(path) + ")");
+    return text;
 }
 
 }  // namespace peri

@@ -43,8 +43,8 @@ void rename_durably(const std::string& from, const std::string& to);
 void make_directory_durably(const std::string& place, const std::string& beside,
                             const std::function<void(const std::string& directory)>& write);
 
-// CRC-32, as zlib's.
-uint32_t checksum(const std::string& bytes);
+// CRC-32, as zlib's; of bytes that follow others, whose own is given.
+uint32_t checksum(const std::string& bytes, uint32_t before = 0);
 
 // The whole text of a file.
 std::string read_text(const std::string& path);

@@ -10,6 +10,7 @@
 #include <set>
 
 #include "check.h"
+#include "open_file.h"
 
 namespace peri {
 
@@ -141,8 +142,9 @@ TensorInfo parse_tensor(const std::string& name, const Json& entry, const std::s
 }  // namespace
 
 SafetensorsFile::SafetensorsFile(const std::string& path) : path_(path) {
-    std::ifstream file(path, std::ios::binary | std::ios::ate);
-    if (!file) throw UserError(path + ": cannot be read (is it there?)");
+    std::ifstream file = open_file(path);
+    if (!file) throw UserError(path + ": cannot be read (" + why_unreadable(path) + ")");
+    file.seekg(0, std::ios::end);
     const size_t size = static_cast<size_t>(file.tellg());
     unsigned char length[8] = {};
     file.seekg(0);
@@ -200,7 +202,7 @@ bool SafetensorsFile::has_checksums() const {
 }
 
 void SafetensorsFile::read(const TensorInfo& tensor, void* to) const {
-    std::ifstream file(path_, std::ios::binary);
+    std::ifstream file = open_file(path_);
     file.seekg(static_cast<std::streamoff>(data_ + tensor.begin));
     file.read(static_cast<char*>(to), static_cast<std::streamsize>(tensor.bytes()));
     if (!file) throw UserError(path_ + ": cannot be read");

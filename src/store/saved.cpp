@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "check.h"
+#include "open_file.h"
 #include "store/safetensors.h"
 
 namespace peri {
@@ -24,12 +25,13 @@ std::string numbered(const std::string& prefix, int64_t step) {
 std::vector<SavedStep> find(const std::string& out, const std::string& prefix) {
     std::vector<SavedStep> found;
     std::error_code error;
-    for (const auto& entry : fs::directory_iterator(out, error)) {
-        const std::string name = entry.path().filename().string();
+    for (fs::directory_iterator entry(out, error), end; !error && entry != end;
+         entry.increment(error)) {
+        const std::string name = entry->path().filename().string();
         if (!name.starts_with(prefix)) continue;
         const int64_t step = std::atoll(name.c_str() + prefix.size());
         if (step >= 0 && name == numbered(prefix, step))
-            found.push_back({step, entry.path().string()});
+            found.push_back({step, entry->path().string()});
     }
     std::sort(found.begin(), found.end(),
               [](const SavedStep& a, const SavedStep& b) { return a.step > b.step; });
@@ -63,7 +65,7 @@ bool is_whole(const std::string& path) {
 }
 
 std::string weights_of(const std::string& path) {
-    if (!fs::is_directory(path) || fs::exists(path + "/model.safetensors")) return path;
+    if (!is_directory(path) || is_there(path + "/model.safetensors")) return path;
     for (const SavedStep& saved : saved_steps(path)) {
         try {
             check_whole(saved.path + "/model.safetensors");

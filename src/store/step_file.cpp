@@ -1,11 +1,22 @@
 #include "store/step_file.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
+#include <optional>
+#include <sstream>
+#include <utility>
 
 #include "check.h"
+#include "open_file.h"
 #include "store/files.h"
+#include "store/saved.h"
 
 namespace peri {
 
@@ -31,27 +42,122 @@ std::ofstream open_new_file(const std::string& directory, const std::string& nam
     return file;
 }
 
+// ---- what was written before ---------------------------------------------------------------------
+
+namespace {
+
+const char* const rows_name = "rows.txt";
+
+struct Written {
+    size_t bytes;
+    uint32_t checksum;
+};
+
+// What the checkpoint at step `done` knows of a file beside it.
+std::optional<Written> written_before(const std::filesystem::path& file, int64_t done) {
+    const std::string rows = (file.parent_path() / step_name(done) / rows_name).string();
+    if (done <= 0 || !is_there(rows)) return {};
+    std::istringstream lines(read_text(rows));
+    std::string name;
+    for (Written w{}; lines >> name >> w.bytes >> std::hex >> w.checksum >> std::dec;)
+        if (name == file.filename()) return w;
+    return {};
+}
+
+bool is_row(const std::string& line, const std::string& header, int64_t& step) {
+    if (std::ranges::count(line, ',') != std::ranges::count(header, ',')) return false;
+    const size_t digits = std::min(line.find(','), line.size());
+    if (digits == 0 || digits > 18 || line.find_first_not_of("0123456789") < digits) return false;
+    const int64_t before = std::exchange(step, std::atoll(line.c_str()));
+    return before <= step;
+}
+
+// The lines that end, without the header.
+std::vector<std::string> lines_of(const std::string& text) {
+    std::vector<std::string> lines;
+    for (size_t begin = 0, end; (end = text.find('\n', begin)) != text.npos; begin = end + 1)
+        if (begin > 0) lines.push_back(text.substr(begin, end - begin));
+    return lines;
+}
+
+// What is wrong with the rows that a run goes on from; "" where they are sound.
+std::string damage(const std::string& text, const std::string& header,
+                   const std::optional<Written>& written) {
+    if (written && text.size() < written->bytes) return "is shorter than it was";
+    if (written && checksum(text.substr(0, written->bytes)) != written->checksum)
+        return "is not what this run wrote";
+    int64_t step = 0;
+    for (const std::string& line : lines_of(text))
+        if (!is_row(line, header, step)) return "has no proper row '" + line.substr(0, 40) + "'";
+    return "";
+}
+
+// A place beside the file that is free.
+std::string set_aside(const std::string& path) {
+    std::string place = path + ".damaged";
+    for (int n = 2; is_there(place); n++) place = path + ".damaged-" + std::to_string(n);
+    rename_durably(path, place);
+    return place;
+}
+
+}  // namespace
+
+// ---- the file -----------------------------------------------------------------------------------
+
 StepFile::StepFile(const std::string& path, const std::string& header, int64_t done) : path_(path) {
-    std::string all, keep = header + "\n";
-    if (std::filesystem::exists(path)) all = read_text(path);
-    for (size_t begin = 0, end; (end = all.find('\n', begin)) != std::string::npos;
-         begin = end + 1) {
-        const std::string row = all.substr(begin, end - begin);
-        if (begin == 0 && row != header)
-            throw UserError(path + ": is no file of this program (it begins '" + row.substr(0, 40) +
-                            "'): move it away");
-        if (begin == 0 || std::atoll(row.c_str()) > done) continue;
+    const std::string found = is_there(path) ? read_text(path) : "";
+    std::string text = found;
+    for (size_t i = 0; (i = text.find("\r\n", i)) != text.npos;) text.erase(i, 1);
+    const std::optional<Written> written = written_before(path, done);
+    const std::string first = text.substr(0, text.find('\n'));
+    if (!text.empty() && !written && first != header)
+        throw UserError(path + ": is no file of this program (it begins '" + first.substr(0, 40) +
+                        "'): move it away");
+    if (const std::string wrong = damage(text, header, written); !wrong.empty()) {
+        const bool gone = !is_there(path);
+        const std::string kept = gone ? "" : "; it is kept as " + set_aside(path);
+        std::fprintf(stderr, "warning: %s %s%s: the run goes on without its earlier rows\n",
+                     path.c_str(), gone ? "is gone" : wrong.c_str(), kept.c_str());
+        text.clear();
+    }
+    std::string keep = header + "\n";
+    for (const std::string& row : lines_of(text)) {
+        if (std::atoll(row.c_str()) > done) continue;
         kept_.push_back(row);
         keep += row + "\n";
     }
-    if (keep != all) save_durably(path, keep);
-    file_.open(path, std::ios::app);
-    if (!file_) throw UserError(path + ": cannot be written: choose another --out");
+    if (keep != found) save_durably(path, keep);
+    bytes_ = keep.size();
+    checksum_ = checksum(keep);
+    file_ = open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NONBLOCK);
+    if (file_ < 0) throw UserError(path + ": cannot be written: choose another --out");
+}
+
+StepFile::~StepFile() {
+    if (file_ >= 0) close(file_);
 }
 
 void StepFile::add(const std::string& rows) {
-    file_ << rows << '\n' << std::flush;
-    if (!file_) throw UserError(path_ + ": cannot be written (is the disk full?): free some space");
+    const std::string text = rows + '\n';
+    for (size_t done = 0; done < text.size();) {
+        const ssize_t n = write(file_, text.data() + done, text.size() - done);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0)
+            throw UserError(path_ + ": cannot be written (" + std::strerror(errno) +
+                            "): free some space, and go on by --resume auto");
+        done += static_cast<size_t>(n);
+    }
+    bytes_ += text.size();
+    checksum_ = checksum(text, checksum_);
+}
+
+std::string StepFile::synced() {
+    if (fsync(file_) != 0)
+        throw UserError(path_ + ": cannot be flushed to the disk (" + std::strerror(errno) + ")");
+    char line[160];
+    std::snprintf(line, sizeof line, "%s %zu %08x\n",
+                  std::filesystem::path(path_).filename().c_str(), bytes_, checksum_);
+    return line;
 }
 
 }  // namespace peri
