@@ -40,7 +40,7 @@ class Journal {
     void probe();
 
     double validate();  // the loss, which is noted
-    void save();  // a checkpoint
+    void save();        // a checkpoint
 
     double train_loss() const;  // mean of the last 10 steps
     // Lines: whether the run is a usual one (jobs/bands.h), what --keep-best kept; each where it is known.
