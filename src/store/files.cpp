@@ -22,19 +22,30 @@ namespace {
     throw UserError(path + ": cannot " + what + " (" + std::strerror(errno) + ")" + remedy);
 }
 
+// A signal may interrupt a call on a file system of the network or of a user's process (NFS, FUSE): it is
+// done again, so that hours of training do not end with it.
+template <class Call>
+int uninterrupted(Call&& call) {
+    int result;
+    do result = call();
+    while (result < 0 && errno == EINTR);
+    return result;
+}
+
 // Down to the disk itself: on a Mac fsync stops at the disk's own memory.
 int flush(int file) {
 #ifdef F_FULLFSYNC
     if (fcntl(file, F_FULLFSYNC) == 0) return 0;  // not every file system knows it
 #endif
-    return fsync(file);
+    return uninterrupted([&] { return fsync(file); });
 }
 
 }  // namespace
 
 DurableFile::DurableFile(const std::string& path)
-    : path_(path),
-      file_(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK, 0666)) {
+    : path_(path), file_(uninterrupted([&] {
+          return open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK, 0666);
+      })) {
     if (file_ < 0) failed(path_, "be written");
 }
 
@@ -63,7 +74,8 @@ void DurableFile::close() {
     if (flush(file_) != 0) failed(path_, "be flushed to the disk");
     const int file = file_;
     file_ = -1;
-    if (::close(file) != 0) failed(path_, "be closed");
+    // interrupted, it is closed, and what it holds is on the disk
+    if (::close(file) != 0 && errno != EINTR) failed(path_, "be closed");
 }
 
 void save_durably(const std::string& path, const std::string& text) {
@@ -74,7 +86,8 @@ void save_durably(const std::string& path, const std::string& text) {
 }
 
 void sync_directory(const std::string& path) {
-    const int directory = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const int directory =
+        uninterrupted([&] { return open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
     if (directory < 0) failed(path, "be opened");
     // some file systems have no fsync of directories (EINVAL): a rename is safe there, or never
     if (flush(directory) != 0 && errno != EINVAL && errno != ENOTSUP) {
