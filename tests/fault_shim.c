@@ -5,12 +5,14 @@
                   short   it reads or writes half of what it was asked to, at least a byte
                   exit    the process ends before it without a word
                   new     counts operator new in place of calls on files, which throws std::bad_alloc
-     FAULT_LIST   file that gets a line a counted call: number, name, path; with `new`, the number alone
+     FAULT_LIST   file that gets a line a counted call: number, name, path; with `new`, who called the
+                  one that failed, or at the end how many there were
      FAULT_LOG    file that gets what changed under the directory, in order, data too (power_loss.py) */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <execinfo.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdarg.h>
@@ -348,7 +350,7 @@ static int counted_main(int argc, char** argv, char** environment) {
     in_main = 1;
     const int result = program(argc, argv, environment);
     in_main = 0;
-    if (news) say(list, "%ld\n", calls);
+    if (news && !at) say(list, "%ld\n", calls);
     return result;
 }
 typedef int Start(int (*)(int, char**, char**), int, char**, void (*)(void), void (*)(void),
@@ -364,6 +366,10 @@ __attribute__((weak)) void _ZSt17__throw_bad_allocv(void); /* std::__throw_bad_a
 
 static void* allocated(void* memory) {
     const int this_one = news && in_main && __atomic_add_fetch(&calls, 1, __ATOMIC_RELAXED) == at;
+    if (this_one && list >= 0) {
+        void* callers[64];
+        backtrace_symbols_fd(callers, backtrace(callers, 64), list);
+    }
     if (!memory || this_one) {
         free(memory);
         _ZSt17__throw_bad_allocv();
