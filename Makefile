@@ -431,6 +431,16 @@ $(BUILD)/tests/%_shim.so: tests/%_shim.c
 	@mkdir -p $(@D)
 	$(CC) -shared -fPIC $< -ldl -o $@
 
+# Each call on a file fails in turn, and memory ends: one of FAULTS of a kind (FAULTS=1: all, an hour).
+FAULTS ?= 24
+check-faults: train $(BUILD)/tests/fault_shim.so
+	tests/check_faults.sh $(BUILD)/tests/fault_shim.so $(FAULTS)
+
+# power fails at so many places of a run (POINTS=0: after each change of the disk)
+POINTS ?= 40
+check-power: train $(BUILD)/tests/fault_shim.so
+	python3 tests/power_loss.py ./train $(BUILD)/tests/fault_shim.so $(POINTS)
+
 # a run killed 60 times, and one cut off at each of its writes, end with the bits of a whole one
 check-resume: train $(BUILD)/tests/exit_shim.so
 	tests/check_resume.sh $(BUILD)/tests/exit_shim.so
@@ -524,4 +534,4 @@ deps-compilers deps-cross:
 	@tests/machines_deps.sh $(@:deps-%=%) $(MACHINES_ROOT)
 
 .PHONY: test test-machines deps-compilers deps-cross test-halved test-faults test-experiments test-docs test-view test-lost test-prepare experiments figures test-asan fuzz test-grid test-conformance test-port test-sim \
-    check-sim check-resume check-mpi deps-mpi check-cudnn deps-cudnn check-safetensors check-hf sim-race bench bench-compare bench-ranks bench_cuda portable ptx-logs check-ptx accept-ptx format clean deps
+    check-sim check-resume check-faults check-power check-mpi deps-mpi check-cudnn deps-cudnn check-safetensors check-hf sim-race bench bench-compare bench-ranks bench_cuda portable ptx-logs check-ptx accept-ptx format clean deps

@@ -11,6 +11,7 @@
 #include <filesystem>
 
 #include "check.h"
+#include "store/files.h"
 
 namespace peri {
 
@@ -31,8 +32,7 @@ bool is_training(const std::string& path) {
 
 RunDirectory::RunDirectory(const std::string& path, bool resuming, bool first) : path_(path) {
     if (!first) return;
-    std::error_code error;
-    std::filesystem::create_directories(path, error);
+    std::error_code error = make_directories_durably(path);
     if (error)
         throw UserError("--out " + path + ": cannot make this directory (" + error.message() +
                         "): choose another");

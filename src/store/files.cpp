@@ -22,8 +22,8 @@ namespace {
     throw UserError(path + ": cannot " + what + " (" + std::strerror(errno) + ")" + remedy);
 }
 
-// A signal may interrupt a call on a file system of the network or of a user's process (NFS, FUSE): it is
-// done again, so that hours of training do not end with it.
+// A signal may interrupt a call on a file system of the network or of a user's process (NFS,
+// FUSE): it is done again, so that hours of training do not end with it.
 template <class Call>
 int uninterrupted(Call&& call) {
     int result;
@@ -32,15 +32,15 @@ int uninterrupted(Call&& call) {
     return result;
 }
 
-// Down to the disk itself: on a Mac fsync stops at the disk's own memory.
-int flush(int file) {
+}  // namespace
+
+// On a Mac fsync stops at the disk's own memory.
+int flush_to_disk(int file) {
 #ifdef F_FULLFSYNC
     if (fcntl(file, F_FULLFSYNC) == 0) return 0;  // not every file system knows it
 #endif
     return uninterrupted([&] { return fsync(file); });
 }
-
-}  // namespace
 
 DurableFile::DurableFile(const std::string& path)
     : path_(path), file_(uninterrupted([&] {
@@ -71,7 +71,7 @@ void DurableFile::write_at(size_t offset, const void* data, size_t bytes) {
 }
 
 void DurableFile::close() {
-    if (flush(file_) != 0) failed(path_, "be flushed to the disk");
+    if (flush_to_disk(file_) != 0) failed(path_, "be flushed to the disk");
     const int file = file_;
     file_ = -1;
     // interrupted, it is closed, and what it holds is on the disk
@@ -90,11 +90,23 @@ void sync_directory(const std::string& path) {
         uninterrupted([&] { return open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
     if (directory < 0) failed(path, "be opened");
     // some file systems have no fsync of directories (EINVAL): a rename is safe there, or never
-    if (flush(directory) != 0 && errno != EINVAL && errno != ENOTSUP) {
+    if (flush_to_disk(directory) != 0 && errno != EINVAL && errno != ENOTSUP) {
         ::close(directory);
         failed(path, "be flushed to the disk");
     }
     ::close(directory);
+}
+
+std::error_code make_directories_durably(const std::string& path) {
+    std::error_code error;
+    std::filesystem::path place;
+    for (const std::filesystem::path& name : std::filesystem::path(path)) {
+        const std::string parent = place.empty() ? "." : place.string();
+        place /= name;
+        if (std::filesystem::create_directory(place, error)) sync_directory(parent);
+        if (error) break;
+    }
+    return error;
 }
 
 void rename_durably(const std::string& from, const std::string& to) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <system_error>
 
 namespace peri {
 
@@ -31,8 +32,14 @@ class DurableFile {
 // Writes a whole text file and waits for the disk: after a crash it holds the old text or the new.
 void save_durably(const std::string& path, const std::string& text);
 
+// Waits until what an open file holds is on the disk; less than 0 with errno where that fails.
+int flush_to_disk(int file);
+
 // Waits until the names in a directory are on the disk.
 void sync_directory(const std::string& path);
+
+// Makes a directory with all above it that are missing, and waits until their names are on the disk.
+std::error_code make_directories_durably(const std::string& path);
 
 // from, a file or a directory whose content is on the disk, becomes `to`, which must not exist
 // (a file may): after a crash there is one or the other. Both in one directory.

@@ -152,7 +152,7 @@ void StepFile::add(const std::string& rows) {
 }
 
 std::string StepFile::synced() {
-    if (fsync(file_) != 0)
+    if (flush_to_disk(file_) != 0)
         throw UserError(path_ + ": cannot be flushed to the disk (" + std::strerror(errno) + ")");
     char line[160];
     std::snprintf(line, sizeof line, "%s %zu %08x\n",
