@@ -8,6 +8,8 @@
 #include <fstream>
 #include <string>
 
+#include "check.h"
+
 namespace peri {
 
 // Whether there is a file or directory by this name; a name that leads nowhere (a link to itself, one too
@@ -15,6 +17,14 @@ namespace peri {
 inline bool is_there(const std::string& path) {
     std::error_code nowhere;
     return std::filesystem::exists(path, nowhere);
+}
+
+// The same where to take one that cannot be told for none would lose something: that is a UserError.
+inline bool is_surely_there(const std::string& path) {
+    std::error_code error;
+    const bool there = std::filesystem::exists(path, error);
+    if (error) throw UserError(path + ": cannot be read (" + error.message() + ")");
+    return there;
 }
 
 inline bool is_directory(const std::string& path) {

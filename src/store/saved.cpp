@@ -33,6 +33,10 @@ std::vector<SavedStep> find(const std::string& out, const std::string& prefix) {
         if (step >= 0 && name == numbered(prefix, step))
             found.push_back({step, entry->path().string()});
     }
+    // what cannot be listed is not empty: a run would begin anew
+    if (error && error != std::errc::no_such_file_or_directory &&
+        error != std::errc::not_a_directory)
+        throw UserError(out + ": cannot be listed (" + error.message() + ")");
     std::sort(found.begin(), found.end(),
               [](const SavedStep& a, const SavedStep& b) { return a.step > b.step; });
     return found;

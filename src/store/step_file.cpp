@@ -56,7 +56,7 @@ struct Written {
 // What the checkpoint at step `done` knows of a file beside it.
 std::optional<Written> written_before(const std::filesystem::path& file, int64_t done) {
     const std::string rows = (file.parent_path() / step_name(done) / rows_name).string();
-    if (done <= 0 || !is_there(rows)) return {};
+    if (done <= 0 || !is_surely_there(rows)) return {};
     std::istringstream lines(read_text(rows));
     std::string name;
     for (Written w{}; lines >> name >> w.bytes >> std::hex >> w.checksum >> std::dec;)
@@ -80,15 +80,19 @@ std::vector<std::string> lines_of(const std::string& text) {
     return lines;
 }
 
-// What is wrong with the rows that a run goes on from; "" where they are sound.
+// What is wrong with the rows up to step `done`; "" where they are sound. Later ones may be anything: the
+// disk may have had half of them when power failed, and the run writes them again.
 std::string damage(const std::string& text, const std::string& header,
-                   const std::optional<Written>& written) {
+                   const std::optional<Written>& written, int64_t done) {
     if (written && text.size() < written->bytes) return "is shorter than it was";
     if (written && checksum(text.substr(0, written->bytes)) != written->checksum)
         return "is not what this run wrote";
+    if (written || done <= 0) return "";
     int64_t step = 0;
-    for (const std::string& line : lines_of(text))
+    for (const std::string& line : lines_of(text)) {
         if (!is_row(line, header, step)) return "has no proper row '" + line.substr(0, 40) + "'";
+        if (step > done) break;
+    }
     return "";
 }
 
@@ -105,7 +109,7 @@ std::string set_aside(const std::string& path) {
 // ---- the file -----------------------------------------------------------------------------------
 
 StepFile::StepFile(const std::string& path, const std::string& header, int64_t done) : path_(path) {
-    const std::string found = is_there(path) ? read_text(path) : "";
+    const std::string found = is_surely_there(path) ? read_text(path) : "";
     std::string text = found;
     for (size_t i = 0; (i = text.find("\r\n", i)) != text.npos;) text.erase(i, 1);
     const std::optional<Written> written = written_before(path, done);
@@ -113,13 +117,14 @@ StepFile::StepFile(const std::string& path, const std::string& header, int64_t d
     if (!text.empty() && !written && first != header)
         throw UserError(path + ": is no file of this program (it begins '" + first.substr(0, 40) +
                         "'): move it away");
-    if (const std::string wrong = damage(text, header, written); !wrong.empty()) {
+    if (const std::string wrong = damage(text, header, written, done); !wrong.empty()) {
         const bool gone = !is_there(path);
         const std::string kept = gone ? "" : "; it is kept as " + set_aside(path);
         std::fprintf(stderr, "warning: %s %s%s: the run goes on without its earlier rows\n",
                      path.c_str(), gone ? "is gone" : wrong.c_str(), kept.c_str());
         text.clear();
     }
+    if (written) text.resize(std::min(text.size(), written->bytes));
     std::string keep = header + "\n";
     for (const std::string& row : lines_of(text)) {
         if (std::atoll(row.c_str()) > done) continue;
