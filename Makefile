@@ -441,9 +441,10 @@ POINTS ?= 40
 check-power: train $(BUILD)/tests/fault_shim.so
 	python3 tests/power_loss.py ./train $(BUILD)/tests/fault_shim.so $(POINTS)
 
-# a run killed 60 times, and one cut off at each of its writes, end with the bits of a whole one
+# runs killed so many times, and one cut off at each of its writes, end with the bits of a whole one
+KILLS ?= 60
 check-resume: train $(BUILD)/tests/exit_shim.so
-	tests/check_resume.sh $(BUILD)/tests/exit_shim.so
+	tests/check_resume.sh $(BUILD)/tests/exit_shim.so $(KILLS)
 
 # Python's safetensors reads what is written here, and the other way round. Where there is no network
 # to install it from and no Python that has it, the check says that it is skipped.

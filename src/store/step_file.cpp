@@ -126,8 +126,9 @@ StepFile::StepFile(const std::string& path, const std::string& header, int64_t d
     }
     if (written) text.resize(std::min(text.size(), written->bytes));
     std::string keep = header + "\n";
+    int64_t step = 0;
     for (const std::string& row : lines_of(text)) {
-        if (std::atoll(row.c_str()) > done) continue;
+        if (!is_row(row, header, step) || step > done) break;
         kept_.push_back(row);
         keep += row + "\n";
     }
