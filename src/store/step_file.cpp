@@ -124,7 +124,6 @@ StepFile::StepFile(const std::string& path, const std::string& header, int64_t d
                      path.c_str(), gone ? "is gone" : wrong.c_str(), kept.c_str());
         text.clear();
     }
-    if (written) text.resize(std::min(text.size(), written->bytes));
     std::string keep = header + "\n";
     int64_t step = 0;
     for (const std::string& row : lines_of(text)) {
