@@ -45,7 +45,7 @@ def runs_of(command):
 
 
 def config(run):
-    """The settings that ./train takes the command to mean."""
+    """The settings that ./train takes the command to mean, but for the place of the data."""
     with tempfile.TemporaryDirectory() as folder:
         started = subprocess.Popen(run.command(folder), stdout=subprocess.DEVNULL)
         path = Path(folder) / "config.json"
@@ -53,7 +53,7 @@ def config(run):
             time.sleep(0.1)
         started.kill()
         started.wait()
-        return json.loads(path.read_text())
+        return json.loads(path.read_text()) | {"data": ""}
 
 
 def spread(values):

@@ -8,7 +8,6 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 
 #include "check.h"
 #include "open_file.h"
@@ -136,8 +135,12 @@ uint32_t checksum(const std::string& bytes, uint32_t before) {
 std::string read_text(const std::string& path) {
     std::ifstream file = open_file(path);
     std::string text;
-    if (file) text.assign(std::istreambuf_iterator<char>(file), {});
-    if (!file) throw UserError(path + ": cannot be read (" + why_unreadable(path) + ")");
+    char part[1 << 14];
+    do {
+        file.read(part, sizeof part);
+        text.append(part, static_cast<size_t>(file.gcount()));
+    } while (file);
+    if (!file.eof()) throw UserError(path + ": cannot be read (" + why_unreadable(path) + ")");
     return text;
 }
 

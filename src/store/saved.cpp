@@ -1,16 +1,19 @@
 #include "store/saved.h"
 
+#include <dirent.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
-#include <filesystem>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
 
 #include "check.h"
 #include "open_file.h"
 #include "store/safetensors.h"
 
 namespace peri {
-
-namespace fs = std::filesystem;
 
 namespace {
 
@@ -24,19 +27,21 @@ std::string numbered(const std::string& prefix, int64_t step) {
 
 std::vector<SavedStep> find(const std::string& out, const std::string& prefix) {
     std::vector<SavedStep> found;
-    std::error_code error;
-    for (fs::directory_iterator entry(out, error), end; !error && entry != end;
-         entry.increment(error)) {
-        const std::string name = entry->path().filename().string();
+    // std::filesystem's iterator ends the program where memory does (noexcept)
+    const std::unique_ptr<DIR, int (*)(DIR*)> directory(opendir(out.c_str()), closedir);
+    if (!directory && (errno == ENOENT || errno == ENOTDIR)) return found;
+    while (directory) {
+        errno = 0;
+        const dirent* const entry = readdir(directory.get());
+        if (!entry) break;
+        const std::string name = entry->d_name;
         if (!name.starts_with(prefix)) continue;
         const int64_t step = std::atoll(name.c_str() + prefix.size());
         if (step >= 0 && name == numbered(prefix, step))
-            found.push_back({step, entry->path().string()});
+            found.push_back({step, out + (out.ends_with('/') ? "" : "/") + name});
     }
     // what cannot be listed is not empty: a run would begin anew
-    if (error && error != std::errc::no_such_file_or_directory &&
-        error != std::errc::not_a_directory)
-        throw UserError(out + ": cannot be listed (" + error.message() + ")");
+    if (errno) throw UserError(out + ": cannot be listed (" + std::strerror(errno) + ")");
     std::sort(found.begin(), found.end(),
               [](const SavedStep& a, const SavedStep& b) { return a.step > b.step; });
     return found;
