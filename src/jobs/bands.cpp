@@ -140,7 +140,7 @@ std::map<int, std::vector<double>> profiles(const std::vector<std::vector<std::s
 Bands bands_for(const std::string& directory) {
     const std::string path = directory + "/config.json";
     if (!is_there(path)) return {};
-    const Json config = Json::parse(read_text(path), nullptr, false);
+    const Json config = Json::parse(read_text(path, short_text), nullptr, false);
     if (!config.is_object()) return {};
     for (const Json& recorded : Json::parse(peri_bands_begin, peri_bands_end))
         if (same_settings(config, recorded.at("settings")) &&

@@ -159,7 +159,7 @@ Json run_of(const std::string& directory) {
                 {"training", is_training(directory)}};
     run["config"] = Json::object();
     if (is_there(path + "config.json")) {
-        run["config"] = Json::parse(read_text(path + "config.json"), nullptr, false);
+        run["config"] = Json::parse(read_text(path + "config.json", short_text), nullptr, false);
         run["floor"] = floor_of(path + "config.json");
     }
     run["metrics"] = metrics_of(path + "metrics.csv");

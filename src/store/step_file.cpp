@@ -33,7 +33,7 @@ std::ofstream open_new_file(const std::string& directory, const std::string& nam
     if (error)
         throw UserError("--out " + directory + ": cannot make this directory (" + error.message() +
                         "): choose another");
-    if (std::filesystem::exists(path, error))
+    if (std::filesystem::exists(std::filesystem::symlink_status(path, error)))
         throw UserError("--out " + directory + " already holds a run (" + name +
                         "): choose another directory or move it away");
     std::ofstream file(path);
@@ -57,7 +57,7 @@ struct Written {
 std::optional<Written> written_before(const std::filesystem::path& file, int64_t done) {
     const std::string rows = (file.parent_path() / step_name(done) / rows_name).string();
     if (done <= 0 || !is_surely_there(rows)) return {};
-    std::istringstream lines(read_text(rows));
+    std::istringstream lines(read_text(rows, short_text));
     std::string name;
     for (Written w{}; lines >> name >> w.bytes >> std::hex >> w.checksum >> std::dec;)
         if (name == file.filename()) return w;
@@ -134,8 +134,12 @@ StepFile::StepFile(const std::string& path, const std::string& header, int64_t d
     if (keep != found) save_durably(path, keep);
     bytes_ = keep.size();
     checksum_ = checksum(keep);
-    file_ = open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NONBLOCK);
-    if (file_ < 0) throw UserError(path + ": cannot be written: choose another --out");
+    file_ = open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+    if (file_ < 0)
+        throw UserError(path + ": cannot be written (" +
+                        (errno == ELOOP ? "a link, which may lead out of the run's directory"
+                                        : std::strerror(errno)) +
+                        "): move it away, or choose another --out");
 }
 
 StepFile::~StepFile() {
