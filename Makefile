@@ -361,6 +361,12 @@ test-lost: train
 	@if command -v python3 > /dev/null; then TRAIN=./train python3 -m unittest discover -q -s tests -p 'test_lost.py'; \
 	else echo "skipped: test-lost (no python3 here)"; fi
 
+# checkpoints and settings of strangers: bounded, one sentence, nothing written or read elsewhere; so many of
+# them at random (HOSTILE=3000 is the long form)
+HOSTILE ?= 40
+check-hostile: train
+	TRAIN=./train HOSTILE=$(HOSTILE) python3 -m unittest discover -q -s tests -p 'test_hostile.py'
+
 # what shows a run: the page of --view in a browser, the terminal, TensorBoard's files (check-events)
 test-view: train
 	@if ! command -v python3 > /dev/null; then echo "skipped: test-view (no python3 here)"; exit 0; fi; \
@@ -440,6 +446,11 @@ check-faults: train $(BUILD)/tests/fault_shim.so
 POINTS ?= 40
 check-power: train $(BUILD)/tests/fault_shim.so
 	python3 tests/power_loss.py ./train $(BUILD)/tests/fault_shim.so $(POINTS)
+
+# a run of so many seconds stays as it began, and one on a loaded machine does not stall; SOAK=7200 is the long form
+SOAK ?= 40
+check-soak: train $(BUILD)/tests/leak_shim.so
+	python3 tests/soak.py ./train $(abspath $(BUILD)/tests/leak_shim.so) $(SOAK)
 
 # runs killed so many times, and one cut off at each of its writes, end with the bits of a whole one
 KILLS ?= 60
@@ -535,4 +546,4 @@ deps-compilers deps-cross:
 	@tests/machines_deps.sh $(@:deps-%=%) $(MACHINES_ROOT)
 
 .PHONY: test test-machines deps-compilers deps-cross test-halved test-faults test-experiments test-docs test-view test-lost test-prepare experiments figures test-asan fuzz test-grid test-conformance test-port test-sim \
-    check-sim check-resume check-faults check-power check-mpi deps-mpi check-cudnn deps-cudnn check-safetensors check-hf sim-race bench bench-compare bench-ranks bench_cuda portable ptx-logs check-ptx accept-ptx format clean deps
+    check-sim check-resume check-faults check-power check-hostile check-soak check-mpi deps-mpi check-cudnn deps-cudnn check-safetensors check-hf sim-race bench bench-compare bench-ranks bench_cuda portable ptx-logs check-ptx accept-ptx format clean deps
