@@ -316,7 +316,7 @@ sim-race: $(BUILD)/race $(TSAN)/conformance
 	OMP_NUM_THREADS=1 $(TSAN)/conformance --backend cuda --quiet $(TSAN_CASES)
 	tests/sim/planted_races.sh "$(CXX) $(TSAN_FLAGS)" " $(TSAN_OBJECTS) $(LIBS)" $(TSAN)
 
-test: $(BUILD)/tests/all $(BUILD)/tests/prescott_shim.so train single test-conformance test-experiments test-prepare test-docs test-view test-lost
+test: $(BUILD)/tests/all $(BUILD)/tests/prescott_shim.so train single test-conformance test-experiments test-prepare test-docs test-view test-lost test-versions
 	TRAIN=./train $(BUILD)/tests/all
 
 test-conformance: $(BUILD)/tests/conformance_cpu
@@ -360,6 +360,11 @@ test-docs: train
 test-lost: train
 	@if command -v python3 > /dev/null; then TRAIN=./train python3 -m unittest discover -q -s tests -p 'test_lost.py'; \
 	else echo "skipped: test-lost (no python3 here)"; fi
+
+# runs of every version whose files differ go on today (tests/checkpoints)
+test-versions: train
+	@if command -v python3 > /dev/null; then TRAIN=./train python3 -m unittest discover -q -s tests -p 'test_old_checkpoints.py'; \
+	else echo "skipped: test-versions (no python3 here)"; fi
 
 # what shows a run: the page of --view in a browser, the terminal, TensorBoard's files (check-events)
 test-view: train
@@ -534,5 +539,5 @@ deps-cudnn:
 deps-compilers deps-cross:
 	@tests/machines_deps.sh $(@:deps-%=%) $(MACHINES_ROOT)
 
-.PHONY: test test-machines deps-compilers deps-cross test-halved test-faults test-experiments test-docs test-view test-lost test-prepare experiments figures test-asan fuzz test-grid test-conformance test-port test-sim \
+.PHONY: test test-machines deps-compilers deps-cross test-halved test-faults test-experiments test-docs test-view test-lost test-versions test-prepare experiments figures test-asan fuzz test-grid test-conformance test-port test-sim \
     check-sim check-resume check-faults check-power check-mpi deps-mpi check-cudnn deps-cudnn check-safetensors check-hf sim-race bench bench-compare bench-ranks bench_cuda portable ptx-logs check-ptx accept-ptx format clean deps
