@@ -11,6 +11,7 @@
 #              (make deps-cudnn fetches what attention by cuDNN needs; make check-cudnn asks cuDNN to plan it)
 # make train_port PORT=DIR  the same with your kernels in DIR; make test-port PORT=DIR tests them
 # make test-machines  the tests as other processors, compilers and orders of sums run them
+# make check-travel  a run goes on with other threads, another precision and on another machine
 # make test-asan   the readers of files under AddressSanitizer and UBSan
 # make fuzz    each of them on any bytes, 10 seconds; FUZZ_SECONDS=3600 is the long mode (clang)
 # make experiments  the paper's figures and tables (hours; stop it and start it again as you like;
@@ -446,6 +447,11 @@ POINTS ?= 40
 check-power: train $(BUILD)/tests/fault_shim.so
 	python3 tests/power_loss.py ./train $(BUILD)/tests/fault_shim.so $(POINTS)
 
+# a run goes on with other threads, another precision and, where a cross compiler and qemu are, on aarch64 and back
+check-travel: train
+	@ONLY=train ROOT=$(MACHINES_ROOT) tests/machines.sh aarch64
+	python3 tests/check_travel.py ./train $(MACHINES_ROOT)/aarch64/train
+
 # runs killed so many times, and one cut off at each of its writes, end with the bits of a whole one
 KILLS ?= 60
 check-resume: train $(BUILD)/tests/exit_shim.so
@@ -540,4 +546,4 @@ deps-compilers deps-cross:
 	@tests/machines_deps.sh $(@:deps-%=%) $(MACHINES_ROOT)
 
 .PHONY: test test-machines deps-compilers deps-cross test-halved test-faults test-experiments test-docs test-view test-lost test-versions test-prepare experiments figures test-asan fuzz test-grid test-conformance test-port test-sim \
-    check-sim check-resume check-faults check-power check-mpi deps-mpi check-cudnn deps-cudnn check-safetensors check-hf sim-race bench bench-compare bench-ranks bench_cuda portable ptx-logs check-ptx accept-ptx format clean deps
+    check-sim check-resume check-faults check-power check-travel check-mpi deps-mpi check-cudnn deps-cudnn check-safetensors check-hf sim-race bench bench-compare bench-ranks bench_cuda portable ptx-logs check-ptx accept-ptx format clean deps

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes a version's directory of this corpus (README.md) with that version's program.
 # usage: tests/checkpoints/make.sh TRAIN DIRECTORY
-# shellcheck disable=SC2086  # flags are meant to be split
+# shellcheck disable=SC2046,SC2086  # flags are meant to be split
 set -eu
 train=$(realpath "$1") directory=$2
 cache=$(mktemp -d)
