@@ -63,8 +63,10 @@ class OldCheckpoints(unittest.TestCase):
         print("losses of old versions' runs that go on, apart by at most " +
               ", ".join(f"{apart:.1e} of {TOLERANCE[KINDS[kind]]:.1e} ({kind})" for kind, apart in worst.items()))
 
-    def test_is_evaluated(self):
+    def test_is_evaluated_and_shown(self):
         def check(version, kind, run):
+            shown = self.train("--view", run)
+            self.assertEqual((shown.returncode, shown.stderr), (0, ""))
             done = self.train("--evaluate", "--init-from", run)
             self.assertEqual((done.returncode, done.stderr), (0, ""))
             loss = float(next(line for line in done.stdout.splitlines() if line.startswith("loss")).split()[1])
@@ -100,9 +102,8 @@ class OldCheckpoints(unittest.TestCase):
         made = self.folder / "made"
         subprocess.run([CORPUS / "make.sh", TRAIN[0], made], check=True, capture_output=True)
         todays, newest = described(made), described(VERSIONS[-1])
-        self.assertEqual(todays.keys(), newest.keys())
-        for name, description in todays.items():
-            self.assertEqual(description, newest[name], f"{name}: add today's format to {CORPUS}, see its README.md")
+        for name in todays | newest:
+            self.assertEqual(todays.get(name), newest.get(name), f"{name}: add today's format to {CORPUS}, see its README.md")
 
 
 def described(directory):
@@ -116,7 +117,7 @@ def described(directory):
             head, _ = saved_run.header(path)
             description[name] = sorted(head.pop("__metadata__")), head
         elif path.suffix == ".json":
-            description[name] = json.loads(path.read_text())
+            description[name] = [(key, type(value)) for key, value in json.loads(path.read_text()).items()]
         elif path.suffix == ".csv":
             description[name] = path.read_text().splitlines()[0]
         elif path.name == "rows.txt":
