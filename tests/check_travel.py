@@ -7,8 +7,9 @@ same run but for rounding.
 - Threads: other sums, so other last bits, and losses within rounding.
 - Precision: a checkpoint goes on in the precision in which it was saved. Another one is refused in a sentence that names
   both remedies, and nothing of the run is touched; --init-from and --evaluate take its weights in any precision.
-- Machines: a checkpoint of x86-64 goes on on aarch64 and back, within rounding; exports have the same bytes. A library
-  that a machine does not have is named, and the run goes on without.
+- Machines: a checkpoint of x86-64 goes on on aarch64 and back, within rounding, and so does one of each earlier version
+  (tests/checkpoints); exports have the same bytes. A library that a machine does not have is named, and the run goes on
+  without.
 
 usage: tests/check_travel.py TRAIN [OTHER]   OTHER: train of aarch64, run under qemu; without it this part is skipped"""
 
@@ -18,6 +19,7 @@ import shutil
 import sys
 
 import saved_run
+import test_old_checkpoints as old
 from saved_run import EPSILON, apart, losses
 
 OUT = pathlib.Path(os.environ.get("OUT", "build/travel")).absolute()
@@ -27,8 +29,8 @@ FLAGS = """--size tiny --layers 2 --width 16 --heads 2 --ffn 24 --batch 4 --seq 
 STEPS, TARGETS = 12, 4 * 32
 
 # Sums in another order: a loss is off by an epsilon for each of the 13 products on its way, forward and backward, and
-# each step.
-ROUNDING = STEPS * 2 * 13 * EPSILON["fp32"]
+# each step; they add up as the root of their number.
+ROUNDING = (STEPS * 2 * 13) ** 0.5 * EPSILON["fp32"]
 # bf16 rounds each number by up to half an epsilon, apart from the others: a token's loss is off by the root of its
 # products' number of them, and the mean over a step's targets by less as the root of theirs; twice that, as targets share
 # the rounded weights.
@@ -117,10 +119,8 @@ def threads(train, whole):
 # ---- precision -------------------------------------------------------------------------------------
 
 
-def precisions(train, whole):
+def precisions(train, whole, half):
     print("precision")
-    half = OUT / "whole-bf16"
-    run(train, *FLAGS, "--threads", 1, "--precision", "bf16", "--out", half)
     for source, other in ((whole, "bf16"), (half, "fp32")):
         before = content(source)
         for flags in (("--resume", "auto", "--out", source), ("--resume", source / "step-00000008", "--out", OUT / "elsewhere")):
@@ -158,7 +158,7 @@ def libraries(train, whole):
     close("without it", losses(there), losses(whole), ROUNDING)
 
 
-def machines(train, other, whole):
+def machines(train, other, whole, half):
     print("machines: aarch64, by qemu")
     there = copy(whole, "to-aarch64", 4)
     go_on(other, there)
@@ -173,6 +173,20 @@ def machines(train, other, whole):
     here = copy(theirs, "from-aarch64", 4)
     go_on(train, here)
     close("aarch64, then x86-64", losses(here), losses(theirs), ROUNDING)
+    rounded = copy(half, "bf16-to-aarch64", 4)
+    go_on(other, rounded)
+    close("x86-64, then aarch64, in bf16", losses(rounded), losses(half), ROUNDING_BF16)
+    said = ""
+    for kind, precision in old.KINDS.items():
+        found, expected = {}, {}
+        for version in old.VERSIONS:
+            there = copy(version / kind, f"{version.name}-{kind}", old.STEP)
+            said += go_on(other, there, "--tune", "off")
+            found |= {(version.name, *at): loss for at, loss in losses(there).items()}
+            expected |= {(version.name, *at): loss for at, loss in losses(version / kind).items()}
+        close(f"{len(old.VERSIONS)} versions' {kind}", found, expected, old.TOLERANCE[precision])
+    expect(all("cannot be followed here" in line for line in said.splitlines()),
+           f"of their libraries {len(said.splitlines())} are not there, and nothing else is said")
 
     for name, machine in (("export", train), ("export-aarch64", other)):
         shutil.rmtree(OUT / name, ignore_errors=True)
@@ -190,14 +204,15 @@ def main():
     train = [os.path.abspath(sys.argv[1])]
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir(parents=True)
-    whole = OUT / "whole"
+    whole, half = OUT / "whole", OUT / "whole-bf16"
     run(train, *FLAGS, "--threads", 1, "--out", whole)
+    run(train, *FLAGS, "--threads", 1, "--precision", "bf16", "--out", half)
     threads(train, whole)
-    precisions(train, whole)
+    precisions(train, whole, half)
     libraries(train, whole)
     other = sys.argv[2] if len(sys.argv) > 2 else ""
     if other and os.path.exists(other) and shutil.which(QEMU[0]):
-        machines(train, [*QEMU, os.path.abspath(other)], whole)
+        machines(train, [*QEMU, os.path.abspath(other)], whole, half)
     else:
         print("skipped: machines (no train for aarch64, or no qemu-aarch64-static: make deps-cross)")
     if failures:

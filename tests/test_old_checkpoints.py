@@ -16,10 +16,10 @@ KINDS = {"adamw": "fp32", "sgd-bf16": "bf16"}
 STEP = 2  # of the checkpoint; the rows of what came after are kept too
 
 # Other processors, and kernels of other versions, add in another order. A loss is off by an epsilon or so for each
-# of the 14 products that a number passes on its way, forward and backward, and each of the four steps. In bf16 such
-# differences mostly round away: at most as if each of the 68 losses of which a row is the mean were itself rounded to
-# bf16, and roundings add up as their root.
-TOLERANCE = {"fp32": 4 * 14 * saved_run.EPSILON["fp32"], "bf16": saved_run.EPSILON["bf16"] / 68 ** 0.5}
+# of the 14 products that a number passes on its way, forward and backward, and each of the four steps, and they add up
+# as the root of their number. In bf16 such differences mostly round away: at most as if each of the 68 losses of which
+# a row is the mean were itself rounded to bf16.
+TOLERANCE = {"fp32": (4 * 14) ** 0.5 * saved_run.EPSILON["fp32"], "bf16": saved_run.EPSILON["bf16"] / 68 ** 0.5}
 
 
 class OldCheckpoints(unittest.TestCase):
