@@ -114,10 +114,13 @@ StepFile::StepFile(const std::string& path, const std::string& header, int64_t d
     for (size_t i = 0; (i = text.find("\r\n", i)) != text.npos;) text.erase(i, 1);
     const std::optional<Written> written = written_before(path, done);
     const std::string first = text.substr(0, text.find('\n'));
-    if (!text.empty() && !written && first != header)
+    // an earlier version had fewer columns: its rows leave the last ones empty
+    const std::string known = header.starts_with(first + ",") ? first : header;
+    const std::string empty(std::ranges::count(header, ',') - std::ranges::count(known, ','), ',');
+    if (!text.empty() && !written && first != known)
         throw UserError(path + ": is no file of this program (it begins '" + first.substr(0, 40) +
                         "'): move it away");
-    if (const std::string wrong = damage(text, header, written, done); !wrong.empty()) {
+    if (const std::string wrong = damage(text, known, written, done); !wrong.empty()) {
         const bool gone = !is_there(path);
         const std::string kept = gone ? "" : "; it is kept as " + set_aside(path);
         std::fprintf(stderr, "warning: %s %s%s: the run goes on without its earlier rows\n",
@@ -127,9 +130,9 @@ StepFile::StepFile(const std::string& path, const std::string& header, int64_t d
     std::string keep = header + "\n";
     int64_t step = 0;
     for (const std::string& row : lines_of(text)) {
-        if (!is_row(row, header, step) || step > done) break;
-        kept_.push_back(row);
-        keep += row + "\n";
+        if (!is_row(row, known, step) || step > done) break;
+        kept_.push_back(row + empty);
+        keep += row + empty + "\n";
     }
     if (keep != found) save_durably(path, keep);
     bytes_ = keep.size();
