@@ -12,7 +12,6 @@
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
-#include <execinfo.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdarg.h>
@@ -366,10 +365,6 @@ __attribute__((weak)) void _ZSt17__throw_bad_allocv(void); /* std::__throw_bad_a
 
 static void* allocated(void* memory) {
     const int this_one = news && in_main && __atomic_add_fetch(&calls, 1, __ATOMIC_RELAXED) == at;
-    if (this_one && list >= 0) {
-        void* callers[64];
-        backtrace_symbols_fd(callers, backtrace(callers, 64), list);
-    }
     if (!memory || this_one) {
         free(memory);
         _ZSt17__throw_bad_allocv();
