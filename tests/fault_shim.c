@@ -5,8 +5,8 @@
                   short   it reads or writes half of what it was asked to, at least a byte
                   exit    the process ends before it without a word
                   new     counts operator new in place of calls on files, which throws std::bad_alloc
-     FAULT_LIST   file that gets a line a counted call: number, name, path; with `new`, who called the
-                  one that failed, or at the end how many there were
+     FAULT_LIST   file that gets a line a counted call: number, name, path; with `new` at the end how many
+                  there were
      FAULT_LOG    file that gets what changed under the directory, in order, data too (power_loss.py) */
 #define _GNU_SOURCE
 #include <dirent.h>

@@ -2,9 +2,11 @@
 import os
 import random
 import shutil
+import subprocess
+import time
 import unittest
 
-from run_copy import RunCopy, TABLES, TINY
+from run_copy import RunCopy, TABLES, TINY, TRAIN
 
 
 class Lost(RunCopy):
@@ -108,6 +110,30 @@ class Lost(RunCopy):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("has no proper row '1,", done.stderr)
         self.assertTrue((self.run_ / "metrics.csv.damaged").exists())
+
+    def test_tables_rotated_while_it_trains(self):
+        """As log rotation does, by renaming or by copying and cutting: the run ends well, and the next one says it."""
+        for cut in (False, True):
+            with self.subTest(cut=cut):
+                run = self.folder / f"rotated-{cut}"
+                flags = [*TINY, "--out", run, "--steps", 8_000, "--save-every", 2_000]
+                process = subprocess.Popen([TRAIN, *map(str, flags)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+                table, away = run / "metrics.csv", run / "metrics.csv.1"
+                while not (table.exists() and table.stat().st_size > 10_000):
+                    self.assertIsNone(process.poll())
+                    time.sleep(0.002)
+                if cut:
+                    shutil.copy(table, away)
+                    os.truncate(table, 0)
+                else:
+                    table.rename(away)
+                self.assertEqual((process.communicate(timeout=60)[1], process.returncode), ("", 0))
+                self.assertIn("8000,", away.read_text() if not cut else table.read_text())
+                done = self.train("--resume", "auto", "--out", run, "--steps", 8_003, "--quiet")
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertIn(f"warning: {table} {'is shorter than it was' if cut else 'is gone'}", done.stderr)
+                self.assertEqual([row.split(",")[0] for row in table.read_text().splitlines()[1:]], ["8001", "8002", "8003"])
+                self.assertEqual((run / "metrics.csv.damaged").exists(), cut)
 
     def test_damaged_twice(self):
         for _ in range(2):
