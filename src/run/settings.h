@@ -30,7 +30,7 @@ struct Setting {
     Kind kind;
     std::string text;
     bool given = false;  // on the command line or in a file
-    std::string file;    // that it comes from, and that may be a stranger's
+    std::string file = {};  // that it comes from, and that may be a stranger's
 };
 
 // Whose a settings file is. Paths in a stranger's, such as one that came with a model, may lead nowhere
