@@ -29,7 +29,7 @@ struct Flag {
 struct Setting {
     Kind kind;
     std::string text;
-    bool given = false;  // on the command line or in a file
+    bool given = false;     // on the command line or in a file
     std::string file = {};  // that it comes from, and that may be a stranger's
 };
 
