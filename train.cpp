@@ -216,7 +216,9 @@ int main(int argc, char** argv) {
     try {
         const std::optional<RunConfig> run = parse_flags(argc, argv);
         if (!run) return exit_done;
-        return run->precision == Precision::bf16 ? start<bf16>(*run) : start<float>(*run);
+        return run->precision == Precision::bf16   ? start<bf16>(*run)
+               : run->precision == Precision::fp16 ? start<fp16>(*run)
+                                                   : start<float>(*run);
     } catch (const comm::Ended&) {
         return exit_user;
     } catch (const UserError& e) {

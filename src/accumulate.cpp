@@ -36,6 +36,7 @@ void forward_evaluate(Model<Real>& model, const Batch& batch, int micro) {
 INSTANTIATE(double)
 INSTANTIATE(float)
 INSTANTIATE(bf16)
+INSTANTIATE(fp16)
 #undef INSTANTIATE
 
 }  // namespace peri

@@ -127,5 +127,6 @@ size_t lay_out(Activations<Real>& views, const ModelConfig& c, int B, int T, Pur
 template size_t lay_out(Activations<double>&, const ModelConfig&, int, int, Purpose, void*);
 template size_t lay_out(Activations<float>&, const ModelConfig&, int, int, Purpose, void*);
 template size_t lay_out(Activations<bf16>&, const ModelConfig&, int, int, Purpose, void*);
+template size_t lay_out(Activations<fp16>&, const ModelConfig&, int, int, Purpose, void*);
 
 }  // namespace peri

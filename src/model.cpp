@@ -372,5 +372,6 @@ void Model<Real>::perturb([[maybe_unused]] Real* y, [[maybe_unused]] size_t n) {
 template class Model<double>;
 template class Model<float>;
 template class Model<bf16>;
+template class Model<fp16>;
 
 }  // namespace peri

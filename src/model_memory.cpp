@@ -216,8 +216,10 @@ std::vector<double> Model<Real>::hidden_state(int s) const {
 template class Model<double>;
 template class Model<float>;
 template class Model<bf16>;
+template class Model<fp16>;
 template MemoryPlan plan_memory<double>(const ModelConfig&, int, int, int, Purpose, int);
 template MemoryPlan plan_memory<float>(const ModelConfig&, int, int, int, Purpose, int);
 template MemoryPlan plan_memory<bf16>(const ModelConfig&, int, int, int, Purpose, int);
+template MemoryPlan plan_memory<fp16>(const ModelConfig&, int, int, int, Purpose, int);
 
 }  // namespace peri

@@ -102,5 +102,6 @@ double Optimizer<Real>::gradient_norm() const {
 template class Optimizer<double>;
 template class Optimizer<float>;
 template class Optimizer<bf16>;
+template class Optimizer<fp16>;
 
 }  // namespace peri

@@ -88,6 +88,7 @@ void Optimizer<Real>::set_weights(int id, const std::vector<double>& values) {
 INSTANTIATE(double)
 INSTANTIATE(float)
 INSTANTIATE(bf16)
+INSTANTIATE(fp16)
 #undef INSTANTIATE
 
 }  // namespace peri

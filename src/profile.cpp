@@ -135,5 +135,6 @@ std::string profile_csv(const std::vector<KernelTime>& kernels, Ceilings ceiling
 template class Profile<double>;
 template class Profile<float>;
 template class Profile<bf16>;
+template class Profile<fp16>;
 
 }  // namespace peri

@@ -55,5 +55,6 @@ double TreeAccumulation<Real>::forward_backward(Model<Real>& model, const Batch&
 template class TreeAccumulation<double>;
 template class TreeAccumulation<float>;
 template class TreeAccumulation<bf16>;
+template class TreeAccumulation<fp16>;
 
 }  // namespace peri

@@ -39,6 +39,7 @@ double largest(double mine) { return mine; }
 INSTANTIATE(double)
 INSTANTIATE(float)
 INSTANTIATE(bf16)
+INSTANTIATE(fp16)
 #undef INSTANTIATE
 
 }  // namespace peri::comm

@@ -122,6 +122,7 @@ double largest(double mine) {
 INSTANTIATE(double)
 INSTANTIATE(float)
 INSTANTIATE(bf16)
+INSTANTIATE(fp16)
 #undef INSTANTIATE
 
 }  // namespace peri::comm

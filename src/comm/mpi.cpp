@@ -203,6 +203,7 @@ template std::unique_ptr<Transfers> transfers<double>();
 #ifndef BACKEND_ELSEWHERE
 template std::unique_ptr<Transfers> transfers<float>();
 template std::unique_ptr<Transfers> transfers<bf16>();
+template std::unique_ptr<Transfers> transfers<fp16>();
 #endif
 
 }  // namespace peri::comm

@@ -77,5 +77,6 @@ std::unique_ptr<Transfers> transfers() {
 
 template std::unique_ptr<Transfers> transfers<float>();
 template std::unique_ptr<Transfers> transfers<bf16>();
+template std::unique_ptr<Transfers> transfers<fp16>();
 
 }  // namespace peri::comm

@@ -36,36 +36,38 @@ void gemm(double* c, int ldc, const double* a, int lda, Op op_a, const double* b
 // Numbers between two rows of x as stored, when op(x) is (rows,cols).
 int leading(Op op, int rows, int cols) { return op == Op::none ? cols : rows; }
 
-// ---- bf16 through float: any processor can ------------------------------------------------------
+// ---- bf16 and fp16 through float: any processor can -----------------------------------------------
 
 constexpr int side = 1024;  // of the square blocks that are widened, multiplied, and rounded once
 
 // The block of op(x) (rows,cols) at (row,col), stored as op(x)'s x is, `side` numbers a row.
-void widen(float* y, const bf16* x, Op op, int ld, int row, int col, int rows, int cols) {
+template <class Narrow>
+void widen(float* y, const Narrow* x, Op op, int ld, int row, int col, int rows, int cols) {
     if (op == Op::transpose) {
         std::swap(row, col);
         std::swap(rows, cols);
     }
 #pragma omp parallel for schedule(static)
     for (int i = 0; i < rows; i++) {
-        const bf16* const from = x + size_t(row + i) * ld + col;
+        const Narrow* const from = x + size_t(row + i) * ld + col;
 #pragma omp simd
         for (int j = 0; j < cols; j++) y[size_t(i) * side + j] = from[j];
     }
 }
 
-inline void round_block(bf16* c, int ldc, const float* block, int rows, int cols, bool add) {
+template <class Narrow>
+void round_block(Narrow* c, int ldc, const float* block, int rows, int cols, bool add) {
 #pragma omp parallel for schedule(static)
     for (int i = 0; i < rows; i++) {
-        bf16* const to = c + size_t(i) * ldc;
+        Narrow* const to = c + size_t(i) * ldc;
 #pragma omp simd
         for (int j = 0; j < cols; j++)
             to[j] = (add ? float(to[j]) : 0.0f) + block[size_t(i) * side + j];
     }
 }
 
-template <class C>
-void widened_matmul(C* c, const bf16* a, Op op_a, const bf16* b, Op op_b, int M, int N, int K,
+template <class C, class Narrow>
+void widened_matmul(C* c, const Narrow* a, Op op_a, const Narrow* b, Op op_b, int M, int N, int K,
                     bool add, void* scratch) {
     constexpr bool rounded = sizeof(C) < sizeof(float);
     float* const a_block = static_cast<float*>(scratch);
@@ -102,13 +104,19 @@ void openblas_matmul(C* c, const Real* a, Op op_a, const Real* b, Op op_b, int M
 enum class Library { openblas, onednn };
 const char* const library_names[] = {"openblas", "onednn"};
 
-enum class Types { fp32, bf16, bf16_to_fp32 };
-const char* const types_names[] = {"fp32", "bf16", "bf16>fp32"};
+enum class Types { fp32, bf16, bf16_to_fp32, fp16, fp16_to_fp32 };
+const char* const types_names[] = {"fp32", "bf16", "bf16>fp32", "fp16", "fp16>fp32"};
 
 template <class C, class Real>
-constexpr Types types_of = sizeof(Real) == sizeof(float) ? Types::fp32
-                           : sizeof(C) == sizeof(Real)   ? Types::bf16
-                                                         : Types::bf16_to_fp32;
+constexpr Types types_of = Types::fp32;
+template <>
+constexpr Types types_of<bf16, bf16> = Types::bf16;
+template <>
+constexpr Types types_of<float, bf16> = Types::bf16_to_fp32;
+template <>
+constexpr Types types_of<fp16, fp16> = Types::fp16;
+template <>
+constexpr Types types_of<float, fp16> = Types::fp16_to_fp32;
 
 struct Shape {
     Types types;
@@ -170,9 +178,19 @@ bool onednn_can() {
 
 bool can(Library library, Types types) {
     if (library == Library::openblas) return true;
-    return types == Types::fp32   ? onednn_can<float, float>()
-           : types == Types::bf16 ? onednn_can<bf16, bf16>()
-                                  : onednn_can<float, bf16>();
+    switch (types) {
+        case Types::fp32:
+            return onednn_can<float, float>();
+        case Types::bf16:
+            return onednn_can<bf16, bf16>();
+        case Types::bf16_to_fp32:
+            return onednn_can<float, bf16>();
+        case Types::fp16:
+            return onednn_can<fp16, fp16>();
+        case Types::fp16_to_fp32:
+            return onednn_can<float, fp16>();
+    }
+    return false;
 }
 
 // Least seconds of four calls of either library, in turn so that both see the same machine;
@@ -276,9 +294,12 @@ template size_t matmul_scratch<double>();
 #ifndef BACKEND_ELSEWHERE
 INSTANTIATE(float, float)
 INSTANTIATE(bf16, bf16)
+INSTANTIATE(fp16, fp16)
 INSTANTIATE(float, bf16)
+INSTANTIATE(float, fp16)
 template size_t matmul_scratch<float>();
 template size_t matmul_scratch<bf16>();
+template size_t matmul_scratch<fp16>();
 #endif
 #undef INSTANTIATE
 

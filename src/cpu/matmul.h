@@ -13,7 +13,7 @@ enum class Op { none, transpose };
 
 // c = op(a) op(b), or c += op(a) op(b):   op(a) (M,K)   op(b) (K,N)   c (M,N), all without gaps
 // between rows. Sums are kept in Accum<Real> and rounded to C once.
-//   (C, Real): (double, double), (float, float), (bf16, bf16), (float, bf16)
+//   (C, Real): (double, double), (float, float), (bf16, bf16), (float, bf16), (fp16, fp16), (float, fp16)
 //   scratch: matmul_scratch<Real>() bytes, what they hold is lost; null where that is 0
 template <class C, class Real>
 void matmul(C* c, const Real* a, Op op_a, const Real* b, Op op_b, int M, int N, int K, bool add,

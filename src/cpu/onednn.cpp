@@ -20,6 +20,8 @@ template <class Real>
 constexpr memory::data_type type_of = memory::data_type::f32;
 template <>
 constexpr memory::data_type type_of<bf16> = memory::data_type::bf16;
+template <>
+constexpr memory::data_type type_of<fp16> = memory::data_type::f16;
 
 // op(x) (rows,cols) of an x stored without gaps
 template <class Real>
@@ -104,7 +106,9 @@ bool onednn_matmul(C*, const Real*, Op, const Real*, Op, int, int, int, bool) {
     template bool onednn_matmul(C*, const Real*, Op, const Real*, Op, int, int, int, bool);
 INSTANTIATE(float, float)
 INSTANTIATE(bf16, bf16)
+INSTANTIATE(fp16, fp16)
 INSTANTIATE(float, bf16)
+INSTANTIATE(float, fp16)
 #undef INSTANTIATE
 
 }  // namespace peri

@@ -12,6 +12,7 @@ template void residual_add(double*, const double*, const double*, double, size_t
 #ifndef BACKEND_ELSEWHERE
 template void residual_add(float*, const float*, const float*, float, size_t);
 template void residual_add(bf16*, const bf16*, const bf16*, float, size_t);
+template void residual_add(fp16*, const fp16*, const fp16*, float, size_t);
 #endif
 
 }  // namespace peri

@@ -22,6 +22,8 @@ template <>
 constexpr double unit_roundoff<float> = 0x1p-24;
 template <>
 constexpr double unit_roundoff<bf16> = 0x1p-8;
+template <>
+constexpr double unit_roundoff<fp16> = 0x1p-11;
 
 // How many times what it moved in the perturbed run a tensor may be off. That run is one draw, and
 // it leaves alone what is inside a kernel: sums, the softmax, the logits. For bf16 these are float
@@ -316,6 +318,7 @@ bool report_check(CrossCheck<Real>& check, const RunConfig& run, const Data& dat
     template bool report_check(CrossCheck<Real>&, const RunConfig&, const Data&, std::ostream&);
 INSTANTIATE(float)
 INSTANTIATE(bf16)
+INSTANTIATE(fp16)
 #undef INSTANTIATE
 
 }  // namespace peri

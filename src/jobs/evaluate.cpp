@@ -109,10 +109,13 @@ void print_evaluation(RunConfig run) {
 INSTANTIATE(double)
 INSTANTIATE(float)
 INSTANTIATE(bf16)
+INSTANTIATE(fp16)
 #undef INSTANTIATE
 template double validation_loss(Model<float>&, const Data&, const RunConfig&);
 template double validation_loss(Model<bf16>&, const Data&, const RunConfig&);
+template double validation_loss(Model<fp16>&, const Data&, const RunConfig&);
 template void print_evaluation<float>(RunConfig);
 template void print_evaluation<bf16>(RunConfig);
+template void print_evaluation<fp16>(RunConfig);
 
 }  // namespace peri

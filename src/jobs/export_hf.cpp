@@ -78,9 +78,12 @@ struct Export {
 
     TensorInfo info(const HfTensor& tensor) const {
         const Tensor& first = table.rows[tensor.ours[0]];
-        const bool narrow = dtype == ExportDtype::bf16 ||
-                            (dtype == ExportDtype::stored && weights.dtype(first) == "BF16");
-        TensorInfo info = {tensor.name, narrow ? "BF16" : "F32", {size_t(first.cols)}};
+        const std::string& stored = weights.dtype(first);
+        const bool narrow = stored == "BF16" || stored == "F16";
+        TensorInfo info = {tensor.name, "F32", {size_t(first.cols)}};
+        if (dtype == ExportDtype::bf16) info.dtype = "BF16";
+        if (dtype == ExportDtype::fp16) info.dtype = "F16";
+        if (dtype == ExportDtype::stored && narrow) info.dtype = stored;
         size_t rows = 0;
         for (const int id : tensor.ours) rows += rows_of(id);
         if (first.is_matrix()) info.shape.insert(info.shape.begin(), rows);
@@ -125,12 +128,13 @@ void write_part(const std::string& path, const Export& model, const std::vector<
     SafetensorsWriter file(path, infos, {});
     for (size_t i = 0; i < part.size(); i++) {
         const Numbers values = model.values(part[i]);
-        if (infos[i].dtype == "BF16") {
-            const std::vector<float> wide(values.begin(), values.end());
+        const std::vector<float> wide(values.begin(), values.end());
+        if (infos[i].dtype == "BF16")
             file.write(std::vector<bf16>(wide.begin(), wide.end()).data());
-        } else {
-            file.write(std::vector<float>(values.begin(), values.end()).data());
-        }
+        else if (infos[i].dtype == "F16")
+            file.write(std::vector<fp16>(wide.begin(), wide.end()).data());
+        else
+            file.write(wide.data());
     }
     file.close();
 }
@@ -156,9 +160,11 @@ size_t write_weights(const std::string& directory, const Export& model, size_t p
 
 TextFiles text_files(const Export& model, int seq) {
     const int vocab = model.config.vocab;
-    const bool narrow = model.info(model.tensors[0]).dtype == "BF16";  // the embedding's
-    TextFiles files = {{"config.json", hf_config(model.architecture, model.config, seq,
-                                                 narrow ? "bfloat16" : "float32")},
+    const std::string stored = model.info(model.tensors[0]).dtype;  // the embedding's
+    const char* const dtype = stored == "BF16"  ? "bfloat16"
+                              : stored == "F16" ? "float16"
+                                                : "float32";
+    TextFiles files = {{"config.json", hf_config(model.architecture, model.config, seq, dtype)},
                        {"generation_config.json", hf_generation_config(vocab)}};
     if (vocab == 256)
         for (const auto& file : hf_byte_tokenizer(seq)) files.push_back(file);

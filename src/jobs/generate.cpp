@@ -75,8 +75,10 @@ void print_generated(RunConfig run) {
 INSTANTIATE(double)
 INSTANTIATE(float)
 INSTANTIATE(bf16)
+INSTANTIATE(fp16)
 #undef INSTANTIATE
 template void print_generated<float>(RunConfig);
 template void print_generated<bf16>(RunConfig);
+template void print_generated<fp16>(RunConfig);
 
 }  // namespace peri

@@ -39,7 +39,7 @@ struct HfTensor {
 };
 std::vector<HfTensor> hf_tensors(const HfArchitecture& architecture, const ModelConfig& config);
 
-// config.json and generation_config.json. dtype: float32 or bfloat16; seq: the context.
+// config.json and generation_config.json. dtype: float32, bfloat16 or float16; seq: the context.
 std::string hf_config(const HfArchitecture& architecture, const ModelConfig& config, int seq,
                       const std::string& dtype);
 std::string hf_generation_config(int vocab);

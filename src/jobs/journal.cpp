@@ -115,5 +115,6 @@ std::string Journal<Real>::summary() const {
 
 template class Journal<float>;
 template class Journal<bf16>;
+template class Journal<fp16>;
 
 }  // namespace peri

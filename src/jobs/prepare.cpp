@@ -72,6 +72,7 @@ void go_on(Model<Real>& model, Optimizer<Real>& optimizer, const RunConfig& run,
     template void go_on(Model<Real>&, Optimizer<Real>&, const RunConfig&, const RunDirectory&);
 INSTANTIATE(float)
 INSTANTIATE(bf16)
+INSTANTIATE(fp16)
 #undef INSTANTIATE
 
 }  // namespace peri

@@ -49,6 +49,7 @@ std::string largest_hidden_state(const Model<Real>& model) {
 
 template std::string largest_hidden_state(const Model<float>&);
 template std::string largest_hidden_state(const Model<bf16>&);
+template std::string largest_hidden_state(const Model<fp16>&);
 template std::string largest_hidden_state(const Model<double>&);
 
 }  // namespace peri

@@ -221,6 +221,7 @@ std::string csv_row(int64_t step, const Measurement& m) {
 INSTANTIATE(double)
 INSTANTIATE(float)
 INSTANTIATE(bf16)
+INSTANTIATE(fp16)
 #undef INSTANTIATE
 
 }  // namespace peri

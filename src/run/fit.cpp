@@ -156,6 +156,7 @@ void check_memory(const RunConfig& run) {
     template void check_memory<Real>(const RunConfig&);
 INSTANTIATE(float)
 INSTANTIATE(bf16)
+INSTANTIATE(fp16)
 #undef INSTANTIATE
 
 }  // namespace peri

@@ -25,8 +25,10 @@ const Choices<bool>& on_divergence() {
     return choices;
 }
 const Choices<Precision>& precisions() {
-    static const Choices<Precision> choices = {
-        {"fp32", Precision::fp32}, {"tf32", Precision::tf32}, {"bf16", Precision::bf16}};
+    static const Choices<Precision> choices = {{"fp32", Precision::fp32},
+                                               {"tf32", Precision::tf32},
+                                               {"bf16", Precision::bf16},
+                                               {"fp16", Precision::fp16}};
     return choices;
 }
 const Choices<AttentionBy>& attentions() {
@@ -41,8 +43,10 @@ const Choices<Tune>& tunes() {
     return choices;
 }
 const Choices<ExportDtype>& export_dtypes() {
-    static const Choices<ExportDtype> choices = {
-        {"stored", ExportDtype::stored}, {"fp32", ExportDtype::fp32}, {"bf16", ExportDtype::bf16}};
+    static const Choices<ExportDtype> choices = {{"stored", ExportDtype::stored},
+                                                 {"fp32", ExportDtype::fp32},
+                                                 {"bf16", ExportDtype::bf16},
+                                                 {"fp16", ExportDtype::fp16}};
     return choices;
 }
 
@@ -102,7 +106,7 @@ const std::vector<Flag>& table() {
         {"training", "beta1", number, of(d.optimizer.beta1), {0, 0.999999}, saved, "AdamW"},
         {"training", "beta2", number, of(d.optimizer.beta2), {0, 0.999999}, saved, "AdamW"},
         {"training", "momentum", number, of(d.optimizer.momentum), {0, 0.999999}, saved, "SGD"},
-        {"training", "precision", word, word_for(d.precision, precisions()), {}, saved, "fp32, tf32 (fp32 with products in tf32, on NVIDIA GPUs), bf16 (matrices and activations; sums, gradients, moments and master weights stay fp32)"},
+        {"training", "precision", word, word_for(d.precision, precisions()), {}, saved, "fp32, tf32 (fp32 with products in tf32, on NVIDIA GPUs), bf16 or fp16 (matrices and activations; sums, gradients, moments and master weights stay fp32)"},
         {"training", "attention", word, word_for(d.attention, attentions()), {}, saved, "on NVIDIA GPUs: tiles (this project's kernels), library (cuDNN for bf16, without --document-mask, from 64 tokens a sequence, heads of a multiple of 8 up to 256; tiles elsewhere), auto (library where it is built in and 4 GiB of workspace suffice for a sequence)"},
         {"training", "recompute", word, word_for(d.model.recompute, recomputes()), {}, saved, "none, norms (and SwiGLU), sublayers: what backward computes again in place of keeping it; same bits, less memory"},
         {"training", "threads", integer, of(d.threads), {0, 4096}, saved, "CPU threads; 0: all"},
@@ -132,7 +136,7 @@ const std::vector<Flag>& table() {
         {"other job", "stop-at", integer, "", {0, 1 << 24}, no, "--generate ends before this token, such as 0, the end of a text of bytes"},
         {"other job", "export-hf", directory, "", {}, no, "write the weights of --init-from as a model of Hugging Face transformers into this new directory, in place of training"},
         {"other job", "export-as", word, d.export_as, {}, no, "architecture of --export-hf: llama (pre), glm4 (peri), olmo2, peri (any, by Python code of its own); auto: the first that is exact"},
-        {"other job", "export-dtype", word, word_for(d.export_dtype, export_dtypes()), {}, no, "numbers of --export-hf: stored (as they are), fp32, bf16"},
+        {"other job", "export-dtype", word, word_for(d.export_dtype, export_dtypes()), {}, no, "numbers of --export-hf: stored (as they are), fp32, bf16, fp16"},
         {"other job", "view", toggle, "", {}, no, "write a page that draws runs, such as --view runs/peri runs/pre, to OUT/view.html (without --out in the first of them), and anew as long as one of them trains"},
         {"other job", "check", integer, of(d.check), {0, 1e6}, no, "run so many steps beside the oracle (double, on the CPU) in place of training and name the first tensor that differs (exit code 4); 0: train"},
         {"other job", "dry-run", toggle, "", {}, no, "print parameters, memory and what fits; allocate nothing; with --vocab, read no data"},

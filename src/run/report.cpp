@@ -11,6 +11,7 @@ namespace {
 
 const char* describe(Precision precision) {
     return precision == Precision::bf16   ? "bf16 with fp32 master weights"
+           : precision == Precision::fp16 ? "fp16 with fp32 master weights"
            : precision == Precision::tf32 ? "fp32 with products in tf32"
                                           : "fp32";
 }
@@ -97,7 +98,9 @@ void print_profile(const Profile<Real>& profile, Ceilings ceilings, const std::s
 
 template void print_memory<float>(const RunConfig&);
 template void print_memory<bf16>(const RunConfig&);
+template void print_memory<fp16>(const RunConfig&);
 template void print_profile(const Profile<float>&, Ceilings, const std::string&);
 template void print_profile(const Profile<bf16>&, Ceilings, const std::string&);
+template void print_profile(const Profile<fp16>&, Ceilings, const std::string&);
 
 }  // namespace peri

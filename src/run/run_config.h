@@ -15,7 +15,7 @@
 namespace peri {
 
 // How numbers are stored, and matrix products computed (tf32: stored as fp32).
-enum class Precision { fp32, tf32, bf16 };
+enum class Precision { fp32, tf32, bf16, fp16 };
 
 // What ./train does with a model.
 enum class Job {
@@ -27,7 +27,7 @@ enum class Job {
     view
 };  // the first three by many processes too
 
-enum class ExportDtype { stored, fp32, bf16 };  // of --export-hf
+enum class ExportDtype { stored, fp32, bf16, fp16 };  // of --export-hf
 
 constexpr int most_tokens = 1 << 24;  // --batch times --seq: kernels count them in int
 

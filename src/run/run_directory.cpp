@@ -87,5 +87,6 @@ std::string resume(const std::string& which, const std::string& out, Model<Real>
 template std::string resume(const std::string&, const std::string&, Model<float>&,
                             Optimizer<float>&);
 template std::string resume(const std::string&, const std::string&, Model<bf16>&, Optimizer<bf16>&);
+template std::string resume(const std::string&, const std::string&, Model<fp16>&, Optimizer<fp16>&);
 
 }  // namespace peri

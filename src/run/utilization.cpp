@@ -86,7 +86,9 @@ double measured_bandwidth() {
 
 template double measured_bandwidth<float>();
 template double measured_bandwidth<bf16>();
+template double measured_bandwidth<fp16>();
 template double measured_peak<float>(bool);
 template double measured_peak<bf16>(bool);
+template double measured_peak<fp16>(bool);
 
 }  // namespace peri

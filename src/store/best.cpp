@@ -36,5 +36,6 @@ std::string BestWeights::summary() const {
 
 template void BestWeights::after(const Validation&, const Model<float>&, const TextFiles&);
 template void BestWeights::after(const Validation&, const Model<bf16>&, const TextFiles&);
+template void BestWeights::after(const Validation&, const Model<fp16>&, const TextFiles&);
 
 }  // namespace peri

@@ -20,9 +20,15 @@ namespace fs = std::filesystem;
 namespace {
 
 template <class Number>
-const char* const dtype_of = sizeof(Number) == 8   ? "F64"
-                             : sizeof(Number) == 4 ? "F32"
-                                                   : "BF16";
+const char* const dtype_of = "";
+template <>
+const char* const dtype_of<double> = "F64";
+template <>
+const char* const dtype_of<float> = "F32";
+template <>
+const char* const dtype_of<bf16> = "BF16";
+template <>
+const char* const dtype_of<fp16> = "F16";
 
 std::vector<size_t> shape_of(const Tensor& tensor) {
     if (tensor.is_matrix()) return {size_t(tensor.rows), size_t(tensor.cols)};
@@ -279,6 +285,7 @@ void load_weights(const std::string& path, Model<Real>& model) {
     template void load_weights(const std::string&, Model<Real>&);
 INSTANTIATE(float)
 INSTANTIATE(bf16)
+INSTANTIATE(fp16)
 #undef INSTANTIATE
 
 }  // namespace peri
