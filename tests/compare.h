@@ -9,7 +9,10 @@
 #include <cstdint>
 #include <cstdio>
 #include <string>
+#include <type_traits>
 #include <vector>
+
+#include "real.h"
 
 #include "tolerance.h"
 
@@ -55,10 +58,26 @@ inline std::string difference(const std::vector<double>& got, const std::vector<
     return difference(got, expected, std::vector<double>(expected.size(), tolerance));
 }
 
-// Half of the distance between the neighbours of x in bf16, whose numbers have 8 bits: the largest
-// error of rounding x to nearest, and at most 2^-8 |x|.
+// The largest error of rounding x to nearest, half of the distance between its neighbours: in bf16, whose
+// numbers have 8 bits, at most 2^-8 |x|; in fp16, whose numbers have 11 bits, 2^-11 |x| or 2^-25, as below 2^-14
+// they have fewer.
 inline double bf16_rounding(double x) {
     return x != 0 && std::isfinite(x) ? std::ldexp(1, std::ilogb(x) - 8) : 0;
+}
+inline double fp16_rounding(double x) {
+    return x != 0 && std::isfinite(x) ? std::ldexp(1, std::max(std::ilogb(x), -14) - 11) : 0;
+}
+
+// Of a storage type: of x, and of any x of at most 1.
+template <class Real>
+constexpr double worst_rounding = std::is_same_v<Real, bf16>   ? 0x1p-8
+                                  : std::is_same_v<Real, fp16> ? 0x1p-11
+                                                               : 0;
+template <class Real>
+double rounding(double x) {
+    return std::is_same_v<Real, bf16>   ? bf16_rounding(x)
+           : std::is_same_v<Real, fp16> ? fp16_rounding(x)
+                                        : 0;
 }
 
 // every entry is 0, exactly

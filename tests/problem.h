@@ -38,7 +38,7 @@ struct Slot {
     std::string gradient_of;  // the input whose gradient it is, "" for all others
     Stage stage;
     bool accumulated;              // on entry it holds random values, not NaN
-    bool rounded;                  // its entries are bf16
+    bool rounded;                  // its entries are of a type narrower than float
     size_t n, terms;               // its length; how many terms are summed into one entry
     Arena<Real> memory;            // guard, entries, guard
     std::vector<std::byte> image;  // what the memory held when last looked at
@@ -202,15 +202,15 @@ class Problem {
     E* add(const std::string& name, Stage stage, bool accumulated, size_t n, size_t terms,
            const std::string& gradient_of = "") {
         const size_t bytes = n * sizeof(E) + 2 * guard;
-        slots_.push_back({name, gradient_of, stage, accumulated, std::is_same_v<E, bf16>, n, terms,
-                          Arena<Real>(bytes), std::vector<std::byte>(bytes), std::vector<double>(n),
-                          encode_as<E>, decode_as<E>});
+        slots_.push_back({name, gradient_of, stage, accumulated, (sizeof(E) < sizeof(float)), n,
+                          terms, Arena<Real>(bytes), std::vector<std::byte>(bytes),
+                          std::vector<double>(n), encode_as<E>, decode_as<E>});
         load(slots_.back(), std::vector<double>(n, 0.0));
         return at<E>(name);
     }
 
     // Either sign, magnitude in [0.5, 1.5]: far from relu's kink and from norms that vanish.
-    // Rounded to bf16, so that double, float and bf16 see the same numbers.
+    // Rounded to bf16, so that double, float, bf16 and fp16 see the same numbers.
     std::vector<double> random(size_t n, size_t stream, double magnitude) const {
         Rng rng(seed_, stream);
         std::vector<double> result(n);
@@ -280,14 +280,14 @@ void copy(E* to, const E* from, size_t n) {
     device_upload<Real>(to, values.data(), n * sizeof(E));
 }
 
-// By array: how many bf16 roundings lie on the way from the inputs to it, its own included. Arrays
-// that are not named have their own alone: one where they are stored as bf16, none elsewhere.
+// By array: how many roundings to the narrow type lie on the way from the inputs to it, its own included. Arrays
+// that are not named have their own alone: one where they are stored so, none elsewhere.
 using Roundings = std::map<std::string, int>;
 
 // Of two problems that have run: |narrow - double| <= k epsilon sqrt(terms) scale, scale being the
 // largest entry of the tensor (or of what it held on entry): rounding errors of a sum grow like the
-// root of its length. On top of it an array's own rounding to bf16, which depends on the entry
-// alone, and for each rounding before 2^-8 scale, its worst case, twice: halved it must still hold.
+// root of its length. On top of it an array's own rounding, which depends on the entry alone, and for each
+// rounding before that of scale (bf16: 2^-8 of it), its worst case, twice: halved it must still hold.
 template <class Real>
 std::string against_double(const Problem<Real>& narrow, const Problem<double>& wide, double k,
                            const Roundings& roundings) {
@@ -303,12 +303,12 @@ std::string against_double(const Problem<Real>& narrow, const Problem<double>& w
         const int own = rounded && all > 0;
         const double epsilon = std::numeric_limits<float>::epsilon();
         const double before_own = k * epsilon * std::sqrt(static_cast<double>(s.terms)) * scale +
-                                  (all - own) * 0x1p-7 * scale;
+                                  2 * (all - own) * worst_rounding<Real> * std::max(scale, 0x1p-14);
         std::vector<double> tolerance(s.n, before_own);
         if (own)
             for (size_t i = 0; i < s.n; i++)
                 tolerance[i] +=
-                    of_format(bf16_rounding(expected[i] + (s.accumulated ? s.before[i] : 0)));
+                    of_format(rounding<Real>(expected[i] + (s.accumulated ? s.before[i] : 0)));
         const std::string wrong = difference(narrow.values(s.name), expected, tolerance);
         if (wrong != "") errors += narrow.title + " against double " + s.name + " " + wrong + "\n";
     }
@@ -359,7 +359,7 @@ std::string conformance_errors(Make make, double k, const Roundings& roundings =
     std::string errors = wide.errors();
     for (const int threads : cpu ? std::vector<int>{1, 2} : std::vector<int>{1}) {
         const Threads only(threads);
-        Problem<Real> once = make(Real()), again = make(Real());
+        Problem<Real> once = make(Real(0.0f)), again = make(Real(0.0f));
         once.run();
         if (sim::set_seed) sim::set_seed(2);
         again.run();

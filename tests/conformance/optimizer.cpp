@@ -23,59 +23,70 @@ std::string sgd_errors(const Case& c) {
     return conform(c, make, 8);
 }
 
-std::vector<double> rounded_to_bf16(const std::vector<double>& values) {
+template <class Narrow>
+std::vector<double> rounded_to(const std::vector<double>& values) {
     std::vector<double> result;
-    for (const double v : values) result.push_back(bf16(static_cast<float>(v)));
+    for (const double v : values) result.push_back(Narrow(static_cast<float>(v)));
     return result;
 }
 
-// What bf16 makes of steps that float takes too: its master weights are float's weights, its
+// What a narrow type makes of steps that float takes too: its master weights are float's weights, its
 // weights their rounding.
-std::string masters(Problem<bf16> narrow, Problem<float> wide) {
+template <class Narrow>
+std::string masters(Problem<Narrow> narrow, Problem<float> wide) {
     narrow.run();
     wide.run();
     std::string errors = narrow.errors() + wide.errors();
     for (const Slot<float>& s : wide.slots())
         if (s.stage != Stage::given)
             errors += bit_difference(narrow.values(s.name), wide.values(s.name));
-    return errors +
-           bit_difference(narrow.values("rounded w"), rounded_to_bf16(narrow.device_values("w")));
+    return errors + bit_difference(narrow.values("rounded w"),
+                                   rounded_to<Narrow>(narrow.device_values("w")));
 }
 
 std::string adamw_master_errors(const Case& c) {
     const size_t n = c.size("n");
-    return masters(adamw<bf16>(n, usual, c.seed()), adamw<float>(n, usual, c.seed()));
+    return with_type(c, [&]<class Narrow>(Narrow) {
+        return masters(adamw<Narrow>(n, usual, c.seed()), adamw<float>(n, usual, c.seed()));
+    });
 }
 
 std::string sgd_master_errors(const Case& c) {
     const size_t n = c.size("n");
-    return masters(sgd<bf16>(n, with_momentum, c.seed()), sgd<float>(n, with_momentum, c.seed()));
+    return with_type(c, [&]<class Narrow>(Narrow) {
+        return masters(sgd<Narrow>(n, with_momentum, c.seed()),
+                       sgd<float>(n, with_momentum, c.seed()));
+    });
 }
 
-// One small step is lost on weights in bf16, a thousand are not.
-std::string lost_steps(Problem<bf16> one, Problem<bf16> thousand) {
+// One small step is lost on narrow weights, a thousand are not.
+template <class Narrow>
+std::string lost_steps(Problem<Narrow> one, Problem<Narrow> thousand) {
     one.run();
     thousand.run();
     const std::vector<double> start = one.before("w"), end = thousand.values("rounded w");
     std::string errors = one.errors() + thousand.errors() +
                          bit_difference(one.values("rounded w"), start) +
-                         bit_difference(end, rounded_to_bf16(thousand.device_values("w")));
+                         bit_difference(end, rounded_to<Narrow>(thousand.device_values("w")));
     for (size_t i = 0; i < start.size(); i++)
         if (end[i] == start[i]) errors += "weight " + std::to_string(i) + " has not moved\n";
     return errors;
 }
 
-// Weights of 0.5 to 1.5 are 2^-8 or 2^-7 apart. A step moves them by lr or by lr 0.25 |g|, at most
+// Weights of 0.5 to 1.5 are 2^-8 or 2^-7 apart in bf16, 2^-11 or 2^-10 in fp16. A step moves them by lr or by lr 0.25 |g|, at most
 // 4e-5: less than half of that. A thousand move them by 0.0125 at least: more than all.
 std::string small_step_errors(const Case& c) {
     const size_t n = c.size("n");
-    if (c.choice("optimizer", {"adamw", "sgd"}) == 1) {
+    const bool is_sgd = c.choice("optimizer", {"adamw", "sgd"}) == 1;
+    return with_type(c, [&]<class Narrow>(Narrow) {
         const Sgd slow{1e-4, 0, 0};
-        return lost_steps(sgd<bf16>(n, slow, c.seed(), 1), sgd<bf16>(n, slow, c.seed(), 1000));
-    }
-    AdamW slow = undecayed;
-    slow.lr = 2e-5;
-    return lost_steps(adamw<bf16>(n, slow, c.seed(), 1), adamw<bf16>(n, slow, c.seed(), 1000));
+        AdamW slow_adam = undecayed;
+        slow_adam.lr = 2e-5;
+        return is_sgd ? lost_steps(sgd<Narrow>(n, slow, c.seed(), 1),
+                                   sgd<Narrow>(n, slow, c.seed(), 1000))
+                      : lost_steps(adamw<Narrow>(n, slow_adam, c.seed(), 1),
+                                   adamw<Narrow>(n, slow_adam, c.seed(), 1000));
+    });
 }
 
 // k = 1e-6: for float, too, squares and sums are taken in double.
@@ -146,12 +157,12 @@ Family optimizer_checks() {
     return {"optimizer",
             {{.name = "adamw", .errors = adamw_errors, .cases = adam, .in_model = adamw_in_model},
              {"sgd", sgd_errors, sgd},
-             {"adamw_masters", adamw_master_errors, sizes(""), {"bf16"}},
-             {"sgd_masters", sgd_master_errors, sizes(""), {"bf16"}},
+             {"adamw_masters", adamw_master_errors, sizes(""), {"bf16", "fp16"}},
+             {"sgd_masters", sgd_master_errors, sizes(""), {"bf16", "fp16"}},
              {"small_steps",
               small_step_errors,
               {"optimizer=adamw n=33", "optimizer=sgd n=33"},
-              {"bf16"}},
+              {"bf16", "fp16"}},
              {"sum_of_squares", squares_errors, {"n=1", "n=7", "n=65537", "n=200003"}},
              {"sum_of_squares_range", large_squares_errors, {""}},
              {"clip_scale",

@@ -101,7 +101,7 @@ const char* const usage =
     "  runs the cases of these families and checks, or of all, or one case as its line says\n"
     "  --backend NAME  refuses to test another backend (or BACKEND in the environment)\n"
     "  --seeds N       every case with the seeds 1 to N, not with 1 alone\n"
-    "  --type TYPE     float or bf16 alone\n"
+    "  --type TYPE     float, bf16 or fp16 alone\n"
     "  --attention W   tiles or library, where a GPU has both; auto\n"
     "  --quiet         only cases that are not ok, and the count\n"
     "  --list          the lines of the cases, and which are not supported, without running them\n"
@@ -145,8 +145,9 @@ Options parse_options(const std::vector<std::string>& arguments) {
         else
             options.selected.push_back(word);
     }
-    if (options.type != "" && options.type != "float" && options.type != "bf16")
-        throw UserError("--type is " + options.type + ": give float or bf16");
+    if (options.type != "" && options.type != "float" && options.type != "bf16" &&
+        options.type != "fp16")
+        throw UserError("--type is " + options.type + ": give float, bf16 or fp16");
     return options;
 }
 
@@ -258,8 +259,12 @@ int run_suite(const std::vector<Family>& suite, const std::string& program,
     out << backend_description();
     if (tolerance_factor() != 1) out << "; all tolerances times " << tolerance_factor();
     out << "\n";
-    if (options.model != "" && options.type != "bf16") out << ceilings_line<float>("float");
-    if (options.model != "" && options.type != "float") out << ceilings_line<bf16>("bf16");
+    const auto times = [&](const char* type) {
+        return options.model != "" && (options.type == "" || options.type == type);
+    };
+    if (times("float")) out << ceilings_line<float>("float");
+    if (times("bf16")) out << ceilings_line<bf16>("bf16");
+    if (times("fp16")) out << ceilings_line<fp16>("fp16");
     int ok = 0, failed = 0, not_supported = 0;
     for (const auto& [check, c] : jobs) {
         // The line comes first: where a backend ends the program, it is the last one printed.

@@ -45,7 +45,7 @@ struct Check {
     std::string name;
     std::string (*errors)(const Case&);  // what is wrong, "" when nothing is
     std::vector<std::string> cases;      // the parameters but for type and seed
-    std::vector<std::string> types = {"float", "bf16"};
+    std::vector<std::string> types = {"float", "bf16", "fp16"};
     bool (*supported)(const Case&) = nullptr;  // by the backend; null: always
     // The cases that a model's step is made of; c has B, T, C, H, F and V. null: none.
     std::vector<std::string> (*in_model)(const Case& c) = nullptr;
@@ -63,20 +63,22 @@ Family norm_checks(), linear_checks(), rope_checks(), attention_checks(), activa
 int run_suite(const std::vector<Family>& suite, const std::string& program,
               const std::vector<std::string>& arguments, std::ostream& out);
 
-// conformance_errors of the case's type, or how long it takes
-template <class Make>
-std::string conform(const Case& c, Make make, double k, const Roundings& of_bf16 = {},
-                    const Operations& operations = {}) {
-    if (c.timed && c.word("type") == "float") return timing<float>(make(float()), operations);
-    if (c.timed) return timing<bf16>(make(bf16(0.0f)), operations);
-    if (c.word("type") == "float") return conformance_errors<float>(make, k);
-    return conformance_errors<bf16>(make, k, of_bf16);
-}
-
-// test(T()) of the case's type
+// test(T(0)) of the case's type
 template <class Test>
 std::string with_type(const Case& c, Test test) {
-    return c.word("type") == "float" ? test(float()) : test(bf16(0.0f));
+    const std::string type = c.word("type");
+    return type == "float" ? test(float(0)) : type == "bf16" ? test(bf16(0.0f)) : test(fp16(0.0f));
+}
+
+// conformance_errors of the case's type, or how long it takes
+template <class Make>
+std::string conform(const Case& c, Make make, double k, const Roundings& of_narrow = {},
+                    const Operations& operations = {}) {
+    return with_type(c, [&]<class Real>(Real zero) {
+        return c.timed ? timing<Real>(make(zero), operations)
+                       : conformance_errors<Real>(
+                             make, k, std::is_same_v<Real, float> ? Roundings() : of_narrow);
+    });
 }
 
 }  // namespace peri
