@@ -62,7 +62,7 @@ StepMetrics train_step(Model<Real>& model, Optimizer<Real>& optimizer, TreeAccum
         forward_backward(model, batch, run.micro(), targets);
         share = model.loss();
     }
-    const double lr = learning_rate(run.schedule, step);
+    const double lr = learning_rate(run.schedule, step), scale = model.loss_scale().scale;
     optimizer.step(lr);
 
     const double loss = comm::sum(share), norm = optimizer.gradient_norm();  // the step has ended
@@ -75,7 +75,9 @@ StepMetrics train_step(Model<Real>& model, Optimizer<Real>& optimizer, TreeAccum
             .seconds = seconds,
             .tokens_per_second = tokens / seconds,
             .mfu = operations_per_token(run.model, run.seq) * tokens / seconds / peak,
-            .memory = device_memory_used<Real>()};
+            .memory = device_memory_used<Real>(),
+            .loss_scale = scale,
+            .skipped = model.loss_scale().skipped};
 }
 
 // The variance of the hidden state after training beside that at the start, and a sample.
@@ -98,6 +100,7 @@ int train(const RunConfig& run, const Data& data, const std::string& path) {
     initial_weights(model, run, path);
     const std::vector<double> start = hidden_variance(model, probe_batch(data, run));
     Optimizer<Real> optimizer(model, run.optimizer);
+    if (run.loss_scale.scale > 0) model.set_loss_scale(run.loss_scale);
     const double floor = data.floor(run.val_batches, run.sequences(), run.seq);
     if (std::isfinite(floor))
         std::printf("floor       %.4f nats a token: no model can do better\n", floor);

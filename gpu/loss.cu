@@ -82,10 +82,12 @@ __device__ inline ExpSum block_plus(ExpSum mine, ExpSum* shared) {
 //   bytes read and written a logit: 4 for the sum, 4 + sizeof(Real) for dz
 template <class Real>
 __global__ void softmax_cross_entropy_kernel(double* row_loss, float* z, const int* targets, int V,
-                                             size_t pitch, float scale, float z_loss) {
+                                             size_t pitch, const LossScale* loss_scale, float share,
+                                             float z_loss) {
     DYNAMIC_SHARED(ExpSum, shared);
     const size_t r = blockIdx.x;
     const int target = targets[r], lane = 4 * threadIdx.x;
+    const float scale = loss_scale ? loss_scale->scale * share : share;
     z += r * pitch;
     Real* const dz = reinterpret_cast<Real*>(z);
     ExpSum mine = {-INFINITY, 0};
@@ -134,7 +136,8 @@ size_t head_loss_workspace(int R, int V) {
 // then a linear layer's backward. A chunk of rows at a time.
 template <class Real>
 void head_loss(double* loss, Real* dx, Accum<Real>* dw, const Real* x, const Real* w,
-               const int* targets, int R, int C, int V, double divisor, double z_loss) {
+               const int* targets, const LossScale* loss_scale, int R, int C, int V, double divisor,
+               double z_loss) {
     const Parts<Real> p(workspace<Real>(head_loss_workspace<Real>(R, V)), R, V);
     const int chunk = rows_at_once<Real>(R, V);
     const Real* const d_logits = reinterpret_cast<const Real*>(p.logits);
@@ -145,7 +148,8 @@ void head_loss(double* loss, Real* dx, Accum<Real>* dw, const Real* x, const Rea
                logits_pitch(V));
         launch(softmax_cross_entropy_kernel<Real>, dim3(static_cast<unsigned>(rows)), block_size,
                warps_in_block * sizeof(ExpSum), p.row_loss + start, p.logits, targets + start, V,
-               pitch_of(V), static_cast<float>(1 / divisor), static_cast<float>(z_loss));
+               pitch_of(V), loss_scale, static_cast<float>(1 / divisor),
+               static_cast<float>(z_loss));
         if (dx)
             matmul(dx + size_t(start) * C, d_logits, Op::none, w, Op::none, rows, C, V, false,
                    p.scratch, gradients_pitch<Real>(V));
@@ -168,7 +172,7 @@ void head_loss_tune(int R, int C, int V) {
 
 #define INSTANTIATE(Real)                                                                       \
     template void head_loss(double*, Real*, Accum<Real>*, const Real*, const Real*, const int*, \
-                            int, int, int, double, double);                                     \
+                            const LossScale*, int, int, int, double, double);                   \
     template size_t head_loss_workspace<Real>(int, int);                                        \
     template void head_loss_tune<Real>(int, int, int);
 INSTANTIATE(float)

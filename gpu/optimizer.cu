@@ -26,25 +26,26 @@ void sum_of_squares(double* sums, const Accum<Real>* g, size_t n) {
 }
 
 template <class A>
-__global__ void clip_scale_kernel(double* norm, A* scale, const double* sums, size_t blocks,
-                                  double max_norm) {
+__global__ void clip_scale_kernel(double* norm, A* scale, LossScale* loss_scale, const double* sums,
+                                  size_t blocks, double max_norm) {
     DYNAMIC_SHARED(double, shared);
     double sum = 0;
     for (size_t b = threadIdx.x; b < blocks; b += block_size) sum += sums[b];
     sum = block_sum(sum, shared);
     if (threadIdx.x > 0) return;
-    *norm = sqrt(sum);
-    if (!(*norm <= 1.7976931348623157e308))
-        *scale = static_cast<A>(NAN);
-    else
-        *scale = max_norm > 0 && *norm > max_norm ? static_cast<A>(max_norm / *norm) : 1;
+    const double unscale = loss_scale ? 1.0 / loss_scale->scale : 1;
+    *norm = sqrt(sum) * unscale;
+    const bool good = *norm <= 1.7976931348623157e308;
+    const double clip = max_norm > 0 && *norm > max_norm ? max_norm / *norm : 1;
+    *scale = good ? static_cast<A>(clip * unscale) : loss_scale ? 0 : static_cast<A>(NAN);
+    if (loss_scale) move_on(*loss_scale, good);
 }
 
 template <class Real>
-void clip_scale(double* norm, Accum<Real>* scale, const double* sums, size_t blocks,
-                double max_norm) {
+void clip_scale(double* norm, Accum<Real>* scale, LossScale* loss_scale, const double* sums,
+                size_t blocks, double max_norm) {
     launch(clip_scale_kernel<Accum<Real>>, dim3(1), block_size, warps_in_block * sizeof(double),
-           norm, scale, sums, blocks, max_norm);
+           norm, scale, loss_scale, sums, blocks, max_norm);
 }
 
 // Where the weights are that updates add up in.
@@ -65,6 +66,7 @@ __global__ void adamw_update_kernel(Real* w, Accum<Real>* master, Accum<Real>* m
     A* const exact = exact_weights(w, master);
     const A beta1 = A(settings.beta1), beta2 = A(settings.beta2), eps = A(settings.eps);
     const A lr = A(settings.lr), decay = A(settings.weight_decay), s = *scale;
+    if (s == 0) return;
     for (size_t i = first_entry(); i < n; i += entry_stride()) {
         const A grad = s * g[i];
         m[i] = beta1 * m[i] + (1 - beta1) * grad;
@@ -93,6 +95,7 @@ __global__ void sgd_update_kernel(Real* w, Accum<Real>* master, Accum<Real>* m,
     A* const exact = exact_weights(w, master);
     const A lr = A(settings.lr), momentum = A(settings.momentum), s = *scale;
     const A decay = A(settings.weight_decay);
+    if (s == 0) return;
     for (size_t i = first_entry(); i < n; i += entry_stride()) {
         m[i] = momentum * m[i] + s * g[i] + decay * exact[i];
         exact[i] -= lr * m[i];
@@ -107,12 +110,13 @@ void sgd_update(Real* w, Accum<Real>* master, Accum<Real>* m, const Accum<Real>*
            settings);
 }
 
-#define INSTANTIATE(Real)                                                                 \
-    template void sum_of_squares<Real>(double*, const Accum<Real>*, size_t);              \
-    template void clip_scale<Real>(double*, Accum<Real>*, const double*, size_t, double); \
-    template void adamw_update(Real*, Accum<Real>*, Accum<Real>*, Accum<Real>*,           \
-                               const Accum<Real>*, const Accum<Real>*, size_t, AdamW);    \
-    template void sgd_update(Real*, Accum<Real>*, Accum<Real>*, const Accum<Real>*,       \
+#define INSTANTIATE(Real)                                                                    \
+    template void sum_of_squares<Real>(double*, const Accum<Real>*, size_t);                 \
+    template void clip_scale<Real>(double*, Accum<Real>*, LossScale*, const double*, size_t, \
+                                   double);                                                  \
+    template void adamw_update(Real*, Accum<Real>*, Accum<Real>*, Accum<Real>*,              \
+                               const Accum<Real>*, const Accum<Real>*, size_t, AdamW);       \
+    template void sgd_update(Real*, Accum<Real>*, Accum<Real>*, const Accum<Real>*,          \
                              const Accum<Real>*, size_t, Sgd);
 INSTANTIATE(float)
 INSTANTIATE(bf16)

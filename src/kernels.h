@@ -186,20 +186,42 @@ void residual_add(Real* y, const Real* x, const Real* a, Accum<Real> alpha, size
 
 // ---- loss: head and softmax cross-entropy, in chunks of rows ------------------------------------
 
+// In fp16 gradients below 2^-24 are 0. So what goes back is multiplied by `scale`, a power of two, and what is
+// learned from is divided by it (Micikevicius et al. 2018, arXiv 1710.03740, Section 3.2). A step whose gradients
+// are not finite is skipped, and the scale halves; after grows_after good steps it doubles. Lives on the device.
+struct LossScale {
+    float scale;
+    int grows_after;    // 0: it stays
+    int good, skipped;  // steps since it changed; of all
+};
+
+// What a step makes of it: whether its gradients were finite.
+constexpr void move_on(LossScale& s, bool good) {
+    constexpr float least = 0x1p-60f, largest = 0x1p60f;
+    s.skipped += !good;
+    if (s.grows_after == 0) return;
+    s.good = good ? s.good + 1 : 0;
+    if (!good && s.scale > least) s.scale /= 2;
+    if (s.good < s.grows_after) return;
+    s.good = 0;
+    if (s.scale < largest) s.scale *= 2;
+}
+
 // logits = x w^T over the first V rows of w;   Z = sum_v exp(logits[v]);   p = exp(logits) / Z
 //   *loss  += sum over rows with a target of -log p[target] / divisor
-//   dlogits = (p - onehot(target) + 2 z_loss log(Z) p) / divisor
+//   dlogits = loss_scale->scale (p - onehot(target) + 2 z_loss log(Z) p) / divisor
 //   dx      = dlogits w,   dw += dlogits^T x
 // The last term of dlogits is the gradient of z-loss, z_loss (log Z)^2 / divisor a row, which keeps
 // log Z near 0 (PaLM, Chowdhery et al. 2022, Section 5). *loss is the cross-entropy alone, so that
 // runs with and without z-loss compare.
 // Rows with target -1 count for nothing and get dx = 0. Rows V .. of w are padding: never read.
 //   loss (1) accumulated   dx (R,C) out, dw (V,C) accumulated: both null when only evaluating
-//   x (R,C)   w (V or more,C)   targets (R), each -1 or in 0 .. V-1   divisor > 0
-//   z_loss >= 0
+//   x (R,C)   w (V or more,C)   targets (R), each -1 or in 0 .. V-1   loss_scale (1) optional: 1
+//   divisor > 0   z_loss >= 0
 template <class Real>
 void head_loss(double* loss, Real* dx, Accum<Real>* dw, const Real* x, const Real* w,
-               const int* targets, int R, int C, int V, double divisor, double z_loss);
+               const int* targets, const LossScale* loss_scale, int R, int C, int V, double divisor,
+               double z_loss);
 
 // bytes: the logits of so many rows as the backend takes at once, 64 MiB of them on the CPU and 1 GiB on a
 // GPU, or one row where that is more, and what the products need
@@ -221,14 +243,17 @@ constexpr size_t square_blocks(size_t n) { return (n + square_block - 1) / squar
 template <class Real>
 void sum_of_squares(double* sums, const Accum<Real>* g, size_t n);
 
-// *norm = sqrt(sum_b sums[b]), added in one order whatever the threads;
-// *scale = min(1, max_norm / *norm), NaN if the norm is not finite; max_norm = 0: no clipping.
-//   norm (1), scale (1) out   sums (blocks)
+// *norm = sqrt(sum_b sums[b]) / loss_scale->scale, added in one order whatever the threads;
+// *scale = min(1, max_norm / *norm) / loss_scale->scale; max_norm = 0: no clipping. If the norm is not finite:
+// NaN, and 0, which skips the step, where there is a loss_scale; that is then moved on.
+//   norm (1), scale (1) out   loss_scale (1) in and out, optional: 1   sums (blocks)
 template <class Real>
-void clip_scale(double* norm, Accum<Real>* scale, const double* sums, size_t blocks,
-                double max_norm);
+void clip_scale(double* norm, Accum<Real>* scale, LossScale* loss_scale, const double* sums,
+                size_t blocks, double max_norm);
 
-// Adam with decoupled weight decay (AdamW); step counts from 1:
+// Both updates leave everything as it is where *scale = 0.
+//
+// Adam with decoupled weight decay (AdamW); step counts from 1, without those that were skipped:
 //   g' = *scale g,   m = beta1 m + (1 - beta1) g',   v = beta2 v + (1 - beta2) g'^2
 //   w -= lr (m / (1 - beta1^step) / (sqrt(v / (1 - beta2^step)) + eps) + weight_decay w)
 struct AdamW {

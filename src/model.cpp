@@ -344,7 +344,7 @@ void Model<Real>::head(Real* d_last, Accum<Real>* d_head, double divisor, double
     const int R = rows(), C = config_.width, V = config_.vocab;
     const Timed<Real> timed("head_loss", head_loss_work<Real>(R, C, V, d_last));
     head_loss<Real>(scalars_.template at<double>(), d_last, d_head, act_.last, matrix(table_.head),
-                    act_.targets, R, C, V, divisor, z_loss);
+                    act_.targets, device_loss_scale(), R, C, V, divisor, z_loss);
     if (d_last) perturb(d_last, size_t(R) * C);
 }
 

@@ -79,6 +79,12 @@ class Model {
     void swap_gradients(Arena<Real>& other) { gradients_.swap(other); }  // of the same size
     double loss() const;  // nats a token; waits for the device
 
+    // From now on gradients are this much larger; gradient_values are as ever. Scale 1 at first, and without
+    // one on the device, so that a step whose gradients are not finite is not skipped.
+    void set_loss_scale(const LossScale& scale);
+    LossScale loss_scale() const;  // waits for the device
+    LossScale* device_loss_scale() const { return loss_scale_.template at<LossScale>(); }
+
     // logits (V) of the last token of sequence 0; after forward
     std::vector<double> next_token_logits();
 
@@ -125,7 +131,7 @@ class Model {
     std::vector<double> values(int id) const;
     std::vector<double> gradient_values(int id) const;
     void set_values(int id, const std::vector<double>& values);
-    void set_gradient_values(int id, const std::vector<double>& values);
+    void set_gradient_values(int id, std::vector<double> values);
 
   private:
     using Views = SubLayerActivations<Real>;
@@ -171,7 +177,7 @@ class Model {
     std::vector<SubLayer> sublayers_;
     std::vector<size_t> weight_offsets_;  // bytes
     Activations<Real> act_;               // views into activations_
-    Arena<Real> weights_, gradients_, activations_, scalars_, logits_;
+    Arena<Real> weights_, gradients_, activations_, scalars_, logits_, loss_scale_;
     int B_max_, T_max_, B_, T_;
     int cache_length_ = 0;  // tokens before these, whose keys and values are kept
     int document_ = 0;      // position at which the last token's document begins

@@ -153,6 +153,19 @@ double Model<Real>::loss() const {
     return loss;
 }
 
+template <class Real>
+void Model<Real>::set_loss_scale(const LossScale& scale) {
+    if (!loss_scale_.bytes()) Arena<Real>(sizeof scale).swap(loss_scale_);
+    device_upload<Real>(loss_scale_.at(), &scale, sizeof scale);
+}
+
+template <class Real>
+LossScale Model<Real>::loss_scale() const {
+    LossScale scale = {1, 0, 0, 0};
+    if (loss_scale_.bytes()) device_download<Real>(&scale, loss_scale_.at(), sizeof scale);
+    return scale;
+}
+
 // ---- looking inside -----------------------------------------------------------------------------
 
 namespace {
@@ -192,7 +205,10 @@ std::vector<double> Model<Real>::values(int id) const {
 template <class Real>
 std::vector<double> Model<Real>::gradient_values(int id) const {
     CHECK(gradient(id));
-    return download_as_double<Real>(gradient(id), table_.rows[id].size());
+    std::vector<double> values = download_as_double<Real>(gradient(id), table_.rows[id].size());
+    const double unscale = 1.0 / loss_scale().scale;
+    for (double& value : values) value *= unscale;
+    return values;
 }
 
 template <class Real>
@@ -202,8 +218,10 @@ void Model<Real>::set_values(int id, const std::vector<double>& values) {
 }
 
 template <class Real>
-void Model<Real>::set_gradient_values(int id, const std::vector<double>& values) {
+void Model<Real>::set_gradient_values(int id, std::vector<double> values) {
     CHECK(gradient(id) && values.size() == table_.rows[id].size());
+    const double scale = loss_scale().scale;
+    for (double& value : values) value *= scale;
     upload_from_double<Real>(gradient(id), values);
 }
 

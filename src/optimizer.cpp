@@ -41,6 +41,7 @@ void Optimizer<Real>::step(double lr) {
     comm::reduce_scatter<Real>(model_.all_gradients(), pieces_);
     find_norm();
     const Accum<Real>* const scale = &scalars_.template at<Scalars>()->scale;
+    const int updates = steps_ - model_.loss_scale().skipped;  // this one's number, if it is one
     for (int id = 0; id < static_cast<int>(model_.table().rows.size()); id++) {
         const Part mine = part(id);
         if (mine.count == 0) continue;
@@ -60,7 +61,7 @@ void Optimizer<Real>::step(double lr) {
                                       .beta2 = settings_.beta2,
                                       .eps = settings_.eps,
                                       .weight_decay = decay,
-                                      .step = steps_});
+                                      .step = updates});
         });
     }
     share_weights();
@@ -81,8 +82,8 @@ void Optimizer<Real>::find_norm() {
     for (const size_t piece : pieces_) bytes.push_back(square_blocks(piece) * sizeof(double));
     comm::all_gather<Real>(sums, bytes);
     const Timed<Real> timed("clip_scale", {});
-    clip_scale<Real>(&scalars->norm, &scalars->scale, sums, square_blocks(pieces_.back()),
-                     settings_.clip);
+    clip_scale<Real>(&scalars->norm, &scalars->scale, model_.device_loss_scale(), sums,
+                     square_blocks(pieces_.back()), settings_.clip);
 }
 
 template <class Real>

@@ -88,7 +88,9 @@ size_t head_loss_workspace(int R, int V) {
 // then a linear layer's backward. A chunk of rows at a time.
 template <class Real>
 void head_loss(double* loss, Real* dx, Accum<Real>* dw, const Real* x, const Real* w,
-               const int* targets, int R, int C, int V, double divisor, double z_loss) {
+               const int* targets, const LossScale* loss_scale, int R, int C, int V, double divisor,
+               double z_loss) {
+    const double scale = loss_scale ? loss_scale->scale : 1;
     const Parts<Real> p(workspace<Real>(head_loss_workspace<Real>(R, V)), R, V);
     const int chunk = rows_at_once<Real>(R, V);
     for (int start = 0; start < R; start += chunk) {
@@ -99,7 +101,7 @@ void head_loss(double* loss, Real* dx, Accum<Real>* dw, const Real* x, const Rea
         for (int r = 0; r < rows; r++)
             p.row_loss[start + r] = softmax_cross_entropy_row<Real>(
                 p.d_logits + size_t(r) * V, p.logits + size_t(r) * V, targets[start + r], V,
-                static_cast<Accum<Real>>(1 / divisor), static_cast<Accum<Real>>(z_loss));
+                static_cast<Accum<Real>>(scale / divisor), static_cast<Accum<Real>>(z_loss));
         if (dx)
             matmul(dx + size_t(start) * C, p.d_logits, Op::none, w, Op::none, rows, C, V, false,
                    p.scratch);
@@ -121,7 +123,7 @@ void head_loss_tune(int R, int C, int V) {
 
 #define INSTANTIATE(Real)                                                                       \
     template void head_loss(double*, Real*, Accum<Real>*, const Real*, const Real*, const int*, \
-                            int, int, int, double, double);                                     \
+                            const LossScale*, int, int, int, double, double);                   \
     template size_t head_loss_workspace<Real>(int, int);                                        \
     template void head_loss_tune<Real>(int, int, int);
 INSTANTIATE(double)

@@ -20,15 +20,16 @@ void sum_of_squares(double* sums, const Accum<Real>* g, size_t n) {
 }
 
 template <class Real>
-void clip_scale(double* norm, Accum<Real>* scale, const double* sums, size_t blocks,
-                double max_norm) {
+void clip_scale(double* norm, Accum<Real>* scale, LossScale* loss_scale, const double* sums,
+                size_t blocks, double max_norm) {
     double sum = 0;
     for (size_t b = 0; b < blocks; b++) sum += sums[b];
-    *norm = std::sqrt(sum);
-    if (!std::isfinite(*norm))
-        *scale = NAN;
-    else
-        *scale = max_norm > 0 && *norm > max_norm ? static_cast<Accum<Real>>(max_norm / *norm) : 1;
+    const double unscale = loss_scale ? 1.0 / loss_scale->scale : 1;
+    *norm = std::sqrt(sum) * unscale;
+    const bool good = std::isfinite(*norm);
+    const double clip = max_norm > 0 && *norm > max_norm ? max_norm / *norm : 1;
+    *scale = good ? static_cast<Accum<Real>>(clip * unscale) : loss_scale ? 0 : NAN;
+    if (loss_scale) move_on(*loss_scale, good);
 }
 
 namespace {
@@ -51,6 +52,7 @@ void adamw_update(Real* w, Accum<Real>* master, Accum<Real>* m, Accum<Real>* v,
     A* const exact = exact_weights(w, master);
     const A beta1 = A(settings.beta1), beta2 = A(settings.beta2), eps = A(settings.eps);
     const A lr = A(settings.lr), decay = A(settings.weight_decay), s = *scale;
+    if (s == 0) return;
     const A unbias1 = A(1 / (1 - std::pow(settings.beta1, settings.step)));
     const A unbias2 = A(1 / (1 - std::pow(settings.beta2, settings.step)));
 #pragma omp parallel for simd schedule(static)
@@ -71,6 +73,7 @@ void sgd_update(Real* w, Accum<Real>* master, Accum<Real>* m, const Accum<Real>*
     A* const exact = exact_weights(w, master);
     const A lr = A(settings.lr), momentum = A(settings.momentum), s = *scale;
     const A decay = A(settings.weight_decay);
+    if (s == 0) return;
 #pragma omp parallel for simd schedule(static)
     for (size_t i = 0; i < n; i++) {
         m[i] = momentum * m[i] + s * g[i] + decay * exact[i];
@@ -79,12 +82,13 @@ void sgd_update(Real* w, Accum<Real>* master, Accum<Real>* m, const Accum<Real>*
     }
 }
 
-#define INSTANTIATE(Real)                                                                 \
-    template void sum_of_squares<Real>(double*, const Accum<Real>*, size_t);              \
-    template void clip_scale<Real>(double*, Accum<Real>*, const double*, size_t, double); \
-    template void adamw_update(Real*, Accum<Real>*, Accum<Real>*, Accum<Real>*,           \
-                               const Accum<Real>*, const Accum<Real>*, size_t, AdamW);    \
-    template void sgd_update(Real*, Accum<Real>*, Accum<Real>*, const Accum<Real>*,       \
+#define INSTANTIATE(Real)                                                                    \
+    template void sum_of_squares<Real>(double*, const Accum<Real>*, size_t);                 \
+    template void clip_scale<Real>(double*, Accum<Real>*, LossScale*, const double*, size_t, \
+                                   double);                                                  \
+    template void adamw_update(Real*, Accum<Real>*, Accum<Real>*, Accum<Real>*,              \
+                               const Accum<Real>*, const Accum<Real>*, size_t, AdamW);       \
+    template void sgd_update(Real*, Accum<Real>*, Accum<Real>*, const Accum<Real>*,          \
                              const Accum<Real>*, size_t, Sgd);
 INSTANTIATE(double)
 #ifndef BACKEND_ELSEWHERE

@@ -108,6 +108,7 @@ CrossCheck<Real>::CrossCheck(const RunConfig& run)
       backend_(run.model, run.micro(), run.seq),
       oracle_optimizer_(oracle_, run.optimizer),
       backend_optimizer_(backend_, run.optimizer) {
+    if (run.loss_scale.scale > 0) backend_.set_loss_scale(run.loss_scale);
     backend_.initialise(run.seed);  // w starts rounded to Real, as master weights do
     if (!run.init_from.empty()) load_weights(run.init_from, backend_);
     for (int id = 0; id < tensors(); id++) weights_.push_back(backend_.values(id));
@@ -159,6 +160,12 @@ std::vector<Comparison> CrossCheck<Real>::compare_run() {
     const Trace perturbed = perturbed_run();
     compute(oracle_, batch_, micro_, targets_);
     compute(backend_, batch_, micro_, targets_);
+    while (overflows(backend_)) {  // as a training would, which skips such steps
+        LossScale half = backend_.loss_scale();
+        half.scale /= 2;
+        backend_.set_loss_scale(half);
+        compute(backend_, batch_, micro_, targets_);
+    }
 
     std::vector<Comparison> list;
     const std::vector<std::string> names = hidden_names(oracle_.config());
@@ -173,6 +180,17 @@ std::vector<Comparison> CrossCheck<Real>::compare_run() {
                                          backend_.gradient_values(id), oracle_.gradient_values(id),
                                          perturbed.gradients[id]));
     return list;
+}
+
+// Whether a smaller loss scale may make the gradients finite.
+template <class Real>
+bool CrossCheck<Real>::overflows(const Model<Real>& model) const {
+    if (!std::isfinite(model.loss()) || model.loss_scale().scale <= 1) return false;
+    for (int id = 0; id < tensors(); id++)
+        if (model.gradient(id) && !std::ranges::all_of(model.gradient_values(id),
+                                                       [](double g) { return std::isfinite(g); }))
+            return true;
+    return false;
 }
 
 // Of several processes the first gets the sum, the others 0: adding them up again rounds nothing.

@@ -68,6 +68,7 @@ class CrossCheck {
     };
     Trace perturbed_run();  // the oracle's, results moved by one unit roundoff of Real
     double loss_movement() const;
+    bool overflows(const Model<Real>& model) const;
     void gradients_to_first();
     Comparison compare_processes() const;
     int tensors() const { return static_cast<int>(oracle_.table().rows.size()); }

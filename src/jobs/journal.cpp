@@ -39,7 +39,7 @@ template <class Real>
 void Journal<Real>::remember(const StepMetrics& m) {
     last_.push_back(m.loss);
     if (last_.size() > 10) last_.pop_front();
-    wrong_ = watch_.after(m.step, m.loss, m.grad_norm);
+    wrong_ = watch_.after(m.step, m.loss, m.grad_norm, run_.loss_scale.scale > 0);
 }
 
 template <class Real>

@@ -20,14 +20,26 @@ std::string number(double x) {
 DivergenceWatch::DivergenceWatch(int vocab, int64_t warmup_steps)
     : limit_(std::log(vocab) + 1), warmup_steps_(warmup_steps) {}
 
-std::string DivergenceWatch::after(int64_t step, double loss, double gradient_norm) {
+std::string DivergenceWatch::after(int64_t step, double loss, double gradient_norm, bool scaled) {
     if (!std::isfinite(loss)) return "the loss is " + number(loss);
-    if (!std::isfinite(gradient_norm)) return "the gradient norm is " + number(gradient_norm);
+    skipped_ = std::isfinite(gradient_norm) ? 0 : skipped_ + 1;
+    if (skipped_ > 0 && !scaled) return "the gradient norm is " + number(gradient_norm);
+    if (skipped_ == patience)
+        return "no gradient has been finite for " + std::to_string(patience) + " steps";
     above_ = step > warmup_steps_ && loss > limit_ ? above_ + 1 : 0;
     if (above_ < patience) return "";
     return "the loss has been above ln V + 1 = " + number(limit_) + " for " +
            std::to_string(patience) + " steps";
 }
+
+namespace {
+
+std::string place(int s) {
+    if (s == 0) return "the embedding";
+    return (s % 2 ? "attention of layer " : "the MLP of layer ") + std::to_string((s - 1) / 2);
+}
+
+}  // namespace
 
 template <class Real>
 std::string largest_hidden_state(const Model<Real>& model) {
@@ -35,16 +47,14 @@ std::string largest_hidden_state(const Model<Real>& model) {
     int where = 0;
     for (int s = 0; s <= model.sublayer_count() && !std::isnan(largest); s++)
         for (const double x : model.hidden_state(s)) {
+            if (std::is_same_v<Real, fp16> && !std::isfinite(x))
+                return "the first number beyond 65,504, fp16's largest, is behind " + place(s);
             if (std::abs(x) <= largest) continue;  // false for NaN
             largest = std::abs(x);
             where = s;
             if (std::isnan(x)) break;
         }
-    const std::string place = where == 0
-                                  ? "the embedding"
-                                  : (where % 2 ? "attention" : "the MLP") +
-                                        std::string(" of layer ") + std::to_string((where - 1) / 2);
-    return "the largest |x| of the hidden state is " + number(largest) + ", behind " + place;
+    return "the largest |x| of the hidden state is " + number(largest) + ", behind " + place(where);
 }
 
 template std::string largest_hidden_state(const Model<float>&);

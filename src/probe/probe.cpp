@@ -24,6 +24,7 @@ class Prober {
         : model_(model),
           S_(model.sublayer_count()),
           C_(model.config().width),
+          unscale_(1.0 / model.loss_scale().scale),
           sublayers_(sublayers(model.config().placement)) {}
 
     std::vector<Measurement> run(const Batch& batch) {
@@ -103,13 +104,19 @@ class Prober {
 
     void gradient_is_there(const Passed<Real>& passed) {
         const int s = passed.s;
-        const Numbers dx = download(passed.hidden, state_.size());
+        const Numbers dx = gradient(passed.hidden);
         add(s, "hidden_gradient_norm", norm(dx));
         add(s, "hidden_gradient_variance", variance(dx));
         // dL/do of the last sub-layer: without a norm at C it is dL/dy
         const bool normed = sublayers_.back().main_norm;
         if (!normed && s == S_) add_bound(dx);
-        if (normed && s == S_ - 1) add_bound(download(passed.d_o, state_.size()));
+        if (normed && s == S_ - 1) add_bound(gradient(passed.d_o));
+    }
+
+    Numbers gradient(const Real* numbers) const {
+        Numbers values = download(numbers, state_.size());
+        for (double& value : values) value *= unscale_;
+        return values;
     }
 
     void add_bound(const Numbers& d_o) {
@@ -182,6 +189,7 @@ class Prober {
 
     Model<Real>& model_;
     const int S_, C_;
+    const double unscale_;  // gradients pass by as large as --loss-scale makes them
     const std::vector<SubLayer> sublayers_;
     std::vector<Measurement> rows_;
     Numbers state_;                      // the latest, (R,C)

@@ -1,11 +1,13 @@
 #include "run/flags.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cxxopts.hpp>
 #include <filesystem>
 
 #include "check.h"
+#include "number.h"
 #include "open_file.h"
 #include "run/settings.h"
 #include "store/saved.h"
@@ -107,6 +109,7 @@ const std::vector<Flag>& table() {
         {"training", "beta2", number, of(d.optimizer.beta2), {0, 0.999999}, saved, "AdamW"},
         {"training", "momentum", number, of(d.optimizer.momentum), {0, 0.999999}, saved, "SGD"},
         {"training", "precision", word, word_for(d.precision, precisions()), {}, saved, "fp32, tf32 (fp32 with products in tf32, on NVIDIA GPUs), bf16 or fp16 (matrices and activations; sums, gradients, moments and master weights stay fp32)"},
+        {"training", "loss-scale", word, d.loss_scale_text, {}, saved, "what gradients are multiplied by on their way back: dynamic (a step that is not finite is skipped and halves it, 2000 good ones double it), N (a power of two, which stays), off; auto: dynamic for fp16, off elsewhere"},
         {"training", "attention", word, word_for(d.attention, attentions()), {}, saved, "on NVIDIA GPUs: tiles (this project's kernels), library (cuDNN for bf16, without --document-mask, from 64 tokens a sequence, heads of a multiple of 8 up to 256; tiles elsewhere), auto (library where it is built in and 4 GiB of workspace suffice for a sequence)"},
         {"training", "recompute", word, word_for(d.model.recompute, recomputes()), {}, saved, "none, norms (and SwiGLU), sublayers: what backward computes again in place of keeping it; same bits, less memory"},
         {"training", "threads", integer, of(d.threads), {0, 4096}, saved, "CPU threads; 0: all"},
@@ -291,6 +294,19 @@ void read_model(RunConfig& run, const Settings& flags) {
     run.final_norm = read_choice(flags, "final-norm", automatic_on_off());
 }
 
+LossScale read_loss_scale(const std::string& text, Precision precision) {
+    const bool automatic = text == "auto";
+    if (text == "off" || (automatic && precision != Precision::fp16)) return {0, 0, 0, 0};
+    if (text == "dynamic" || automatic) return {0x1p16f, 2000, 0, 0};
+    double scale = 0;
+    int exponent = 0;
+    if (!parse_number(scale, text) || !(scale >= 1 && scale <= 0x1p60) ||
+        std::frexp(scale, &exponent) != 0.5)
+        throw UserError("--loss-scale " + text +
+                        " must be auto, dynamic, off or a power of two from 1 to 2^60");
+    return {static_cast<float>(scale), 0, 0, 0};
+}
+
 void read_training(RunConfig& run, const Settings& flags) {
     run.epochs = flags.integer("epochs");
     const int64_t steps = flags.integer("steps");
@@ -308,6 +324,8 @@ void read_training(RunConfig& run, const Settings& flags) {
     s.beta2 = flags.number("beta2");
     s.momentum = flags.number("momentum");
     run.precision = read_choice(flags, "precision", precisions());
+    run.loss_scale_text = flags.text("loss-scale");
+    run.loss_scale = read_loss_scale(run.loss_scale_text, run.precision);
     run.attention = read_choice(flags, "attention", attentions());
     run.model.recompute = read_choice(flags, "recompute", recomputes());
     run.tune = read_choice(flags, "tune", tunes());

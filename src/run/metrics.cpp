@@ -10,15 +10,18 @@
 namespace peri {
 
 MetricsFiles::MetricsFiles(const std::string& directory, int64_t done)
-    : metrics_(directory + "/metrics.csv",
-               "step,tokens,loss,grad_norm,lr,ms,tokens_per_s,mfu,memory_mib", done),
+    : metrics_(
+          directory + "/metrics.csv",
+          "step,tokens,loss,grad_norm,lr,ms,tokens_per_s,mfu,memory_mib,loss_scale,skipped_steps",
+          done),
       validation_(directory + "/validation.csv", "step,loss", done) {}
 
 void MetricsFiles::add(const StepMetrics& m) {
-    char row[200];
-    std::snprintf(row, sizeof row, "%lld,%lld,%.9g,%.9g,%.9g,%.3f,%.1f,%.3f,%zu",
+    char row[240];
+    std::snprintf(row, sizeof row, "%lld,%lld,%.9g,%.9g,%.9g,%.3f,%.1f,%.3f,%zu,%.9g,%lld",
                   static_cast<long long>(m.step), static_cast<long long>(m.tokens), m.loss,
-                  m.grad_norm, m.lr, m.seconds * 1e3, m.tokens_per_second, m.mfu, m.memory >> 20);
+                  m.grad_norm, m.lr, m.seconds * 1e3, m.tokens_per_second, m.mfu, m.memory >> 20,
+                  m.loss_scale, static_cast<long long>(m.skipped));
     metrics_.add(row);
 }
 

@@ -61,6 +61,8 @@ struct RunConfig {
     std::string init = "auto";  // as the user wrote it
     OptimizerSettings optimizer;
     Precision precision = Precision::fp32;
+    std::string loss_scale_text = "auto";  // as the user wrote it
+    LossScale loss_scale = {0, 0, 0, 0};   // to begin with; scale 0: none
     AttentionBy attention = AttentionBy::automatic;
     int threads = 0;       // 0: all
     Tune tune = Tune::on;  // choose the fastest products by measuring

@@ -1,7 +1,9 @@
 #include "store/checkpoint.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <functional>
@@ -156,6 +158,31 @@ Metadata metadata_of(const Model<Real>& model, int64_t step) {
     return {{"step", std::to_string(step)}, {"vocab", std::to_string(model.config().vocab)}};
 }
 
+constexpr const char* loss_scale_key = "loss_scale";  // "65536 2000 12 3", as LossScale has them
+
+template <class Real>
+void note_loss_scale(Metadata& metadata, const Model<Real>& model) {
+    if (!model.device_loss_scale()) return;
+    const LossScale s = model.loss_scale();
+    char text[80];
+    std::snprintf(text, sizeof text, "%.9g %d %d %d", s.scale, s.grows_after, s.good, s.skipped);
+    metadata[loss_scale_key] = text;
+}
+
+// What was noted, where the run still has such a scale: another --loss-scale begins anew.
+template <class Real>
+void read_loss_scale(const SafetensorsFile& state, const std::string& path, Model<Real>& model) {
+    const auto noted = state.metadata().find(loss_scale_key);
+    if (noted == state.metadata().end() || !model.device_loss_scale()) return;
+    LossScale s = model.loss_scale();
+    const int grows_after = s.grows_after;
+    if (std::sscanf(noted->second.c_str(), "%f %d %d %d", &s.scale, &s.grows_after, &s.good,
+                    &s.skipped) != 4 ||
+        !(s.scale > 0 && std::isfinite(s.scale)) || s.good < 0 || s.skipped < 0)
+        throw UserError(path + ": its loss scale is no such thing ('" + noted->second + "')");
+    if (s.grows_after == grows_after) model.set_loss_scale(s);
+}
+
 }  // namespace
 
 template <class Real>
@@ -167,10 +194,12 @@ void save_checkpoint(const std::string& out, const Model<Real>& model,
                       is_whole(place + "/optimizer.safetensors")) > 0)
         return;
     const Metadata metadata = metadata_of(model, optimizer.steps());
-    if (!first) return write_state("", model, optimizer, metadata);
+    Metadata of_state = metadata;
+    note_loss_scale(of_state, model);
+    if (!first) return write_state("", model, optimizer, of_state);
     save_directory(out, name, texts, [&](const std::string& directory) {
         write_weights(directory + "/model.safetensors", model, metadata);
-        write_state(directory + "/optimizer.safetensors", model, optimizer, metadata);
+        write_state(directory + "/optimizer.safetensors", model, optimizer, of_state);
     });
     const std::vector<SavedStep> all = saved_steps(out);
     for (size_t i = keep ? keep : all.size(); i < all.size(); i++) remove(all[i].path);
@@ -226,6 +255,7 @@ void load_checkpoint(const std::string& path, Model<Real>& model, Optimizer<Real
                        end - first);
     }
     optimizer.set_steps(static_cast<int>(step));
+    read_loss_scale(state, state_path, model);
 }
 
 // ---- weights alone ------------------------------------------------------------------------------

@@ -12,8 +12,10 @@ namespace peri {
 struct StepMetrics {
     int64_t step, tokens;  // counted from the start of the run
     double loss, grad_norm, lr, seconds, tokens_per_second;
-    double mfu = 0;     // model FLOPs utilization (utilization.h), a share
-    size_t memory = 0;  // bytes, device_memory_used
+    double mfu = 0;         // model FLOPs utilization (utilization.h), a share
+    size_t memory = 0;      // bytes, device_memory_used
+    double loss_scale = 1;  // in the step (kernels.h)
+    int64_t skipped = 0;    // steps so far
 };
 
 struct Validation {
