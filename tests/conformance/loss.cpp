@@ -12,13 +12,15 @@ namespace {
 // two before its own: the target's, and those of all others, which together are as large. z-loss weighs the others up to three times as much here, and so it
 // does what they sum to.
 std::string head_errors(const Case& c) {
-    const HeadCase h{c.size("R"), c.size("C"), c.size("V"), c.yes("tuned"), c.real("z_loss")};
+    const HeadCase h{c.size("R"),    c.size("C"),      c.size("V"),
+                     c.yes("tuned"), c.real("z_loss"), static_cast<float>(c.real("loss_scale"))};
     const auto make = [&](auto t) { return head<decltype(t)>(h, c.seed()); };
     const double multiply = 2.0 * h.R * h.C * h.V;
     return conform(c, make, 4, {{"dx", 3}, {"dw", 2}}, {multiply, 3 * multiply});
 }
 
-// More logits than are held at once: the rows need a second chunk, and the last is short.
+// More logits than are held at once: the rows need a second chunk, and the last is short. Of so many, most p are
+// so small that fp16 holds them only where a loss scale makes them larger.
 std::string chunk_errors(const Case& c) {
     const size_t R = c.size("R"), V = c.size("V");
     const std::string whole = with_type(c, [&](auto t) {
@@ -63,7 +65,7 @@ std::string nan_errors(const Case& c) {
 
 std::vector<std::string> in_model(const Case& m) {
     return {"R=" + std::to_string(m.size("B") * m.size("T")) + " C=" + m.word("C") +
-            " V=" + m.word("V") + " tuned=yes z_loss=0"};
+            " V=" + m.word("V") + " tuned=yes z_loss=0 loss_scale=0"};
 }
 
 }  // namespace
@@ -73,13 +75,16 @@ Family loss_checks() {
     for (const char* const shape : {"R=1 C=1 V=1", "R=1 C=3 V=5", "R=7 C=5 V=11", "R=5 C=1 V=3",
                                     "R=70 C=4 V=13", "R=3 C=9 V=257", "R=70 C=4 V=257"})
         for (const char* const z_loss : {" z_loss=0", " z_loss=0.1"})
-            cases.push_back(std::string(shape) + " tuned=no" + z_loss);
+            cases.push_back(std::string(shape) + " tuned=no" + z_loss + " loss_scale=0");
     // a shape of its own: what is chosen for it stays
-    cases.push_back("R=34 C=16 V=300 tuned=yes z_loss=0.1");
+    cases.push_back("R=34 C=16 V=300 tuned=yes z_loss=0.1 loss_scale=0");
+    cases.push_back("R=7 C=5 V=11 tuned=no z_loss=0.1 loss_scale=1024");
     return {
         "loss",
         {{.name = "head_loss", .errors = head_errors, .cases = cases, .in_model = in_model},
-         {"head_loss_chunks", chunk_errors, {"R=170 C=2 V=100003 tuned=no z_loss=0.1"}},
+         {"head_loss_chunks",
+          chunk_errors,
+          {"R=170 C=2 V=100003 tuned=no z_loss=0.1 loss_scale=65536"}},
          {"head_loss_untargeted", untargeted_errors, {"C=3 V=7 z_loss=0", "C=3 V=300 z_loss=0.1"}},
          {"head_loss_nan", nan_errors, {""}}}};
 }

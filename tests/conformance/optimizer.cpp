@@ -135,6 +135,81 @@ std::string clip_nan_errors(const Case& c) {
     });
 }
 
+// What steps make of a loss scale: norm and clipping are as without one, the gradients' factor is divided by it. A step
+// that is not finite is skipped and halves it, `grows_after` good ones double it; one that stays, stays.
+std::string loss_scale_errors(const Case& c) {
+    return with_type(c, [&]<class Real>(Real) {
+        const int grows_after = c.integer("grows_after", 0);
+        const Arena<Real> sums(sizeof(double)), norm(sizeof(double)), scale(sizeof(Accum<Real>)),
+            moved(sizeof(LossScale));
+        LossScale s = {8, grows_after, 0, 0};
+        device_upload<Real>(moved.at(), &s, sizeof s);
+        std::string errors;
+        double expected = 8;
+        int skipped = 0, good = 0;
+        for (const double step : {2.0, 0.5, double(INFINITY), 4.0, double(NAN), 1.0, 1.0, 1.0}) {
+            const double sum = step * expected * step * expected;
+            device_upload<Real>(sums.at(), &sum, sizeof sum);
+            clip_scale<Real>(norm.template at<double>(), scale.template at<Accum<Real>>(),
+                             moved.template at<LossScale>(), sums.template at<double>(), 1, 1);
+            double got_norm;
+            Accum<Real> factor;
+            device_download<Real>(&got_norm, norm.at(), sizeof got_norm);
+            device_download<Real>(&factor, scale.at(), sizeof factor);
+            device_download<Real>(&s, moved.at(), sizeof s);
+            const bool finite = std::isfinite(step);
+            errors += difference({factor}, {finite ? std::min(1.0, 1 / step) / expected : 0}, 0);
+            if (finite) errors += difference({got_norm}, {step}, 0);
+            if (!finite && std::isfinite(got_norm))
+                errors += "a step that is not finite is hidden\n";
+            skipped += !finite;
+            good = finite && grows_after ? good + 1 : 0;
+            if (grows_after && !finite) expected /= 2;
+            if (grows_after && good == grows_after) expected *= 2, good = 0;
+            errors += difference({s.scale, double(s.skipped), double(s.good)},
+                                 {expected, double(skipped), double(good)}, 0);
+        }
+        return errors;
+    });
+}
+
+// A step whose factor is 0 leaves all as it is, also where gradients are infinite.
+std::string skipped_errors(const Case& c) {
+    const auto infinite = [](std::vector<double> g) {
+        for (size_t i = 0; i < g.size(); i += 2) g[i] = i % 4 ? NAN : INFINITY;
+        return g;
+    };
+    return with_type(c, [&]<class Real>(Real) {
+        using A = Accum<Real>;
+        const size_t n = c.size("n");
+        std::string errors;
+        for (const bool is_sgd : {false, true}) {
+            auto p = is_sgd ? sgd<Real>(n, with_momentum, c.seed(), 2)
+                            : adamw<Real>(n, usual, c.seed(), 2);
+            p.run();
+            std::map<std::string, std::vector<double>> before;
+            for (const Slot<Real>& s : p.slots()) before[s.name] = p.device_values(s.name);
+            p.set("g", infinite(p.values("g")));
+            p.set("scale", {0});
+            const Weights<Real> weights(p);
+            AdamW third = usual;
+            third.step = 3;
+            if (is_sgd)
+                sgd_update<Real>(weights.w, weights.master, p.template at<A>("m"),
+                                 p.template at<A>("g"), p.template at<A>("scale"), n,
+                                 with_momentum);
+            else
+                adamw_update<Real>(weights.w, weights.master, p.template at<A>("m"),
+                                   p.template at<A>("v"), p.template at<A>("g"),
+                                   p.template at<A>("scale"), n, third);
+            for (const auto& [name, values] : before)
+                if (name != "g" && name != "scale")
+                    errors += bit_difference(p.device_values(name), values);
+        }
+        return errors;
+    });
+}
+
 std::vector<std::string> sizes(const std::string& rest) {
     std::vector<std::string> result;
     for (const char* const n : {"n=1", "n=7", "n=33", "n=129", "n=1001"})
@@ -169,6 +244,8 @@ Family optimizer_checks() {
               clip_errors,
               {"sum=9 max_norm=0.5", "sum=9 max_norm=3", "sum=9 max_norm=4", "sum=0 max_norm=1",
                "sum=1e20 max_norm=0"}},
+             {"loss_scale", loss_scale_errors, {"grows_after=3", "grows_after=2", "grows_after=0"}},
+             {"skipped_step", skipped_errors, {"n=1", "n=33", "n=1001"}},
              {"clip_scale_nan",
               clip_nan_errors,
               {"sum=nan max_norm=0", "sum=nan max_norm=1", "sum=inf max_norm=0",

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <bit>
+
 #include "problem.h"
 
 namespace peri {
@@ -8,6 +10,7 @@ struct HeadCase {
     int R, C, V;
     bool tuned = false;
     double z_loss = 0;
+    float loss_scale = 0;  // 0: none
 };
 
 inline constexpr int padding = 3;  // rows of w beyond the vocabulary
@@ -27,11 +30,15 @@ Problem<Real> head(HeadCase c, const std::vector<int>& target_list, double divis
     p.workspace(head_loss_workspace<Real>(c.R, c.V));
     if (c.tuned) head_loss_tune<Real>(c.R, c.C, c.V);
     p.offset = 1 / (divisor * c.V);
-    p.least_scale =
-        1 / divisor;  // of log Z and z_target, of p and onehot: their difference may be 0
+    // of log Z and z_target, of p and onehot: their difference may be 0
+    p.least_scale = (c.loss_scale > 0 ? c.loss_scale : 1) / divisor;
     Real* const x = p.input("x", size_t(c.R) * c.C);
     Real* const w = p.input("w", size_t(c.V + padding) * c.C);
     const int* const targets = p.integers("targets", target_list);
+    // a LossScale
+    const int* const scale = p.integers("loss scale", {std::bit_cast<int>(c.loss_scale), 0, 0, 0});
+    const auto* const loss_scale =
+        c.loss_scale > 0 ? reinterpret_cast<const LossScale*>(scale) : nullptr;
     double* const loss = p.template accumulated_output<double>("loss", 1, c.R + c.C);
     p.template upstream<double>("loss");
     p.set("dloss", {1});
@@ -43,10 +50,11 @@ Problem<Real> head(HeadCase c, const std::vector<int>& target_list, double divis
     std::fill(padded.end() - padding * c.C, padded.end(), NAN);
     p.set("w", padded);
     p.forward = [=] {
-        head_loss<Real>(loss, nullptr, nullptr, x, w, targets, c.R, c.C, c.V, divisor, c.z_loss);
+        head_loss<Real>(loss, nullptr, nullptr, x, w, targets, loss_scale, c.R, c.C, c.V, divisor,
+                        c.z_loss);
     };
     p.backward = [=] {
-        head_loss<Real>(again, dx, dw, x, w, targets, c.R, c.C, c.V, divisor, c.z_loss);
+        head_loss<Real>(again, dx, dw, x, w, targets, loss_scale, c.R, c.C, c.V, divisor, c.z_loss);
     };
     return p;
 }

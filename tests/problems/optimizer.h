@@ -23,6 +23,15 @@ struct Weights {
             w = exact;
         }
     }
+
+    // those of a problem that has been made
+    explicit Weights(const Problem<Real>& p) {
+        Accum<Real>* const exact = p.template at<Accum<Real>>("w");
+        if constexpr (has_masters<Real>)
+            master = exact, w = p.template at<Real>("rounded w");
+        else
+            master = nullptr, w = exact;
+    }
 };
 
 // So many steps on the same gradients from m = v = 0; w is in and out, as its accumulated role
@@ -91,7 +100,7 @@ Problem<Real> clip(const std::vector<double>& sum_values, double max_norm) {
     p.set("sums", sum_values);
     double* const norm = p.template output<double>("norm", 1, 1);
     Accum<Real>* const scale = p.template output<Accum<Real>>("scale", 1, 1);
-    p.forward = [=] { clip_scale<Real>(norm, scale, sums, blocks, max_norm); };
+    p.forward = [=] { clip_scale<Real>(norm, scale, nullptr, sums, blocks, max_norm); };
     return p;
 }
 
