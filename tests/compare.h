@@ -74,7 +74,7 @@ constexpr double worst_rounding = std::is_same_v<Real, bf16>   ? 0x1p-8
                                   : std::is_same_v<Real, fp16> ? 0x1p-11
                                                                : 0;
 template <class Real>
-double rounding(double x) {
+double narrow_rounding(double x) {
     return std::is_same_v<Real, bf16>   ? bf16_rounding(x)
            : std::is_same_v<Real, fp16> ? fp16_rounding(x)
                                         : 0;

@@ -88,9 +88,15 @@ plant 'AdamW: bias correction of the step before' cpu/optimizer.cpp \
 plant 'AdamW: eps forgotten, in float alone' cpu/optimizer.cpp \
     's/ + eps);/ + (sizeof(A) == sizeof(float) ? 0 : eps));/' conformance adamw
 plant 'z-loss: factor 1 for 2' cpu/loss.cpp 's/1 + 2 \* z_loss/1 + z_loss/' unit '[loss]'
-plant 'loss: divided by the rows' cpu/loss.cpp 's|1 / divisor|1.0 / R|' unit '[loss]'
+plant 'loss: divided by the rows' cpu/loss.cpp 's|scale / divisor|scale / R|' unit '[loss]'
 plant 'softmax: off by 1e-5, in float alone' cpu/loss.cpp \
     's|p_factor \* scale / sum;|p_factor * scale / sum * A(sizeof(A) == sizeof(float) ? 1.00001 : 1);|' \
     conformance head_loss
+plant 'loss scale: an update that is not unscaled' cpu/optimizer.cpp \
+    's/clip \* unscale/clip/' conformance loss_scale
+plant 'loss scale: a skipped step moves moments' cpu/optimizer.cpp \
+    's/if (s == 0) return;//' conformance skipped_step
+plant 'fp16: saturation in place of infinity' cpu/residual.cpp \
+    's/y\[i\] = /y[i] = sizeof(Real) == 2 \&\& alpha * x[i] + a[i] > 65504 ? 65504 : /' conformance fp16_overflow
 rm -f "$folder/unit" "$folder/conformance"
 [ $missed = 0 ] || { echo "$missed faults were not found"; exit 1; }

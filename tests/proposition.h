@@ -91,7 +91,7 @@ inline Pass run(const Setting& s) {
     for (int i = 0; i < s.D; i++) head[i * s.D + i] = 1;
     p.residual.resize(s.D);
     peri::head_loss<double>(&p.loss, p.residual.data(), dhead.data(), p.o_norm.data(), head.data(),
-                            &s.target, 1, s.D, s.D, 1, 0);
+                            &s.target, nullptr, 1, s.D, s.D, 1, 0);
 
     // dL/do~ -> dL/do = dL/da~ (o = x + a~) -> dL/da -> G
     p.da = p.residual;

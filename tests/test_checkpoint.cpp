@@ -96,7 +96,7 @@ std::vector<std::string> names_in(const TemporaryDirectory& directory) {
 }  // namespace
 
 TEMPLATE_TEST_CASE("a run goes on from its checkpoint with the same bits", "[checkpoint]", float,
-                   bf16) {
+                   bf16, fp16) {
     for (const bool sgd : {false, true}) {
         const TemporaryDirectory directory;
         Run<TestType> whole(sgd), first(sgd), second(sgd);
@@ -111,6 +111,32 @@ TEMPLATE_TEST_CASE("a run goes on from its checkpoint with the same bits", "[che
         CHECK(second.numbers() == whole.numbers());
         CHECK(first.numbers() != whole.numbers());
     }
+}
+
+TEST_CASE("a loss scale goes on where it was", "[checkpoint]") {
+    const TemporaryDirectory directory;
+    Run<fp16> whole, first, second, other;
+    // so large that steps are skipped at first, and doubled soon
+    for (Run<fp16>* run : {&whole, &first, &second}) run->model.set_loss_scale({0x1p40f, 3, 0, 0});
+    whole.train(60);
+    const LossScale end = whole.model.loss_scale();
+    CHECK((end.skipped > 5 && end.skipped < 40 && end.scale < 0x1p36f));
+    first.train(31);
+    save_checkpoint(directory / "", first.model, first.optimizer, {}, 0);
+    load_checkpoint(directory / "step-00000031", second.model, second.optimizer);
+    const auto numbers = [](const LossScale& s) {
+        return std::vector<double>{s.scale, double(s.grows_after), double(s.good),
+                                   double(s.skipped)};
+    };
+    CHECK(numbers(second.model.loss_scale()) == numbers(first.model.loss_scale()));
+    second.train(29);
+    CHECK(second.numbers() == whole.numbers());
+    CHECK(numbers(second.model.loss_scale()) == numbers(end));
+
+    // another --loss-scale begins anew
+    other.model.set_loss_scale({8, 0, 0, 0});
+    load_checkpoint(directory / "step-00000031", other.model, other.optimizer);
+    CHECK(numbers(other.model.loss_scale()) == std::vector<double>{8, 0, 0, 0});
 }
 
 TEST_CASE("the newest checkpoints are kept", "[checkpoint]") {
@@ -224,10 +250,10 @@ TEST_CASE("weights of every floating-point type", "[checkpoint]") {
             CHECK(run.model.values(id) == std::vector(run.model.values(id).size(), value));
         CHECK(static_cast<double>(number) == value);
     };
-    write("F16", fp16{0x8003});
-    reads(fp16{0x8003}, -0x3p-24);
-    write("F16", fp16{0x3555});
-    reads(fp16{0x3555}, 0x1.554p-2);
+    write("F16", fp16(-0x3p-24f));
+    reads(fp16(-0x3p-24f), -0x3p-24);
+    write("F16", fp16(0x1.554p-2f));
+    reads(fp16(0x1.554p-2f), 0x1.554p-2);
     write("BF16", bf16(0x1.56p-2f));
     reads(bf16(0x1.56p-2f), 0x1.56p-2);
     write("F64", 0.375);

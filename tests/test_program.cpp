@@ -137,20 +137,33 @@ TEST_CASE("--z-loss changes training, not what is printed as loss", "[program]")
     CHECK_THAT(read(folder / "with/config.json"), contains("\"z-loss\": 0.5"));
 }
 
-TEST_CASE("--precision bf16 trains", "[program]") {
+TEST_CASE("--precision bf16 and fp16 train", "[program]") {
     const TemporaryDirectory folder;
-    const std::string flags = quick + "--steps 40 --precision bf16 --out " + folder / "run";
-    const Result r = train(folder, flags);
+    for (const std::string precision : {"bf16", "fp16"}) {
+        const std::string flags = quick + "--steps 40 --precision " + precision;
+        const Result r = train(folder, flags + " --out " + folder / precision);
+        CAPTURE(r.out, r.err);
+        REQUIRE(r.code == 0);
+        CHECK(r.err == "");
+        CHECK_THAT(r.out, contains(precision + " with fp32 master weights"));
+        CHECK(final_loss(r) < std::log(256));
+    }
+}
+
+TEST_CASE("what passes 65,504 in fp16's forward ends the run, and says where", "[program]") {
+    const TemporaryDirectory folder;
+    const std::string flags = quick + "--norm pre --lr 20 --clip 0 --steps 60 --val-every 0 --out ";
+    CHECK(train(folder, flags + folder / "wide" + " --on-divergence continue").code == 0);
+    const Result r = train(folder, flags + folder / "half" + " --precision fp16");
     CAPTURE(r.out, r.err);
-    REQUIRE(r.code == 0);
-    CHECK(r.err == "");
-    CHECK_THAT(r.out, contains("bf16 with fp32 master weights"));
-    CHECK(final_loss(r) < std::log(256));
+    CHECK(r.code == 3);
+    CHECK_THAT(r.err, contains("beyond 65,504, fp16's largest, is behind "));
+    CHECK_THAT(r.err, contains(" of layer "));
 }
 
 TEST_CASE("--check runs beside the oracle in place of training", "[program]") {
     const TemporaryDirectory folder;
-    for (const char* precision : {"fp32", "bf16"}) {
+    for (const char* precision : {"fp32", "bf16", "fp16"}) {
         const std::string out = folder / precision;
         const std::string flags = quick + "--layers 2 --check 2 --precision " + precision;
         const Result r = train(folder, flags + " --out " + out);
@@ -287,7 +300,10 @@ TEST_CASE("mistakes are answered in one sentence with cause and remedy, exit cod
         {"peri", "peri", "--help"},
         {"--norm pre --freeze-output-gamma", "no output norm", "choose peri"},
         {"--seed 1.5", "--seed 1.5", "whole number"},
-        {"--precision fp16", "--precision fp16", "choose one of fp32, tf32, bf16"},
+        {"--precision fp8", "--precision fp8", "choose one of fp32, tf32, bf16, fp16"},
+        {"--loss-scale 1000", "--loss-scale 1000", "a power of two"},
+        {"--loss-scale 0", "--loss-scale 0", "a power of two"},
+        {"--loss-scale much", "--loss-scale much", "auto, dynamic, off"},
         {"--precision tf32", "NVIDIA", "use fp32 or bf16"},
         {"--attention library", "cuDNN", "use auto or tiles"},
         {"--attention cudnn", "--attention cudnn", "choose one of auto, tiles, library"},

@@ -1,9 +1,11 @@
-// bf16: conversions from and to float; fp16: to float.
+// bf16, fp16: conversions from and to float.
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <vector>
 
 #include "catch.h"
+#include "cpu/narrow.h"
 #include "random.h"
 #include "real.h"
 
@@ -19,6 +21,12 @@ bf16 of_bits(uint32_t bits) {
     return x;
 }
 
+fp16 half_of_bits(uint32_t bits) {
+    fp16 x;
+    x.bits = static_cast<uint16_t>(bits);
+    return x;
+}
+
 // What a bf16 with these bits is worth, from its parts: a sign, 8 bits of exponent, 7 of fraction.
 double value_of(uint32_t bits) {
     const double sign = bits & 0x8000 ? -1 : 1;
@@ -28,14 +36,16 @@ double value_of(uint32_t bits) {
     return sign * std::ldexp(128 + fraction, exponent - 127 - 7);
 }
 
-// The nearest bf16, of two that are equally near the even one, by arithmetic alone: a bf16 has 8
-// bits down to 2^-126, and below that it is a multiple of 2^-133. nearbyint rounds to nearest even.
-double nearest(double x) {
+// The nearest number of a format, of two that are equally near the even one, by arithmetic alone: it has so many bits of
+// fraction down to its least exponent, below which all are as far apart. nearbyint rounds to nearest even.
+double nearest(double x, int fraction, int least, double beyond) {
     if (x == 0 || !std::isfinite(x)) return x;
-    const int last_bit = std::max(std::ilogb(x), -126) - 7;
+    const int last_bit = std::max(std::ilogb(x), least) - fraction;
     const double result = std::ldexp(std::nearbyint(std::ldexp(x, -last_bit)), last_bit);
-    return std::abs(result) < 0x1p128 ? result : std::copysign(INFINITY, x);
+    return std::abs(result) < beyond ? result : std::copysign(INFINITY, x);
 }
+double nearest(double x) { return nearest(x, 7, -126, 0x1p128); }
+double nearest_half(double x) { return nearest(x, 10, -14, 0x1p16); }
 
 // the same number, sign of zero included, or both NaN
 bool same(double a, double b) {
@@ -124,17 +134,95 @@ TEST_CASE("fp16: every bit pattern has its value", "[real]") {
     };
     int wrong = 0;
     for (uint32_t bits = 0; bits < patterns; bits++)
-        if (!same(fp16{static_cast<uint16_t>(bits)}, value(bits))) wrong++;
+        if (!same(half_of_bits(bits), value(bits))) wrong++;
     CHECK(wrong == 0);
-    CHECK(fp16{0x0001} == 0x1p-24f);
-    CHECK(fp16{0x7bff} == 65504);
-    CHECK(fp16{0xc001} == -2 - 0x1p-9f);
+    CHECK(half_of_bits(0x0001) == 0x1p-24f);
+    CHECK(half_of_bits(0x7bff) == 65504);
+    CHECK(half_of_bits(0xc001) == -2 - 0x1p-9f);
 }
 
-TEST_CASE("bf16: what is summed in what", "[real]") {
-    CHECK(std::is_same_v<Accum<bf16>, float>);
+TEST_CASE("fp16: the nearest number, beyond 65,504 infinity", "[real]") {
+    CHECK(fp16(1.0f).bits == 0x3c00);
+    CHECK(fp16(65504.0f).bits == 0x7bff);
+    CHECK(fp16(65519.996f).bits == 0x7bff);
+    CHECK(fp16(65520.0f).bits == 0x7c00);  // half of the way to 65,536: to the even one
+    CHECK(fp16(-1e30f).bits == 0xfc00);
+    CHECK(fp16(0x1p-25f).bits == 0);  // half of the way to the smallest: to the even one
+    CHECK(fp16(0x1.000002p-25f).bits == 1);
+    CHECK(fp16(0x1.8p-24f).bits == 2);
+    CHECK(fp16(-0.0f).bits == 0x8000);
+    int wrong = 0, lost = 0, lowest = 0;
+    for (uint32_t bits = 0; bits < patterns; bits++) {
+        const float x = half_of_bits(bits);
+        if (std::isnan(x)) continue;
+        if (fp16(x).bits != bits) lost++;
+        // between it and its neighbour, on either side of the middle and in it
+        const float next = half_of_bits(bits + 1);
+        if (!std::isfinite(x) || !std::isfinite(next)) continue;
+        const float middle = (x + next) / 2;
+        for (const float y : {middle, std::nextafter(middle, x), std::nextafter(middle, next)})
+            if (!same(fp16(y), nearest_half(y))) wrong++;
+        lowest++;
+    }
+    CHECK(lost == 0);
+    CHECK(wrong == 0);
+    CHECK(lowest > 63'000);
+}
+
+TEST_CASE("fp16: ten million floats, by arithmetic and by the processor", "[real]") {
+    constexpr int n = 1000, rounds = 10'000;
+    Rng rng(1);
+    std::vector<float> x(n), wide(n);
+    std::vector<fp16> rows(n);
+    long wrong = 0, differ = 0, others = 0;
+    for (int round = 0; round < rounds; round++) {
+        for (float& value : x) {
+            uint32_t bits = static_cast<uint32_t>(rng.next());
+            // half of them where fp16 has numbers: exponents from 2^-27 to 2^17
+            if (round % 2) bits = (bits & 0x807fffff) | (100 + (bits >> 24) % 45) << 23;
+            value = std::bit_cast<float>(bits);
+        }
+        round_row(rows.data(), x.data(), n);
+        for (int i = 0; i < n; i++) {
+            if (!same(fp16(x[i]), nearest_half(x[i]))) wrong++;
+            if (fp16(x[i]).bits != rows[i].bits) differ++;
+#ifdef __FLT16_MANT_DIG__
+            if (fp16(x[i]).bits != std::bit_cast<uint16_t>(static_cast<_Float16>(x[i])) &&
+                !std::isnan(x[i]))
+                others++;
+#endif
+        }
+    }
+    CHECK(wrong == 0);
+    CHECK(differ == 0);
+    CHECK(others == 0);
+
+    // and back: every half, NaN with its bits
+    std::vector<fp16> all(patterns);
+    std::vector<float> floats(patterns);
+    for (uint32_t bits = 0; bits < patterns; bits++) all[bits].bits = static_cast<uint16_t>(bits);
+    widen_row(floats.data(), all.data(), patterns);
+    for (uint32_t bits = 0; bits < patterns; bits++)
+        if (std::bit_cast<uint32_t>(floats[bits]) != std::bit_cast<uint32_t>(float(all[bits])))
+            differ++;
+    CHECK(differ == 0);
+}
+
+TEST_CASE("fp16: NaN stays NaN and keeps its sign, also with low bits alone", "[real]") {
+    for (const uint32_t sign : {0u, 0x80000000u})
+        for (const uint32_t payload :
+             {0x000001u, 0x001fffu, 0x002000u, 0x3fffffu, 0x400000u, 0x7fffffu}) {
+            CAPTURE(sign, payload);
+            const fp16 x(std::bit_cast<float>(sign | 0x7f800000 | payload));
+            CHECK(std::isnan(float(x)));
+            CHECK((x.bits >> 15) == (sign >> 31));
+        }
+}
+
+TEST_CASE("what is summed in what", "[real]") {
+    CHECK((std::is_same_v<Accum<bf16>, float> && std::is_same_v<Accum<fp16>, float>));
     CHECK(std::is_same_v<Accum<float>, float>);
     CHECK(std::is_same_v<Accum<double>, double>);
-    CHECK((has_masters<bf16> && !has_masters<float> && !has_masters<double>));
-    CHECK(sizeof(bf16) == 2);
+    CHECK((has_masters<bf16> && has_masters<fp16> && !has_masters<float> && !has_masters<double>));
+    CHECK((sizeof(bf16) == 2 && sizeof(fp16) == 2));
 }

@@ -96,6 +96,15 @@ TEST_CASE("when a run has diverged", "[run]") {
     CHECK(watch.after(111, above, 1) != "");
 }
 
+TEST_CASE("with a loss scale a gradient that is not finite is no divergence, fifty are", "[run]") {
+    DivergenceWatch watch(100, 10);
+    CHECK(watch.after(1, 1, INFINITY, true) == "");
+    CHECK_THAT(watch.after(2, NAN, NAN, true), contains("the loss is"));
+    CHECK(watch.after(3, 1, 1, true) == "");
+    for (int step = 4; step < 53; step++) CHECK(watch.after(step, 1, NAN, true) == "");
+    CHECK_THAT(watch.after(53, 1, NAN, true), contains("no gradient has been finite for 50 steps"));
+}
+
 TEST_CASE("where the hidden state is largest", "[run]") {
     Model<float> model(small_config(2), 1, 3);
     model.initialise(1);

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cpu/blas.h"
+#include "cpu/narrow.h"
 #include "cpu/onednn.h"
 
 namespace peri {
@@ -48,21 +49,22 @@ void widen(float* y, const Narrow* x, Op op, int ld, int row, int col, int rows,
         std::swap(rows, cols);
     }
 #pragma omp parallel for schedule(static)
-    for (int i = 0; i < rows; i++) {
-        const Narrow* const from = x + size_t(row + i) * ld + col;
-#pragma omp simd
-        for (int j = 0; j < cols; j++) y[size_t(i) * side + j] = from[j];
-    }
+    for (int i = 0; i < rows; i++)
+        widen_row(y + size_t(i) * side, x + size_t(row + i) * ld + col, cols);
 }
 
+// c = block, or c += block, which is lost.
 template <class Narrow>
-void round_block(Narrow* c, int ldc, const float* block, int rows, int cols, bool add) {
+void round_block(Narrow* c, int ldc, float* block, int rows, int cols, bool add) {
 #pragma omp parallel for schedule(static)
     for (int i = 0; i < rows; i++) {
         Narrow* const to = c + size_t(i) * ldc;
+        float* const from = block + size_t(i) * side;
+        if (add) {
 #pragma omp simd
-        for (int j = 0; j < cols; j++)
-            to[j] = (add ? float(to[j]) : 0.0f) + block[size_t(i) * side + j];
+            for (int j = 0; j < cols; j++) from[j] += float(to[j]);
+        }
+        round_row(to, from, cols);
     }
 }
 
