@@ -12,7 +12,8 @@
 # make train_port PORT=DIR  the same with your kernels in DIR; make test-port PORT=DIR tests them
 # make test-machines  the tests as other processors, compilers and orders of sums run them
 # make test-asan   the readers of files under AddressSanitizer and UBSan
-# make fuzz    each of them on any bytes, 10 seconds; FUZZ_SECONDS=3600 is the long mode (clang)
+# make fuzz    each of them on any bytes, 10 seconds; FUZZ_SECONDS=3600 is the long mode (clang); make
+#              fuzz-total counts executions of all runs
 # make experiments  the paper's figures and tables (hours; stop it and start it again as you like;
 #                   MINUTES=20 starts no run after so many, FAST=1 is a smoke test); make figures draws
 # make check-hf    exported models compute the same in Hugging Face transformers
@@ -399,31 +400,29 @@ test-asan: $(ASAN)/tests/all
 
 # Each reader on any bytes (tests/fuzz), by clang's libFuzzer, for FUZZ_SECONDS. What leads to new
 # code is kept in build/fuzz/corpus, from where the next run goes on; what ends a reader is left in
-# build/fuzz/<target>-crash-..., and `build/fuzz/<target> FILE` repeats it.
+# build/fuzz/<target>-crash-..., and `build/fuzz/<target> FILE` repeats it. FUZZ_TARGETS chooses some.
 FUZZ := $(BUILD)/fuzz
 FUZZ_CXX ?= clang++
 FUZZ_SECONDS ?= 10
-FUZZ_TARGETS := safetensors shard settings samples
-FUZZ_FLAGS := -std=c++20 -Wall -Wextra $(WERROR) -Isrc -Itests $(SANITIZE) -O2 $(DATA) -fsanitize-coverage-ignorelist=tests/fuzz/libraries.txt
-# no stacks of allocations, no weighing of inputs by what is rare in them: both took a fifth of the time
-FUZZ_RUN = ASAN_OPTIONS=malloc_context_size=0 $(FUZZ)/$* -entropic=0 -timeout=10 -print_final_stats=1 -artifact_prefix=$(FUZZ)/$*-
-FUZZ_READERS := $(READERS:%=$(FUZZ)/src/%.o)
+FUZZ_TARGETS ?= $(patsubst tests/fuzz/%.cpp,%,$(wildcard tests/fuzz/*.cpp))
+FUZZ_FLAGS := -std=c++20 -Wall -Wextra $(WERROR) -Isrc -Itests $(SANITIZE) -O2 $(DATA) \
+    -fsanitize-coverage-ignorelist=tests/fuzz/libraries.txt
+FUZZ_SOURCES := $(READERS) jobs/bands jobs/readable jobs/view probe/probe_file probe/spikes run/metrics store/csv store/step_file
+FUZZ_READERS := $(FUZZ_SOURCES:%=$(FUZZ)/src/%.o) $(filter-out $(FUZZ_SOURCES:%=$(BUILD)/src/%.o),$(LIBRARY))
+# the rest of the library is what it is elsewhere, with its compiler's OpenMP
+FUZZ_LIBS := $(patsubst -fopenmp,$(if $(findstring clang,$(CXX)),-fopenmp,-lgomp),$(LIBS))
 $(FUZZ)/%.o: %.cpp Makefile
 	@mkdir -p $(@D)
 	@echo "$(FUZZ_CXX) $< (libFuzzer)"
 	@$(FUZZ_CXX) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
-$(FUZZ)/seeds: $(FUZZ)/tests/fuzz/seeds.o $(FUZZ_READERS)
-	@$(FUZZ_CXX) $(FUZZ_FLAGS) $^ -lz -o $@
 $(FUZZ_TARGETS:%=$(FUZZ)/%): $(FUZZ)/%: $(FUZZ)/tests/fuzz/%.o $(FUZZ_READERS)
-	@$(FUZZ_CXX) $(FUZZ_FLAGS) -fsanitize=fuzzer $^ -lz -o $@
-$(FUZZ)/start: $(FUZZ)/seeds
-	@$< $@ && touch $@
+	@$(FUZZ_CXX) $(FUZZ_FLAGS) -fsanitize=fuzzer $^ $(FUZZ_LIBS) -o $@
 fuzz: $(FUZZ_TARGETS:%=fuzz-%)
-fuzz-%: $(FUZZ)/% $(FUZZ)/start
-	@mkdir -p $(FUZZ)/corpus/$*
-	@$(FUZZ_RUN) -max_total_time=$(FUZZ_SECONDS) \
-	    $(FUZZ)/corpus/$* $(FUZZ)/start/$* > $(FUZZ)/$*.log 2>&1 || { cat $(FUZZ)/$*.log; exit 1; }
-	@echo "fuzz $*: $$(tail -1 $(FUZZ)/$*.log)"
+	@$(MAKE) --no-print-directory fuzz-total
+fuzz-total:
+	@awk -F, 'NR > 1 { n += $$3; s += $$4 } END { printf "fuzz: %d executions so far, %d a CPU-second\n", n, n / s }' $(FUZZ)/total.csv
+$(FUZZ_TARGETS:%=fuzz-%): fuzz-%: $(FUZZ)/%
+	@tests/fuzz/run.sh $< $(FUZZ_SECONDS)
 
 # every combination of the model's options against finite differences: a few minutes
 test-grid: $(BUILD)/tests/all
@@ -536,5 +535,5 @@ deps-cudnn:
 deps-compilers deps-cross:
 	@tests/machines_deps.sh $(@:deps-%=%) $(MACHINES_ROOT)
 
-.PHONY: test test-machines deps-compilers deps-cross test-halved test-faults test-experiments test-docs test-view test-lost test-prepare experiments figures test-asan fuzz test-grid test-conformance test-port test-sim \
+.PHONY: test test-machines deps-compilers deps-cross test-halved test-faults test-experiments test-docs test-view test-lost test-prepare experiments figures test-asan fuzz fuzz-total test-grid test-conformance test-port test-sim \
     check-sim check-resume check-faults check-power check-mpi deps-mpi check-cudnn deps-cudnn check-safetensors check-hf sim-race bench bench-compare bench-ranks bench_cuda portable ptx-logs check-ptx accept-ptx format clean deps
