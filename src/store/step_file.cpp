@@ -111,7 +111,7 @@ std::string set_aside(const std::string& path) {
 StepFile::StepFile(const std::string& path, const std::string& header, int64_t done) : path_(path) {
     const std::string found = is_surely_there(path) ? read_text(path) : "";
     std::string text = found;
-    for (size_t i = 0; (i = text.find("\r\n", i)) != text.npos;) text.erase(i, 1);
+    std::erase(text, '\r');
     const std::optional<Written> written = written_before(path, done);
     const std::string first = text.substr(0, text.find('\n'));
     if (!text.empty() && !written && first != header)
