@@ -13,7 +13,7 @@
 # make test-machines  the tests as other processors, compilers and orders of sums run them
 # make test-asan   the readers of files under AddressSanitizer and UBSan
 # make fuzz    each of them on any bytes, 10 seconds; FUZZ_SECONDS=3600 is the long mode (clang); make
-#              fuzz-total counts executions of all runs
+#              fuzz-total counts executions of all runs, make fuzz-coverage which lines they reach
 # make experiments  the paper's figures and tables (hours; stop it and start it again as you like;
 #                   MINUTES=20 starts no run after so many, FAST=1 is a smoke test); make figures draws
 # make check-hf    exported models compute the same in Hugging Face transformers
@@ -424,6 +424,27 @@ fuzz-total:
 $(FUZZ_TARGETS:%=fuzz-%): fuzz-%: $(FUZZ)/%
 	@tests/fuzz/run.sh $< $(FUZZ_SECONDS)
 
+# the lines of the readers that these inputs run
+COVERED := $(FUZZ)/coverage
+$(COVERED)/%.o: %.cpp Makefile
+	@mkdir -p $(@D)
+	@echo "$(FUZZ_CXX) $< (coverage)"
+	@$(FUZZ_CXX) -O1 -std=c++20 -Isrc $(DATA) -fprofile-instr-generate -fcoverage-mapping -MMD -MP -c $< -o $@
+$(FUZZ_TARGETS:%=$(COVERED)/%): $(COVERED)/%: $(COVERED)/tests/fuzz/%.o $(FUZZ_READERS:$(FUZZ)/%=$(COVERED)/%)
+	@$(FUZZ_CXX) -fprofile-instr-generate -fsanitize=fuzzer $^ $(FUZZ_LIBS) -o $@
+fuzz-coverage:
+	@if command -v llvm-profdata > /dev/null && command -v llvm-cov > /dev/null; then \
+	    $(MAKE) --no-print-directory $(FUZZ_TARGETS:%=$(COVERED)/%) && tests/fuzz/coverage.sh $(COVERED) $(FUZZ)/corpus $(FUZZ_TARGETS); \
+	else echo "skipped: fuzz-coverage (no llvm-profdata or no llvm-cov here)"; fi
+
+# a step under valgrind, in a build whose instructions it knows (test-machines' own)
+check-uninitialised:
+	@if command -v valgrind > /dev/null; then \
+	    $(MAKE) --no-print-directory BUILD=build/machines/v2 MARCH=x86-64-v2 uninitialised; \
+	else echo "skipped: check-uninitialised (no valgrind here)"; fi
+uninitialised: $(BUILD)/train.o $(LIBRARY)
+	@tests/check_uninitialised.sh "$(CXX) $(FLAGS)" "$^" "$(LIBS)" $(BUILD)/uninitialised
+
 # every combination of the model's options against finite differences: a few minutes
 test-grid: $(BUILD)/tests/all
 	$(BUILD)/tests/all "[.grid]"
@@ -535,5 +556,5 @@ deps-cudnn:
 deps-compilers deps-cross:
 	@tests/machines_deps.sh $(@:deps-%=%) $(MACHINES_ROOT)
 
-.PHONY: test test-machines deps-compilers deps-cross test-halved test-faults test-experiments test-docs test-view test-lost test-prepare experiments figures test-asan fuzz fuzz-total test-grid test-conformance test-port test-sim \
+.PHONY: test test-machines deps-compilers deps-cross test-halved test-faults test-experiments test-docs test-view test-lost test-prepare experiments figures test-asan fuzz fuzz-total fuzz-coverage test-grid test-conformance test-port test-sim \
     check-sim check-resume check-faults check-power check-mpi deps-mpi check-cudnn deps-cudnn check-safetensors check-hf sim-race bench bench-compare bench-ranks bench_cuda portable ptx-logs check-ptx accept-ptx format clean deps

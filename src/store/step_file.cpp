@@ -121,7 +121,7 @@ StepFile::StepFile(const std::string& path, const std::string& header, int64_t d
         const bool gone = !is_there(path);
         const std::string kept = gone ? "" : "; it is kept as " + set_aside(path);
         std::fprintf(stderr, "warning: %s %s%s: the run goes on without its earlier rows\n",
-                     path.c_str(), gone ? "is gone" : wrong.c_str(), kept.c_str());
+                     path.c_str(), gone ? "is gone" : one_line(wrong).c_str(), kept.c_str());
         text.clear();
     }
     std::string keep = header + "\n";

@@ -48,14 +48,15 @@ inline const InputFolder& input_folder() {
     return folder;
 }
 
-// A refusal is one line.
+// A refusal is one line that no terminal obeys.
 template <class Use>
 void use_or_refuse(Use&& use) {
     try {
         use();
     } catch (const UserError& error) {
         const std::string what = error.what();
-        CHECK(!what.empty() && what.find('\n') == std::string::npos);
+        CHECK(!what.empty());
+        for (const char c : what) CHECK((c & 0x80) || (c >= 32 && c < 127));
     }
 }
 
