@@ -437,6 +437,20 @@ fuzz-coverage:
 	    $(MAKE) --no-print-directory $(FUZZ_TARGETS:%=$(COVERED)/%) && tests/fuzz/coverage.sh $(COVERED) $(FUZZ)/corpus $(FUZZ_TARGETS); \
 	else echo "skipped: fuzz-coverage (no llvm-profdata or no llvm-cov here)"; fi
 
+# The CPU's kernels and their oracle run by threads that ThreadSanitizer watches; clang's OpenMP tells it by Archer
+# who waits for whom. What libraries compute is not watched.
+CPU_TSAN := $(BUILD)/cpu-tsan
+CPU_TSAN_CXX = $(FUZZ_CXX) $(FLAGS) -Itests -O1 -g -fsanitize=thread -w -DNO_ONEDNN
+CPU_TSAN_OBJECTS := $(patsubst $(BUILD)/%,$(CPU_TSAN)/%,$(CPU) $(CONFORMANCE))
+$(CPU_TSAN)/%.o: %.cpp $(BUILD)/flags
+	@mkdir -p $(@D)
+	@echo "$(FUZZ_CXX) $< (ThreadSanitizer)"
+	@$(CPU_TSAN_CXX) -MMD -MP -c $< -o $@
+$(CPU_TSAN)/conformance: $(CPU_TSAN_OBJECTS) $(HOUSE)
+	@echo "$(FUZZ_CXX) -o $@"
+	@$(CPU_TSAN_CXX) $^ $(LIBS) -o $@
+test-tsan: $(CPU_TSAN)/conformance
+
 # a step under valgrind, in a build whose instructions it knows (test-machines' own)
 check-uninitialised:
 	@if command -v valgrind > /dev/null; then \
