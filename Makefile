@@ -12,6 +12,7 @@
 # make train_port PORT=DIR  the same with your kernels in DIR; make test-port PORT=DIR tests them
 # make test-machines  the tests as other processors, compilers and orders of sums run them
 # make test-asan   the readers of files under AddressSanitizer and UBSan
+# make test-tsan   the CPU's kernels under ThreadSanitizer; make check-uninitialised  a step under valgrind
 # make fuzz    each of them on any bytes, 10 seconds; FUZZ_SECONDS=3600 is the long mode (clang); make
 #              fuzz-total counts executions of all runs, make fuzz-coverage which lines they reach
 # make experiments  the paper's figures and tables (hours; stop it and start it again as you like;
@@ -449,7 +450,11 @@ $(CPU_TSAN)/%.o: %.cpp $(BUILD)/flags
 $(CPU_TSAN)/conformance: $(CPU_TSAN_OBJECTS) $(HOUSE)
 	@echo "$(FUZZ_CXX) -o $@"
 	@$(CPU_TSAN_CXX) $^ $(LIBS) -o $@
-test-tsan: $(CPU_TSAN)/conformance
+test-tsan:
+	@if [ -e "$$($(FUZZ_CXX) -print-file-name=libarcher.so 2> /dev/null)" ]; then $(MAKE) --no-print-directory races; \
+	else echo "skipped: test-tsan (no clang++ with OpenMP and Archer here)"; fi
+races: $(CPU_TSAN)/conformance
+	@tests/check_races.sh "$(CPU_TSAN_CXX)" "$(CPU_TSAN_OBJECTS) $(HOUSE)" "$(LIBS)" $(CPU_TSAN)
 
 # a step under valgrind, in a build whose instructions it knows (test-machines' own)
 check-uninitialised:
@@ -570,5 +575,5 @@ deps-cudnn:
 deps-compilers deps-cross:
 	@tests/machines_deps.sh $(@:deps-%=%) $(MACHINES_ROOT)
 
-.PHONY: test test-machines deps-compilers deps-cross test-halved test-faults test-experiments test-docs test-view test-lost test-prepare experiments figures test-asan fuzz fuzz-total fuzz-coverage test-grid test-conformance test-port test-sim \
+.PHONY: test test-machines deps-compilers deps-cross test-halved test-faults test-experiments test-docs test-view test-lost test-prepare experiments figures test-asan test-tsan races check-uninitialised uninitialised fuzz fuzz-total fuzz-coverage test-grid test-conformance test-port test-sim \
     check-sim check-resume check-faults check-power check-mpi deps-mpi check-cudnn deps-cudnn check-safetensors check-hf sim-race bench bench-compare bench-ranks bench_cuda portable ptx-logs check-ptx accept-ptx format clean deps
