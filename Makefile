@@ -451,7 +451,7 @@ $(CPU_TSAN)/conformance: $(CPU_TSAN_OBJECTS) $(HOUSE)
 	@echo "$(FUZZ_CXX) -o $@"
 	@$(CPU_TSAN_CXX) $^ $(LIBS) -o $@
 test-tsan:
-	@clang=$$(command -v $(FUZZ_CXX)); if [ -e "$$(dirname "$$(realpath "$$clang")")/../lib/libarcher.so" ]; then $(MAKE) --no-print-directory races; \
+	@if [ -e "$$($(FUZZ_CXX) -print-resource-dir 2> /dev/null)/../../libarcher.so" ]; then $(MAKE) --no-print-directory races; \
 	else echo "skipped: test-tsan (no clang++ with OpenMP and Archer here)"; fi
 races: $(CPU_TSAN)/conformance
 	@tests/check_races.sh "$(CPU_TSAN_CXX)" "$(CPU_TSAN_OBJECTS) $(HOUSE)" "$(LIBS)" $(CPU_TSAN)
