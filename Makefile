@@ -11,6 +11,7 @@
 #              (make deps-cudnn fetches what attention by cuDNN needs; make check-cudnn asks cuDNN to plan it)
 # make train_port PORT=DIR  the same with your kernels in DIR; make test-port PORT=DIR tests them
 # make test-machines  the tests as other processors, compilers and orders of sums run them
+# make check-travel  a run goes on with other threads, another precision and on another machine
 # make test-asan   the readers of files under AddressSanitizer and UBSan
 # make test-tsan   the CPU's kernels under ThreadSanitizer; make check-uninitialised  a step under valgrind
 # make fuzz    each of them on any bytes, 10 seconds; FUZZ_SECONDS=3600 is the long mode (clang); make
@@ -318,7 +319,7 @@ sim-race: $(BUILD)/race $(TSAN)/conformance
 	OMP_NUM_THREADS=1 $(TSAN)/conformance --backend cuda --quiet $(TSAN_CASES)
 	tests/sim/planted_races.sh "$(CXX) $(TSAN_FLAGS)" " $(TSAN_OBJECTS) $(LIBS)" $(TSAN)
 
-test: $(BUILD)/tests/all $(BUILD)/tests/prescott_shim.so train single test-conformance test-experiments test-prepare test-docs test-view test-lost
+test: $(BUILD)/tests/all $(BUILD)/tests/prescott_shim.so train single test-conformance test-experiments test-prepare test-docs test-view test-lost test-versions
 	TRAIN=./train $(BUILD)/tests/all
 
 test-conformance: $(BUILD)/tests/conformance_cpu
@@ -362,6 +363,17 @@ test-docs: train
 test-lost: train
 	@if command -v python3 > /dev/null; then TRAIN=./train python3 -m unittest discover -q -s tests -p 'test_lost.py'; \
 	else echo "skipped: test-lost (no python3 here)"; fi
+
+# checkpoints and settings of strangers: bounded, one sentence, nothing written or read elsewhere; so many of
+# them at random (HOSTILE=3000 is the long form)
+HOSTILE ?= 40
+check-hostile: train
+	TRAIN=./train HOSTILE=$(HOSTILE) python3 -m unittest discover -q -s tests -p 'test_hostile.py'
+
+# runs of every version whose files differ go on today (tests/checkpoints)
+test-versions: train
+	@if command -v python3 > /dev/null; then TRAIN=./train python3 -m unittest discover -q -s tests -p 'test_old_checkpoints.py'; \
+	else echo "skipped: test-versions (no python3 here)"; fi
 
 # what shows a run: the page of --view in a browser, the terminal, TensorBoard's files (check-events)
 test-view: train
@@ -482,6 +494,16 @@ POINTS ?= 40
 check-power: train $(BUILD)/tests/fault_shim.so
 	python3 tests/power_loss.py ./train $(BUILD)/tests/fault_shim.so $(POINTS)
 
+# a run of so many seconds stays as it began, and one on a loaded machine does not stall; SOAK=7200 is the long form
+SOAK ?= 40
+check-soak: train $(BUILD)/tests/leak_shim.so
+	python3 tests/soak.py ./train $(abspath $(BUILD)/tests/leak_shim.so) $(SOAK)
+
+# a run goes on with other threads, another precision and, where a cross compiler and qemu are, on aarch64 and back
+check-travel: train
+	@ONLY=train ROOT=$(MACHINES_ROOT) tests/machines.sh aarch64
+	python3 tests/check_travel.py ./train $(MACHINES_ROOT)/aarch64/train
+
 # runs killed so many times, and one cut off at each of its writes, end with the bits of a whole one
 KILLS ?= 60
 check-resume: train $(BUILD)/tests/exit_shim.so
@@ -575,5 +597,5 @@ deps-cudnn:
 deps-compilers deps-cross:
 	@tests/machines_deps.sh $(@:deps-%=%) $(MACHINES_ROOT)
 
-.PHONY: test test-machines deps-compilers deps-cross test-halved test-faults test-experiments test-docs test-view test-lost test-prepare experiments figures test-asan test-tsan races check-uninitialised uninitialised fuzz fuzz-total fuzz-coverage test-grid test-conformance test-port test-sim \
-    check-sim check-resume check-faults check-power check-mpi deps-mpi check-cudnn deps-cudnn check-safetensors check-hf sim-race bench bench-compare bench-ranks bench_cuda portable ptx-logs check-ptx accept-ptx format clean deps
+.PHONY: test test-machines deps-compilers deps-cross test-halved test-faults test-experiments test-docs test-view test-lost test-versions test-prepare experiments figures test-asan test-tsan races check-uninitialised uninitialised fuzz fuzz-total fuzz-coverage test-grid test-conformance test-port test-sim \
+    check-sim check-resume check-faults check-power check-hostile check-soak check-travel check-mpi deps-mpi check-cudnn deps-cudnn check-safetensors check-hf sim-race bench bench-compare bench-ranks bench_cuda portable ptx-logs check-ptx accept-ptx format clean deps

@@ -5,14 +5,13 @@
                   short   it reads or writes half of what it was asked to, at least a byte
                   exit    the process ends before it without a word
                   new     counts operator new in place of calls on files, which throws std::bad_alloc
-     FAULT_LIST   file that gets a line a counted call: number, name, path; with `new`, who called the
-                  one that failed, or at the end how many there were
+     FAULT_LIST   file that gets a line a counted call: number, name, path; with `new` at the end how many
+                  there were
      FAULT_LOG    file that gets what changed under the directory, in order, data too (power_loss.py) */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
-#include <execinfo.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdarg.h>
@@ -366,10 +365,6 @@ __attribute__((weak)) void _ZSt17__throw_bad_allocv(void); /* std::__throw_bad_a
 
 static void* allocated(void* memory) {
     const int this_one = news && in_main && __atomic_add_fetch(&calls, 1, __ATOMIC_RELAXED) == at;
-    if (this_one && list >= 0) {
-        void* callers[64];
-        backtrace_symbols_fd(callers, backtrace(callers, 64), list);
-    }
     if (!memory || this_one) {
         free(memory);
         _ZSt17__throw_bad_allocv();

@@ -6,7 +6,7 @@
 #   tests/machines.sh [NAME...]    all of them without a name
 #
 # In the environment: ROOT where to build (build/machines), PROGRAM=no leaves out the tests that run
-# ./train (they are left out under qemu).
+# ./train (they are left out under qemu), ONLY=train builds that alone and tests nothing.
 set -u
 cd "$(dirname "$0")/.."
 unset MAKEFLAGS  # of the make that runs this: its jobs are not ours
@@ -75,14 +75,19 @@ for name in ${*:-$all}; do
     fi
     build=$root/$name start=$SECONDS
     echo "== $name: ${settings[*]}"
-    if ! make --no-print-directory BUILD="$build" WERROR=-Werror "${settings[@]}" "$build/train" "$build/tests/all" \
-        "$build/tests/conformance_cpu" "$build/tests/prescott_shim.so" > "$log-$name" 2>&1; then
+    targets=("$build"/{train,tests/all,tests/conformance_cpu,tests/prescott_shim.so})
+    [ -z "${ONLY:-}" ] || targets=("$build/$ONLY")
+    if ! make --no-print-directory BUILD="$build" WERROR=-Werror "${settings[@]}" "${targets[@]}" > "$log-$name" 2>&1; then
         tail -20 "$log-$name"
         row "$name" FAILED "see $log-$name" "$((SECONDS - start)) s"
         failed=1
         continue
     fi
     built=$((SECONDS - start)) start=$SECONDS
+    if [ -n "${ONLY:-}" ]; then
+        row "$name" "$built s" "$ONLY alone" ""
+        continue
+    fi
     {
         $run "$build/tests/conformance_cpu" --backend cpu --quiet
         TRAIN=$build/train $run "$build/tests/all" ${tests:+"$tests"}

@@ -162,7 +162,7 @@ TEST_CASE("checkpoints that cannot be used are named", "[checkpoint]") {
         CHECK(said.find(part) != std::string::npos);
         CHECK(said.find(path) == 0);
     };
-    says(Run<bf16>(), "another model or precision");
+    says(Run<bf16>(), "is of another --precision");
     says(Run<float>(false, 16), "another model");
     says(Run<float>(true), "it has more tensors");
 

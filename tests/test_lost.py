@@ -1,66 +1,15 @@
-"""Nothing is lost, and nothing hangs: a run's directory after accidents and in hostile hands, as a user meets it."""
+"""Nothing is lost, and nothing hangs: a run's directory after accidents, as a user meets it."""
 import os
 import random
-import resource
 import shutil
 import subprocess
-import tempfile
+import time
 import unittest
-from pathlib import Path
 
-TRAIN = os.path.abspath(os.environ.get("TRAIN", "./train"))
-TINY = ("--size tiny --layers 1 --width 8 --heads 2 --ffn 12 --batch 2 --seq 17 --val-batches 1 --steps 9 --save-every 3 --keep 0 "
-        "--val-every 2 --probe-every 3 --threads 1 --tune off --quiet").split()
-TABLES = ("metrics.csv", "validation.csv", "probe.csv")
+from run_copy import RunCopy, TABLES, TINY, TRAIN
 
 
-class Lost(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.whole = Path(tempfile.mkdtemp(), "whole")
-        cls.addClassCleanup(shutil.rmtree, cls.whole.parent)
-        done = subprocess.run([TRAIN, *TINY, "--out", cls.whole], capture_output=True, text=True, errors="replace")
-        assert done.returncode == 0, done.stderr
-
-    def setUp(self):
-        """A copy of the run as it was after its step 6."""
-        self.folder = Path(tempfile.mkdtemp())
-        self.addCleanup(shutil.rmtree, self.folder)
-        self.run_ = self.folder / "run"
-        shutil.copytree(self.whole, self.run_)
-        shutil.rmtree(self.run_ / "step-00000009")
-        (self.run_ / "hidden_variance.csv").unlink()
-
-    def train(self, *flags, **limits):
-        def restrict():
-            for name, value in limits.items():
-                resource.setrlimit(getattr(resource, name), (value, value))
-        return subprocess.run([TRAIN, *map(str, flags)], capture_output=True, text=True, errors="replace", timeout=30,
-                              preexec_fn=restrict, cwd=self.folder)
-
-    def resume(self, *flags):
-        return self.train("--resume", "auto", "--out", self.run_, *flags)
-
-    def refused(self, done, *words):
-        """One sentence and exit code 2."""
-        self.assertEqual(done.returncode, 2, done.stderr)
-        last = done.stderr.splitlines()[-1]
-        self.assertTrue(last.startswith("train: "), done.stderr)
-        self.assertNotIn("terminate", done.stderr)
-        for word in words:
-            self.assertIn(str(word), last)
-
-    def table(self, name, folder=None):
-        rows = ((folder or self.run_) / name).read_text().splitlines()
-        return [row.split(",")[:5] if name == "metrics.csv" else row for row in rows]  # without times
-
-    def is_whole(self):
-        for name in TABLES:
-            self.assertEqual(self.table(name), self.table(name, self.whole), name)
-        for name in ("model.safetensors", "optimizer.safetensors", "config.json"):
-            self.assertEqual((self.run_ / "step-00000009" / name).read_bytes(),
-                             (self.whole / "step-00000009" / name).read_bytes(), name)
-
+class Lost(RunCopy):
     # ---- settings and checkpoints ----
 
     def test_undisturbed(self):
@@ -161,6 +110,30 @@ class Lost(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("has no proper row '1,", done.stderr)
         self.assertTrue((self.run_ / "metrics.csv.damaged").exists())
+
+    def test_tables_rotated_while_it_trains(self):
+        """As log rotation does, by renaming or by copying and cutting: the run ends well, and the next one says it."""
+        for cut in (False, True):
+            with self.subTest(cut=cut):
+                run = self.folder / f"rotated-{cut}"
+                flags = [*TINY, "--out", run, "--steps", 8_000, "--save-every", 2_000]
+                process = subprocess.Popen([TRAIN, *map(str, flags)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+                table, away = run / "metrics.csv", run / "metrics.csv.1"
+                while not (table.exists() and table.stat().st_size > 10_000):
+                    self.assertIsNone(process.poll())
+                    time.sleep(0.002)
+                if cut:
+                    shutil.copy(table, away)
+                    os.truncate(table, 0)
+                else:
+                    table.rename(away)
+                self.assertEqual((process.communicate(timeout=60)[1], process.returncode), ("", 0))
+                self.assertIn("8000,", away.read_text() if not cut else table.read_text())
+                done = self.train("--resume", "auto", "--out", run, "--steps", 8_003, "--quiet")
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertIn(f"warning: {table} {'is shorter than it was' if cut else 'is gone'}", done.stderr)
+                self.assertEqual([row.split(",")[0] for row in table.read_text().splitlines()[1:]], ["8001", "8002", "8003"])
+                self.assertEqual((run / "metrics.csv.damaged").exists(), cut)
 
     def test_damaged_twice(self):
         for _ in range(2):

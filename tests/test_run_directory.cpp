@@ -47,6 +47,24 @@ TEST_CASE("tables are cut back to the step that a run goes on from", "[run]") {
     CHECK(read_text(path) == "step,x\n1,a\n2,b\n3,d\n");
 }
 
+TEST_CASE("tables of before columns were added", "[run]") {
+    const TemporaryDirectory folder;
+    const std::string path = folder.write("t.csv", "step,x\n1,a\n2,b\n3,c\n");
+    {
+        StepFile file(path, "step,x,y,z", 2);
+        CHECK(file.kept() == std::vector<std::string>{"1,a,,", "2,b,,"});
+        std::filesystem::create_directory(folder / "step-00000002");
+        folder.write("step-00000002/rows.txt", file.synced());
+        file.add("3,c,d,e");
+    }
+    CHECK(read_text(path) == "step,x,y,z\n1,a,,\n2,b,,\n3,c,d,e\n");
+    CHECK_THROWS_WITH(StepFile(path, "step,x,y,zz", 3), contains("no file of this program"));
+
+    // a checkpoint knows what bytes the rows had before
+    CHECK(StepFile(path, "step,x,y,z,w", 2).kept() == std::vector<std::string>{"1,a,,,", "2,b,,,"});
+    CHECK(!std::filesystem::exists(path + ".damaged"));
+}
+
 TEST_CASE("metrics of the steps before are known again", "[run]") {
     const TemporaryDirectory folder;
     {

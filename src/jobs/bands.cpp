@@ -141,7 +141,7 @@ Json settings_of(const std::string& directory) {
     const std::string path = directory + "/config.json";
     Json settings = Json::object();
     if (!is_there(path)) return settings;
-    const Json file = Json::parse(read_text(path), nullptr, false);
+    const Json file = Json::parse(read_text(path, short_text), nullptr, false);
     if (!file.is_object()) return settings;
     for (const auto& [name, value] : file.items())
         if (value.is_primitive()) settings[name] = value;

@@ -55,7 +55,8 @@ void go_on(Model<Real>& model, Optimizer<Real>& optimizer, const RunConfig& run,
     if (comm::rank() == 0) save_durably(directory / "config.json", run.json);
     const std::string choices = from + "/products.txt";
     if (!from.empty() && is_there(choices)) {
-        if (const std::string line = set_backend_choices(read_text(choices)); !line.empty())
+        if (const std::string line = set_backend_choices(read_text(choices, short_text));
+            !line.empty())
             std::fprintf(stderr, "%s: '%s' cannot be followed here: the last bits may differ\n",
                          choices.c_str(), line.c_str());
     } else if (run.tune != Tune::off) {

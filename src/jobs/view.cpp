@@ -53,10 +53,12 @@ Json metrics_of(const std::string& path) {
     std::map<std::string, size_t> at;
     for (size_t i = 0; i < rows[0].size(); i++) at[rows[0][i]] = i;
     for (const std::string& name : wanted)
-        if (!at.contains(name)) throw UserError(path + ": has no column " + name);
+        if (!at.contains(name) && name != "mfu")  // which the first version had not
+            throw UserError(path + ": has no column " + name);
     const auto cell = [&](size_t r, const char* name) {
-        const size_t i = at[name];
-        return i < rows[r].size() ? rows[r][i] : std::string();
+        const auto column = at.find(name);
+        return column != at.end() && column->second < rows[r].size() ? rows[r][column->second]
+                                                                     : std::string();
     };
     const size_t n = rows.size() - 1, bucket = (n + most_steps - 1) / most_steps;
     for (size_t first = 1; first <= n; first += bucket) {

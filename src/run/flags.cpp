@@ -193,10 +193,10 @@ cxxopts::Options declare() {
 
 // The settings of the run that --resume goes on with; "" where `auto` may find none.
 std::string saved_settings(const Settings& settings) {
-    const std::string which = settings.text("resume");
+    const std::string which = settings.path("resume");
     if (which.empty()) return "";
     if (which != "auto") return which + "/config.json";
-    const std::string out = settings.text("out");
+    const std::string out = settings.path("out");
     if (is_there(out + "/config.json")) return out + "/config.json";
     for (const SavedStep& saved : saved_steps(out))
         if (is_there(saved.path + "/config.json")) return saved.path + "/config.json";
@@ -226,11 +226,13 @@ Settings merge(const cxxopts::ParseResult& given) {
         else
             settings.set(flag.name, given[flag.name].as<std::string>());
     }
-    if (settings.given("config")) settings.read_file(settings.text("config"));
+    if (settings.given("config")) settings.read_file(settings.text("config"), FileOf::anyone);
     if (settings.given("init-from"))
-        settings.set("init-from", weights_of(settings.text("init-from")));
-    for (const std::string& path : {saved_settings(settings), settings_of_weights(settings)})
-        if (!path.empty()) settings.read_file(path);
+        settings.set("init-from", weights_of(settings.path("init-from")));
+    if (const std::string path = saved_settings(settings); !path.empty())
+        settings.read_file(path, FileOf::this_run);
+    if (const std::string path = settings_of_weights(settings); !path.empty())
+        settings.read_file(path, FileOf::anyone);
     return settings;
 }
 
@@ -360,6 +362,14 @@ Job job_of(const RunConfig& run, const Settings& flags) {
     return job;
 }
 
+// Those that the job reads or writes, of a settings file that may be a stranger's.
+void check_paths(const RunConfig& run, const Settings& flags) {
+    for (const char* flag : {"out", "resume", "export-hf"}) flags.path(flag);
+    if (run.job == Job::train || run.job == Job::check || run.job == Job::evaluate)
+        flags.path("data");
+    if (run.job == Job::train || run.job == Job::check) flags.path("val-data");
+}
+
 void read_jobs(RunConfig& run, const Settings& flags) {
     run.init_from = text_or_nothing(flags, "init-from");
     run.check = flags.count("check");
@@ -373,6 +383,7 @@ void read_jobs(RunConfig& run, const Settings& flags) {
     run.export_as = flags.text("export-as");
     run.export_dtype = read_choice(flags, "export-dtype", export_dtypes());
     run.job = job_of(run, flags);
+    check_paths(run, flags);
     // Nothing of the sub-layers before is read again, but for their keys and values in generation.
     if (run.job == Job::evaluate) run.model.recompute = Recompute::sublayers;
     if (run.job == Job::generate) {

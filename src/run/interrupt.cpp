@@ -1,6 +1,12 @@
 #include "run/interrupt.h"
 
+#include <unistd.h>
+
 #include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <new>
 
 namespace peri {
 
@@ -21,6 +27,29 @@ void catch_interrupts() {
 }
 
 void survive_file_limits() { std::signal(SIGXFSZ, SIG_IGN); }
+
+namespace {
+
+const char* last_sentence;
+int last_code;
+
+[[noreturn]] void end() {
+    try {
+        throw;
+    } catch (const std::bad_alloc&) {
+        if (write(STDERR_FILENO, last_sentence, std::strlen(last_sentence)) > 0) _exit(last_code);
+    } catch (...) {
+    }
+    std::abort();
+}
+
+}  // namespace
+
+void end_with_memory(const char* sentence, int code) {
+    last_sentence = sentence;
+    last_code = code;
+    std::set_terminate(end);
+}
 
 int interrupt() { return received; }
 

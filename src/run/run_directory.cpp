@@ -40,7 +40,8 @@ RunDirectory::RunDirectory(const std::string& path, bool resuming, bool first) :
         throw UserError("--out " + path +
                         " already holds a run (metrics.csv): choose another directory, move it "
                         "away, or go on with it by --resume auto");
-    lock_ = open((path + "/lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    lock_ = open((path + "/lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW,
+                 0666);
     if (lock_ < 0)
         throw UserError("--out " + path + ": cannot write there (" + std::strerror(errno) +
                         "): choose another directory");

@@ -1,10 +1,13 @@
 #include "run/settings.h"
 
+#include <glob.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -18,13 +21,18 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
+constexpr size_t longest_file = 1 << 20;
+
 Json parse_file(const std::string& path) {
     std::ifstream file = open_file(path);
-    std::string text;
-    std::getline(file, text, '\0');
+    std::string text(longest_file + 1, '\0');
+    file.read(text.data(), static_cast<std::streamsize>(text.size()));
+    text.resize(static_cast<size_t>(file.gcount()));
     if (!file.is_open() || file.bad())
         throw UserError("--config " + path + " cannot be read (" + why_unreadable(path) +
                         "): give the path of a settings file");
+    if (text.size() > longest_file)
+        throw UserError("--config " + path + " is longer than 1 MiB: give a settings file");
     Json json;
     try {
         json = Json::parse(text);
@@ -56,6 +64,27 @@ const char* example(Kind kind) {
                                   : "a text in quotation marks";
 }
 
+// Out of the working directory, links followed.
+bool is_outside(const std::string& path) {
+    namespace fs = std::filesystem;
+    std::error_code error;
+    const fs::path here = fs::current_path(error);
+    const fs::path place = fs::weakly_canonical(here / fs::path(path).lexically_normal(), error);
+    const fs::path way = place.lexically_relative(fs::canonical(here, error));
+    return way.empty() || *way.begin() == "..";
+}
+
+// Itself, or one of the files that it matches ('shards/*.bin').
+bool leads_away(const std::string& path) {
+    if (is_outside(path)) return true;
+    glob_t files{};
+    bool away = false;
+    if (glob(path.c_str(), 0, nullptr, &files) == 0)
+        away = std::any_of(files.gl_pathv, files.gl_pathv + files.gl_pathc, is_outside);
+    globfree(&files);
+    return away;
+}
+
 Json as_json(const Setting& value) {
     if (value.kind == Kind::toggle) return value.text == "true";
     if (!is_number(value.kind)) return value.text;
@@ -76,7 +105,7 @@ void Settings::set(const std::string& flag, const std::string& value) {
     values_.at(flag) = {values_.at(flag).kind, value, true};
 }
 
-void Settings::read_file(const std::string& path) {
+void Settings::read_file(const std::string& path, FileOf whose) {
     const Json file = parse_file(path);
     for (const auto& [key, json] : file.items()) {
         const auto found = values_.find(key);
@@ -90,13 +119,22 @@ void Settings::read_file(const std::string& path) {
                             ": make it " + example(value.kind));
         if (value.given) continue;
         const std::string text = json.is_string() ? json.get<std::string>() : json.dump();
-        value = {value.kind, text, true};
+        value = {value.kind, text, true, whose == FileOf::anyone ? path : ""};
     }
 }
 
 bool Settings::given(const std::string& flag) const { return values_.at(flag).given; }
 
 const std::string& Settings::text(const std::string& flag) const { return values_.at(flag).text; }
+
+const std::string& Settings::path(const std::string& flag) const {
+    const Setting& value = values_.at(flag);
+    if (!value.file.empty() && leads_away(value.text))
+        throw UserError(value.file + ": \"" + flag + "\" leads out of the working directory (" +
+                        value.text + "): where that is meant, give --" + flag +
+                        " on the command line");
+    return value.text;
+}
 
 double Settings::number(const std::string& flag) const {
     const auto [lowest, highest] = std::ranges::find(flags_, flag, &Flag::name)->range;

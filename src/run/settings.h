@@ -29,8 +29,13 @@ struct Flag {
 struct Setting {
     Kind kind;
     std::string text;
-    bool given = false;  // on the command line or in a file
+    bool given = false;     // on the command line or in a file
+    std::string file = {};  // that it comes from, and that may be a stranger's
 };
+
+// Whose a settings file is. Paths in a stranger's, such as one that came with a model, may lead nowhere
+// but below the working directory.
+enum class FileOf { this_run, anyone };
 
 class Settings {
   public:
@@ -42,12 +47,14 @@ class Settings {
 
     // The values of a settings file, except for those set already. Throws UserError naming the
     // file, the key and the remedy.
-    void read_file(const std::string& path);
+    void read_file(const std::string& path, FileOf whose);
 
     // Whether a value was given, on the command line or in a file.
     bool given(const std::string& flag) const;
     const std::string& text(const std::string& flag) const;
     bool on(const std::string& flag) const { return text(flag) == "true"; }
+    // Throws UserError where it is anyone's and leads elsewhere.
+    const std::string& path(const std::string& flag) const;
     // Within the flag's range; throws UserError otherwise.
     double number(const std::string& flag) const;
     int64_t integer(const std::string& flag) const;

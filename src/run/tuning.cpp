@@ -35,7 +35,7 @@ std::string packed(const std::string& choices) {
 std::string unpacked(const std::string& path) {
     std::error_code error;
     if (!std::filesystem::exists(path, error)) return "";
-    const std::string text = read_text(path);
+    const std::string text = read_text(path, short_text);
     const size_t end = text.rfind(last_line);
     if (end == std::string::npos ||
         text.substr(end) != last_line + hex_checksum(text.substr(0, end)) + "\n")

@@ -83,9 +83,12 @@ void check_tensors(const SafetensorsFile& file, const std::string& path,
                         "directory to --init-from to start from its weights");
     for (const TensorInfo& tensor : expected) {
         const TensorInfo* const found = file.find(tensor.name);
-        if (!found || found->shape != tensor.shape || found->dtype != tensor.dtype)
-            throw UserError(path + ": is of another model or precision (tensor '" + tensor.name +
-                            "')");
+        if (!found || found->shape != tensor.shape)
+            throw UserError(path + ": is of another model (tensor '" + tensor.name + "')");
+        if (found->dtype != tensor.dtype)
+            throw UserError(path + ": is of another --precision (tensor '" + tensor.name + "' is " +
+                            found->dtype + "): give that of its run, or its directory to " +
+                            "--init-from to start from its weights");
     }
     if (file.tensors().size() != expected.size())
         throw UserError(path + ": is of another model (it has more tensors)");

@@ -43,7 +43,8 @@ int flush_to_disk(int file) {
 
 DurableFile::DurableFile(const std::string& path)
     : path_(path), file_(uninterrupted([&] {
-          return open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK, 0666);
+          const int mode = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW;
+          return open(path.c_str(), mode, 0666);
       })) {
     if (file_ < 0) failed(path_, "be written");
 }
@@ -132,13 +133,16 @@ uint32_t checksum(const std::string& bytes, uint32_t before) {
         crc32_z(before, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
 }
 
-std::string read_text(const std::string& path) {
+std::string read_text(const std::string& path, size_t most) {
     std::ifstream file = open_file(path);
     std::string text;
     char part[1 << 14];
     do {
         file.read(part, sizeof part);
         text.append(part, static_cast<size_t>(file.gcount()));
+        if (text.size() > most)
+            throw UserError(path + ": is longer than " + std::to_string(most) +
+                            " bytes: move it away");
     } while (file);
     if (!file.eof()) throw UserError(path + ": cannot be read (" + why_unreadable(path) + ")");
     return text;

@@ -11,7 +11,8 @@ namespace peri {
 
 // All errors are UserErrors that name the path and what the system says.
 
-// A new file, written from its beginning.
+// A new file, written from its beginning. A link in its place is refused: a directory that came from
+// elsewhere must not lead what is written out of it.
 class DurableFile {
   public:
     explicit DurableFile(const std::string& path);
@@ -53,7 +54,8 @@ void make_directory_durably(const std::string& place, const std::string& beside,
 // CRC-32, as zlib's; of bytes that follow others, whose own is given.
 uint32_t checksum(const std::string& bytes, uint32_t before = 0);
 
-// The whole text of a file.
-std::string read_text(const std::string& path);
+// The whole text of a file, which may be so long at most. `short_text` is for what no person writes more of.
+constexpr size_t short_text = 1 << 20;
+std::string read_text(const std::string& path, size_t most = SIZE_MAX);
 
 }  // namespace peri

@@ -19,10 +19,17 @@ using Json = nlohmann::json;
 namespace {
 
 constexpr size_t longest_header = 100'000'000;  // the format's own limit
-const std::string checksum_prefix = "crc32 ";   // of a tensor's name, in the metadata
+// A tensor takes about ten values and three levels of its JSON. Without a limit 100 MB of brackets
+// would take gigabytes.
+constexpr size_t most_values = 1'000'000;
+constexpr int deepest_value = 4;
+const std::string checksum_prefix = "crc32 ";  // of a tensor's name, in the metadata
 
-std::string checksum(const void* data, size_t bytes) {
-    const uLong crc = crc32_z(0, static_cast<const Bytef*>(data), bytes);
+uLong crc_of(const void* data, size_t bytes, uLong before = 0) {
+    return crc32_z(before, static_cast<const Bytef*>(data), bytes);
+}
+
+std::string checksum_text(uLong crc) {
     char text[9];
     std::snprintf(text, sizeof text, "%08lx", static_cast<unsigned long>(crc));
     return text;
@@ -75,7 +82,7 @@ std::string SafetensorsWriter::header() const {
 void SafetensorsWriter::write(const void* data) {
     CHECK(next_ < tensors_.size());
     const TensorInfo& tensor = tensors_[next_++];
-    metadata_[checksum_prefix + tensor.name] = checksum(data, tensor.bytes());
+    metadata_[checksum_prefix + tensor.name] = checksum_text(crc_of(data, tensor.bytes()));
     file_.write(data, tensor.bytes());
 }
 
@@ -93,7 +100,11 @@ namespace {
 // The header's JSON. nlohmann's parser keeps the last of two equal names; here they are an error.
 Json parse_header(const std::string& text, const std::string& path) {
     std::vector<std::set<std::string>> names;  // of the objects that are open
-    const auto watch = [&](int, Json::parse_event_t event, Json& value) {
+    size_t values = 0;
+    const auto watch = [&](int depth, Json::parse_event_t event, Json& value) {
+        if (++values > most_values || depth > deepest_value)
+            throw UserError(path + ": its header is no list of tensors (" +
+                            (depth > deepest_value ? "nested too deep" : "too long") + ")");
         if (event == Json::parse_event_t::object_start) names.emplace_back();
         if (event == Json::parse_event_t::object_end) names.pop_back();
         if (event == Json::parse_event_t::key && !names.back().insert(value).second)
@@ -201,14 +212,36 @@ bool SafetensorsFile::has_checksums() const {
                        [&](const TensorInfo& tensor) { return checksums_.count(tensor.name) > 0; });
 }
 
-void SafetensorsFile::read(const TensorInfo& tensor, void* to) const {
+std::ifstream SafetensorsFile::open_at(const TensorInfo& tensor) const {
     std::ifstream file = open_file(path_);
     file.seekg(static_cast<std::streamoff>(data_ + tensor.begin));
+    return file;
+}
+
+void SafetensorsFile::compare(const TensorInfo& tensor, unsigned long crc) const {
+    const auto expected = checksums_.find(tensor.name);
+    if (expected != checksums_.end() && expected->second != checksum_text(crc))
+        throw UserError(path_ + ": tensor '" + tensor.name + "' is damaged (its checksum differs)");
+}
+
+void SafetensorsFile::read(const TensorInfo& tensor, void* to) const {
+    std::ifstream file = open_at(tensor);
     file.read(static_cast<char*>(to), static_cast<std::streamsize>(tensor.bytes()));
     if (!file) throw UserError(path_ + ": cannot be read");
-    const auto expected = checksums_.find(tensor.name);
-    if (expected != checksums_.end() && expected->second != checksum(to, tensor.bytes()))
-        throw UserError(path_ + ": tensor '" + tensor.name + "' is damaged (its checksum differs)");
+    compare(tensor, crc_of(to, tensor.bytes()));
+}
+
+void SafetensorsFile::check(const TensorInfo& tensor) const {
+    std::ifstream file = open_at(tensor);
+    std::vector<char> part(std::min(tensor.bytes(), size_t(1) << 20));
+    uLong crc = 0;
+    for (size_t left = tensor.bytes(); left > 0; left -= part.size()) {
+        part.resize(std::min(left, part.size()));
+        file.read(part.data(), static_cast<std::streamsize>(part.size()));
+        if (!file) throw UserError(path_ + ": cannot be read");
+        crc = crc_of(part.data(), part.size(), crc);
+    }
+    compare(tensor, crc);
 }
 
 }  // namespace peri

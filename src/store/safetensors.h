@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <iosfwd>
 #include <map>
 #include <string>
 #include <vector>
@@ -51,10 +52,14 @@ class SafetensorsFile {
     const TensorInfo* find(const std::string& name) const;               // null: not there
     bool has_checksums() const;                                          // of every tensor
 
-    // Throws UserError where the bytes are not those of the checksum.
+    // Both throw UserError where the bytes are not those of the checksum; check keeps none of them.
     void read(const TensorInfo& tensor, void* to) const;
+    void check(const TensorInfo& tensor) const;
 
   private:
+    std::ifstream open_at(const TensorInfo& tensor) const;
+    void compare(const TensorInfo& tensor, unsigned long crc) const;
+
     std::string path_;
     size_t data_ = 0;  // where the numbers begin in the file
     std::vector<TensorInfo> tensors_;

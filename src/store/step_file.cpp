@@ -33,7 +33,7 @@ std::ofstream open_new_file(const std::string& directory, const std::string& nam
     if (error)
         throw UserError("--out " + directory + ": cannot make this directory (" + error.message() +
                         "): choose another");
-    if (std::filesystem::exists(path, error))
+    if (std::filesystem::exists(std::filesystem::symlink_status(path, error)))
         throw UserError("--out " + directory + " already holds a run (" + name +
                         "): choose another directory or move it away");
     std::ofstream file(path);
@@ -57,7 +57,7 @@ struct Written {
 std::optional<Written> written_before(const std::filesystem::path& file, int64_t done) {
     const std::string rows = (file.parent_path() / step_name(done) / rows_name).string();
     if (done <= 0 || !is_surely_there(rows)) return {};
-    std::istringstream lines(read_text(rows));
+    std::istringstream lines(read_text(rows, short_text));
     std::string name;
     for (Written w{}; lines >> name >> w.bytes >> std::hex >> w.checksum >> std::dec;)
         if (name == file.filename()) return w;
@@ -114,10 +114,13 @@ StepFile::StepFile(const std::string& path, const std::string& header, int64_t d
     std::erase(text, '\r');
     const std::optional<Written> written = written_before(path, done);
     const std::string first = text.substr(0, text.find('\n'));
-    if (!text.empty() && !written && first != header)
+    // an earlier version had fewer columns: its rows leave the last ones empty
+    const std::string known = header.starts_with(first + ",") ? first : header;
+    const std::string empty(std::ranges::count(header, ',') - std::ranges::count(known, ','), ',');
+    if (!text.empty() && !written && first != known)
         throw UserError(path + ": is no file of this program (it begins '" + first.substr(0, 40) +
                         "'): move it away");
-    if (const std::string wrong = damage(text, header, written, done); !wrong.empty()) {
+    if (const std::string wrong = damage(text, known, written, done); !wrong.empty()) {
         const bool gone = !is_there(path);
         const std::string kept = gone ? "" : "; it is kept as " + set_aside(path);
         std::fprintf(stderr, "warning: %s %s%s: the run goes on without its earlier rows\n",
@@ -127,15 +130,19 @@ StepFile::StepFile(const std::string& path, const std::string& header, int64_t d
     std::string keep = header + "\n";
     int64_t step = 0;
     for (const std::string& row : lines_of(text)) {
-        if (!is_row(row, header, step) || step > done) break;
-        kept_.push_back(row);
-        keep += row + "\n";
+        if (!is_row(row, known, step) || step > done) break;
+        kept_.push_back(row + empty);
+        keep += row + empty + "\n";
     }
     if (keep != found) save_durably(path, keep);
     bytes_ = keep.size();
     checksum_ = checksum(keep);
-    file_ = open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NONBLOCK);
-    if (file_ < 0) throw UserError(path + ": cannot be written: choose another --out");
+    file_ = open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+    if (file_ < 0)
+        throw UserError(path + ": cannot be written (" +
+                        (errno == ELOOP ? "a link, which may lead out of the run's directory"
+                                        : std::strerror(errno)) +
+                        "): move it away, or choose another --out");
 }
 
 StepFile::~StepFile() {

@@ -34,7 +34,8 @@ std::ofstream open_new_file(const std::string& directory, const std::string& nam
 // Rows up to a checkpoint are part of its run: OUT/step-00001000/rows.txt says of each such file in OUT how
 // many bytes it had then, and their CRC-32. Where they are not there any more, or of a checkpoint without
 // rows.txt are not rows with steps in order, a warning says so, the file is kept as NAME.damaged, and the
-// run goes on without its earlier rows. Line ends of other systems are read.
+// run goes on without its earlier rows. Line ends of other systems are read, and files of before columns were
+// added at the end.
 class StepFile {
   public:
     // Throws UserError where the file cannot be read or written, or is no such file (another header,
