@@ -14,10 +14,10 @@ inline std::string one_line(const std::string& text) {
     std::string line;
     for (const char c : text) {
         const auto byte = static_cast<unsigned char>(c);
-        char code[5];
-        std::snprintf(code, sizeof code, "\\x%02x", byte);
         const bool beyond = byte >= 0x80 && byte < 0xa0 && line.ends_with('\xc2');
-        line += byte < 32 || byte == 127 || beyond ? std::string(code) : std::string(1, c);
+        char code[5] = {c};
+        if (byte < 32 || byte == 127 || beyond) std::snprintf(code, sizeof code, "\\x%02x", byte);
+        line += code;
     }
     return line;
 }

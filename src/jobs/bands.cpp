@@ -151,7 +151,8 @@ Json settings_of(const std::string& directory) {
 Bands bands_for(const std::string& directory) {
     const Json config = settings_of(directory);
     if (config.empty()) return {};
-    for (const Json& recorded : Json::parse(peri_bands_begin, peri_bands_end))
+    static const Json all = Json::parse(peri_bands_begin, peri_bands_end);
+    for (const Json& recorded : all)
         if (same_settings(config, recorded.at("settings")) &&
             same_data(config, recorded.at("data_bytes")))
             return parse(recorded);

@@ -21,11 +21,12 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
-constexpr size_t longest_file = 1 << 20;
+constexpr std::uintmax_t longest_file = 1 << 20;
 
 Json parse_file(const std::string& path) {
     std::ifstream file = open_file(path);
-    std::string text(longest_file + 1, '\0');
+    std::error_code error;
+    std::string text(std::min(std::filesystem::file_size(path, error), longest_file + 1), '\0');
     file.read(text.data(), static_cast<std::streamsize>(text.size()));
     text.resize(static_cast<size_t>(file.gcount()));
     if (!file.is_open() || file.bad())

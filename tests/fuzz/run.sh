@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A reader on any bytes for so many seconds (make fuzz):
-#   $1 the program, FOLDER/NAME   $2 seconds
+#   $1 the program, FOLDER/NAME   $2 seconds; FUZZ_OPTIONS, in the environment, are libFuzzer's
 # It starts from tests/fuzz/corpus/NAME and from what earlier runs found, FOLDER/corpus/NAME, to which it adds.
 # Prints executions, whose sum FOLDER/total.csv keeps (make fuzz-total).
 set -eu
@@ -12,7 +12,7 @@ mkdir -p "$folder/corpus/$name"
 # took a fifth of the time.
 set -- -dict=tests/fuzz/words.dict -timeout=10 -rss_limit_mb=4096 -close_fd_mask=3 -entropic=0 \
     -print_final_stats=1 -max_total_time="$seconds" -artifact_prefix="$folder/$name-" \
-    "$folder/corpus/$name" "tests/fuzz/corpus/$name"
+    ${FUZZ_OPTIONS:-} "$folder/corpus/$name" "tests/fuzz/corpus/$name"
 TIMEFORMAT='%U %S'
 if ! used=$( { time ASAN_OPTIONS=malloc_context_size=0 "$program" "$@" > "$log" 2>&1; } 2>&1 ); then
     cat "$log"

@@ -3,12 +3,14 @@
 // step; the header is put before the rest, unless that has one.
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 #include "fuzz.h"
 #include "probe/probe_file.h"
 #include "run/metrics.h"
 #include "store/csv.h"
 #include "store/files.h"
+#include "store/saved.h"
 
 namespace {
 
@@ -57,6 +59,19 @@ void go_on(const Table& table, int64_t done) {
     CHECK(more.size() == rows.size() + 1 && more.back() == next);
 }
 
+// What a checkpoint knows stays, whatever stands behind it.
+void check_known(const Table& table, int64_t done, const std::string& behind) {
+    const std::vector<std::string> rows = kept(table, done);
+    const std::string path = input_folder().path() + "/" + table.name;
+    const std::string line = StepFile(path, table.header, done).synced();
+    std::filesystem::create_directory(input_folder().path() + "/" + step_name(done));
+    input_folder().write(step_name(done) + "/rows.txt", line);
+    input_folder().write(table.name, read_text(path) + behind);
+    const std::vector<std::string> more = kept(table, done);
+    CHECK(more.size() >= rows.size() &&
+          std::ranges::equal(rows, std::span(more).first(rows.size())));
+}
+
 }  // namespace
 
 void peri::read_input(const std::string& input) {
@@ -70,6 +85,7 @@ void peri::read_input(const std::string& input) {
     for (const std::vector<std::string>& row : csv_rows(path)) CHECK(row.size() >= 1);
     use_or_refuse([&] {
         go_on(table, done);
+        if (done > 0) check_known(table, done, rest);
         const std::string directory = input_folder().path();
         const MetricsFiles metrics(directory, done);
         for (const StepMetrics& m : metrics.earlier()) CHECK(m.step >= 0 && m.step <= done);
