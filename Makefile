@@ -433,7 +433,7 @@ $(FUZZ_TARGETS:%=$(FUZZ)/%): $(FUZZ)/%: $(FUZZ)/tests/fuzz/%.o $(FUZZ_READERS)
 fuzz: $(FUZZ_TARGETS:%=fuzz-%)
 	@$(MAKE) --no-print-directory fuzz-total
 fuzz-total:
-	@awk -F, 'NR > 1 { n += $$3; s += $$4 } END { printf "fuzz: %d executions so far, %d a CPU-second\n", n, n / s }' $(FUZZ)/total.csv
+	@awk -F, '{ n += $$3; s += $$4 } END { printf "fuzz: %d executions so far, %d a CPU-second\n", n, n / s }' $(FUZZ)/total.csv
 $(FUZZ_TARGETS:%=fuzz-%): fuzz-%: $(FUZZ)/%
 	@tests/fuzz/run.sh $< $(FUZZ_SECONDS)
 

@@ -75,9 +75,11 @@ bool is_outside(const std::string& path) {
     return way.empty() || *way.begin() == "..";
 }
 
-// Itself, or one of the files that it matches ('shards/*.bin').
+// Itself, or one of the files that it matches ('shards/*.bin'); or a pattern that goes up again, as every
+// "*/../" multiplies what is looked at.
 bool leads_away(const std::string& path) {
-    if (is_outside(path)) return true;
+    const size_t pattern = std::min(path.find_first_of("*?["), path.size());
+    if (is_outside(path) || path.find("..", pattern) != path.npos) return true;
     glob_t files{};
     bool away = false;
     if (glob(path.c_str(), 0, nullptr, &files) == 0)

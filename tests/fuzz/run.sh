@@ -2,7 +2,7 @@
 # A reader on any bytes for so many seconds (make fuzz):
 #   $1 the program, FOLDER/NAME   $2 seconds; FUZZ_OPTIONS, in the environment, are libFuzzer's
 # It starts from tests/fuzz/corpus/NAME and from what earlier runs found, FOLDER/corpus/NAME, to which it adds.
-# Prints executions, whose sum FOLDER/total.csv keeps (make fuzz-total).
+# Prints executions and adds a line to FOLDER/total.csv: date, target, executions, CPU-seconds (make fuzz-total).
 set -eu
 program=$1 seconds=$2
 folder=$(dirname "$program") name=$(basename "$program")
@@ -23,6 +23,5 @@ if ! used=$( { time ASAN_OPTIONS=malloc_context_size=0 "$program" "$@" > "$log" 
 fi
 runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
 used=$(awk '{ print $1 + $2 }' <<< "$used")
-[ -s "$folder/total.csv" ] || echo "date,target,executions,cpu_seconds" > "$folder/total.csv"
 echo "$(date +%FT%T),$name,$runs,$used" >> "$folder/total.csv"
 awk "BEGIN { printf \"fuzz %-12s %9d executions, %6d a CPU-second\\n\", \"$name\", $runs, $runs / $used }"
