@@ -18,7 +18,7 @@ if ! used=$( { time ASAN_OPTIONS=malloc_context_size=0 "$program" "$@" > "$log" 
     cat "$log"
     # again, with all that it says
     found=$(sed -n 's/.*Test unit written to //p' "$log")
-    [ -z "$found" ] || "$program" "$found" || true
+    [ -z "$found" ] || "$program" -timeout=10 "$found" || true
     exit 1
 fi
 runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
