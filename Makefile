@@ -13,7 +13,9 @@
 # make test-machines  the tests as other processors, compilers and orders of sums run them
 # make check-travel  a run goes on with other threads, another precision and on another machine
 # make test-asan   the readers of files under AddressSanitizer and UBSan
-# make fuzz    each of them on any bytes, 10 seconds; FUZZ_SECONDS=3600 is the long mode (clang)
+# make test-tsan   the CPU's kernels under ThreadSanitizer; make check-uninitialised  a step under valgrind
+# make fuzz    each of them on any bytes, 10 seconds; FUZZ_SECONDS=3600 is the long mode (clang); make
+#              fuzz-total counts executions of all runs, make fuzz-coverage which lines they reach
 # make experiments  the paper's figures and tables (hours; stop it and start it again as you like;
 #                   MINUTES=20 starts no run after so many, FAST=1 is a smoke test); make figures draws
 # make check-hf    exported models compute the same in Hugging Face transformers
@@ -411,29 +413,68 @@ test-asan: $(ASAN)/tests/all
 
 # Each reader on any bytes (tests/fuzz), by clang's libFuzzer, for FUZZ_SECONDS. What leads to new
 # code is kept in build/fuzz/corpus, from where the next run goes on; what ends a reader is left in
-# build/fuzz/<target>-crash-..., and `build/fuzz/<target> FILE` repeats it.
+# build/fuzz/<target>-crash-..., and `build/fuzz/<target> FILE` repeats it. FUZZ_TARGETS chooses some.
 FUZZ := $(BUILD)/fuzz
 FUZZ_CXX ?= clang++
 FUZZ_SECONDS ?= 10
-FUZZ_TARGETS := safetensors shard settings samples
-FUZZ_FLAGS := -std=c++20 -Wall -Wextra $(WERROR) -Isrc -Itests $(SANITIZE) $(DATA)
-FUZZ_READERS := $(READERS:%=$(FUZZ)/src/%.o)
+FUZZ_TARGETS ?= $(patsubst tests/fuzz/%.cpp,%,$(wildcard tests/fuzz/*.cpp))
+FUZZ_FLAGS := -std=c++20 -Wall -Wextra $(WERROR) -Isrc -Itests $(SANITIZE) -O2 $(DATA) \
+    -fsanitize-coverage-ignorelist=tests/fuzz/libraries.txt
+FUZZ_SOURCES := $(READERS) jobs/bands jobs/readable jobs/view probe/probe_file probe/spikes run/metrics store/csv store/step_file
+FUZZ_READERS := $(FUZZ_SOURCES:%=$(FUZZ)/src/%.o) $(filter-out $(FUZZ_SOURCES:%=$(BUILD)/src/%.o),$(LIBRARY))
+# the rest of the library is what it is elsewhere, with its compiler's OpenMP
+FUZZ_LIBS := $(patsubst -fopenmp,$(if $(findstring clang,$(CXX)),-fopenmp,-lgomp),$(LIBS))
 $(FUZZ)/%.o: %.cpp Makefile
 	@mkdir -p $(@D)
 	@echo "$(FUZZ_CXX) $< (libFuzzer)"
 	@$(FUZZ_CXX) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
-$(FUZZ)/seeds: $(FUZZ)/tests/fuzz/seeds.o $(FUZZ_READERS)
-	@$(FUZZ_CXX) $(FUZZ_FLAGS) $^ -lz -o $@
 $(FUZZ_TARGETS:%=$(FUZZ)/%): $(FUZZ)/%: $(FUZZ)/tests/fuzz/%.o $(FUZZ_READERS)
-	@$(FUZZ_CXX) $(FUZZ_FLAGS) -fsanitize=fuzzer $^ -lz -o $@
-$(FUZZ)/start: $(FUZZ)/seeds
-	@$< $@ && touch $@
+	@$(FUZZ_CXX) $(FUZZ_FLAGS) -fsanitize=fuzzer $^ $(FUZZ_LIBS) -o $@
 fuzz: $(FUZZ_TARGETS:%=fuzz-%)
-fuzz-%: $(FUZZ)/% $(FUZZ)/start
-	@mkdir -p $(FUZZ)/corpus/$*
-	@$< -max_total_time=$(FUZZ_SECONDS) -timeout=10 -artifact_prefix=$(FUZZ)/$*- \
-	    $(FUZZ)/corpus/$* $(FUZZ)/start/$* > $(FUZZ)/$*.log 2>&1 || { cat $(FUZZ)/$*.log; exit 1; }
-	@echo "fuzz $*: $$(tail -1 $(FUZZ)/$*.log)"
+	@$(MAKE) --no-print-directory fuzz-total
+fuzz-total:
+	@awk -F, '{ n += $$3; s += $$4 } END { printf "fuzz: %d executions so far, %d a CPU-second\n", n, n / s }' $(FUZZ)/total.csv
+$(FUZZ_TARGETS:%=fuzz-%): fuzz-%: $(FUZZ)/%
+	@tests/fuzz/run.sh $< $(FUZZ_SECONDS)
+
+# the lines of the readers that these inputs run
+COVERED := $(FUZZ)/coverage
+$(COVERED)/%.o: %.cpp Makefile
+	@mkdir -p $(@D)
+	@echo "$(FUZZ_CXX) $< (coverage)"
+	@$(FUZZ_CXX) -O1 -std=c++20 -Isrc $(DATA) -fprofile-instr-generate -fcoverage-mapping -MMD -MP -c $< -o $@
+$(FUZZ_TARGETS:%=$(COVERED)/%): $(COVERED)/%: $(COVERED)/tests/fuzz/%.o $(FUZZ_READERS:$(FUZZ)/%=$(COVERED)/%)
+	@$(FUZZ_CXX) -fprofile-instr-generate -fsanitize=fuzzer $^ $(FUZZ_LIBS) -o $@
+fuzz-coverage:
+	@if command -v llvm-profdata > /dev/null && command -v llvm-cov > /dev/null; then \
+	    $(MAKE) --no-print-directory $(FUZZ_TARGETS:%=$(COVERED)/%) && tests/fuzz/coverage.sh $(COVERED) $(FUZZ)/corpus $(FUZZ_TARGETS); \
+	else echo "skipped: fuzz-coverage (no llvm-profdata or no llvm-cov here)"; fi
+
+# The CPU's kernels and their oracle run by threads that ThreadSanitizer watches; clang's OpenMP tells it by Archer
+# who waits for whom. What libraries compute is not watched.
+CPU_TSAN := $(BUILD)/cpu-tsan
+CPU_TSAN_CXX = $(FUZZ_CXX) $(FLAGS) -Itests -O1 -g -fsanitize=thread -w -DNO_ONEDNN
+CPU_TSAN_OBJECTS := $(patsubst $(BUILD)/%,$(CPU_TSAN)/%,$(CPU) $(CONFORMANCE))
+$(CPU_TSAN)/%.o: %.cpp $(BUILD)/flags
+	@mkdir -p $(@D)
+	@echo "$(FUZZ_CXX) $< (ThreadSanitizer)"
+	@$(CPU_TSAN_CXX) -MMD -MP -c $< -o $@
+$(CPU_TSAN)/conformance: $(CPU_TSAN_OBJECTS) $(HOUSE)
+	@echo "$(FUZZ_CXX) -o $@"
+	@$(CPU_TSAN_CXX) $^ $(LIBS) -o $@
+test-tsan:
+	@if [ -e "$$($(FUZZ_CXX) -print-resource-dir 2> /dev/null)/../../libarcher.so" ]; then $(MAKE) --no-print-directory races; \
+	else echo "skipped: test-tsan (no clang++ with OpenMP and Archer here)"; fi
+races: $(CPU_TSAN)/conformance
+	@tests/check_races.sh "$(CPU_TSAN_CXX)" "$(CPU_TSAN_OBJECTS) $(HOUSE)" "$(LIBS)" $(CPU_TSAN)
+
+# a step under valgrind, in a build whose instructions it knows (test-machines' own)
+check-uninitialised:
+	@if command -v valgrind > /dev/null; then \
+	    $(MAKE) --no-print-directory BUILD=build/machines/v2 MARCH=x86-64-v2 uninitialised; \
+	else echo "skipped: check-uninitialised (no valgrind here)"; fi
+uninitialised: $(BUILD)/train.o $(LIBRARY)
+	@tests/check_uninitialised.sh "$(CXX) $(FLAGS)" "$^" "$(LIBS)" $(BUILD)/uninitialised
 
 # every combination of the model's options against finite differences: a few minutes
 test-grid: $(BUILD)/tests/all
@@ -556,5 +597,5 @@ deps-cudnn:
 deps-compilers deps-cross:
 	@tests/machines_deps.sh $(@:deps-%=%) $(MACHINES_ROOT)
 
-.PHONY: test test-machines deps-compilers deps-cross test-halved test-faults test-experiments test-docs test-view test-lost test-versions test-prepare experiments figures test-asan fuzz test-grid test-conformance test-port test-sim \
+.PHONY: test test-machines deps-compilers deps-cross test-halved test-faults test-experiments test-docs test-view test-lost test-versions test-prepare experiments figures test-asan test-tsan races check-uninitialised uninitialised fuzz fuzz-total fuzz-coverage test-grid test-conformance test-port test-sim \
     check-sim check-resume check-faults check-power check-hostile check-soak check-travel check-mpi deps-mpi check-cudnn deps-cudnn check-safetensors check-hf sim-race bench bench-compare bench-ranks bench_cuda portable ptx-logs check-ptx accept-ptx format clean deps

@@ -8,10 +8,24 @@
 
 namespace peri {
 
+// What a message quotes from a file or a flag may be anything: as one line that no terminal obeys (of its
+// controls those beyond ASCII begin with c2 in UTF-8).
+inline std::string one_line(const std::string& text) {
+    std::string line;
+    for (const char c : text) {
+        const auto byte = static_cast<unsigned char>(c);
+        const bool beyond = byte >= 0x80 && byte < 0xa0 && line.ends_with('\xc2');
+        char code[5] = {c};
+        if (byte < 32 || byte == 127 || beyond) std::snprintf(code, sizeof code, "\\x%02x", byte);
+        line += code;
+    }
+    return line;
+}
+
 // What a user can mend: one sentence naming the file or flag, the value and the remedy.
 // train.cpp prints it on stderr and ends with exit code 2.
 struct UserError : std::runtime_error {
-    using std::runtime_error::runtime_error;
+    explicit UserError(const std::string& what) : std::runtime_error(one_line(what)) {}
 };
 
 // A device without enough memory; shortage says what was asked for and what was left, so that one

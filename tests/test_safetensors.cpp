@@ -159,6 +159,10 @@ TEST_CASE("safetensors: headers that lie", "[safetensors]") {
     CHECK(mentions(said("[]"), "not an object"));
     CHECK(mentions(said(std::string("{") + entry("a", "F33", "[1]", "[0,4]") + "}"),
                    "unknown dtype F33"));
+    // a name is quoted as one line that no terminal obeys
+    CHECK(mentions(
+        said(std::string("{") + entry("a\\n\\u001b[31m\\u009b", "F33", "[1]", "[0,4]") + "}"),
+        "'a\\x0a\\x1b[31m\xc2\\x9b'"));
     CHECK(mentions(said(std::string("{") + entry("a", "F32", "[2]", "[0,4]") + "}"),
                    "its shape needs 8"));
     CHECK(

@@ -112,6 +112,9 @@ TEST_CASE("a settings file that cannot serve is refused", "[settings]") {
         {R"({"steps": 1.5})", "--steps 1.5", "whole number"},
         {R"({"size": "huge"})", "--size huge", "choose one of"},
         {R"({"data": ""})", "--data is empty", "leave the flag out"},
+        {R"({"data": "/*"})", "leads out of", "command line"},
+        // each of these would look at twelve times as many names in a directory of twelve
+        {R"({"data": "*/../*/../*/../*/../*/../*/../*/../*"})", "leads out of", "command line"},
     };
     for (const Mistake& m : mistakes) {
         const std::string file = folder.write("run.json", m.text);

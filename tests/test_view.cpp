@@ -65,6 +65,24 @@ TEST_CASE("view: names are text, whatever they hold", "[view]") {
     CHECK_THAT(page, contains("\\u003cscript>alert(1)\\u003c\\\"'&"));
 }
 
+TEST_CASE("view: of config.json what can be a setting, and nothing of a damaged one", "[view]") {
+    const TemporaryDirectory directory;
+    directory.write("metrics.csv", header + row(1, "2"));
+    const auto config = [&](const std::string& text) {
+        directory.write("config.json", text);
+        return between(view_page({directory / "."}, false), "\"config\":", ",\"metrics\"");
+    };
+    CHECK(config("") == "\"config\":{}");
+    CHECK(config("{\"norm\": ") == "\"config\":{}");
+    CHECK(config("[1]") == "\"config\":{}");
+    const std::string deep = std::string(400'000, '[') + std::string(400'000, ']');
+    CHECK(config(deep) == "\"config\":{}");
+    CHECK_THAT(config("{\"lr\": 0.5, \"deep\": " + deep + "}"), contains("{\"lr\":0.5}"));
+    // of days of stories the floor is not worked out
+    CHECK_THAT(config(R"({"val-batches": 1048576, "seq": 1048576})"), contains("\"floor\":null"));
+    CHECK_THAT(config(R"({"val-batches": 1, "batch": 1})"), contains("\"floor\":0."));
+}
+
 TEST_CASE("view: a directory without a run is named", "[view]") {
     const TemporaryDirectory directory;
     CHECK_THROWS_WITH(view_page({directory / "."}, false),

@@ -17,7 +17,7 @@ namespace peri {
 
 namespace {
 
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;
 
 constexpr double deviations = 4, least_of_losses = 0.005, least_of_logs = 0.02;
 
@@ -137,12 +137,22 @@ std::map<int, std::vector<double>> profiles(const std::vector<std::vector<std::s
 
 }  // namespace
 
-Bands bands_for(const std::string& directory) {
+Json settings_of(const std::string& directory) {
     const std::string path = directory + "/config.json";
-    if (!is_there(path)) return {};
-    const Json config = Json::parse(read_text(path, short_text), nullptr, false);
-    if (!config.is_object()) return {};
-    for (const Json& recorded : Json::parse(peri_bands_begin, peri_bands_end))
+    Json settings = Json::object();
+    if (!is_there(path)) return settings;
+    const Json file = Json::parse(read_text(path, short_text), nullptr, false);
+    if (!file.is_object()) return settings;
+    for (const auto& [name, value] : file.items())
+        if (value.is_primitive()) settings[name] = value;
+    return settings;
+}
+
+Bands bands_for(const std::string& directory) {
+    const Json config = settings_of(directory);
+    if (config.empty()) return {};
+    static const Json all = Json::parse(peri_bands_begin, peri_bands_end);
+    for (const Json& recorded : all)
         if (same_settings(config, recorded.at("settings")) &&
             same_data(config, recorded.at("data_bytes")))
             return parse(recorded);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,9 @@ struct Bands {
 
     bool known() const { return seeds > 0; }
 };
+
+// What its config.json sets, where that is a settings file: texts, numbers, switches.
+nlohmann::ordered_json settings_of(const std::string& directory);
 
 // The bands for a run in `directory`, by its config.json: all settings that change a result must be a
 // recorded command's, and its --data of that size. Without any (known()) where they are not.

@@ -145,6 +145,8 @@ Json floor_of(const std::string& config) {
     try {
         const std::optional<RunConfig> run = parse_flags(3, const_cast<char**>(words));
         if (!run || !run->data.empty()) return nullptr;
+        const double tokens = double(run->val_batches) * run->sequences() * run->seq;
+        if (tokens > 1 << 22) return nullptr;  // a second's work
         return open_data("", "", run->seq)->floor(run->val_batches, run->sequences(), run->seq);
     } catch (const UserError&) {  // another version's settings
         return nullptr;
@@ -159,11 +161,8 @@ Json run_of(const std::string& directory) {
     Json run = {{"name", std::filesystem::path(path).parent_path().filename().string()},
                 {"path", directory},
                 {"training", is_training(directory)}};
-    run["config"] = Json::object();
-    if (is_there(path + "config.json")) {
-        run["config"] = Json::parse(read_text(path + "config.json", short_text), nullptr, false);
-        run["floor"] = floor_of(path + "config.json");
-    }
+    run["config"] = settings_of(directory);
+    if (!run["config"].empty()) run["floor"] = floor_of(path + "config.json");
     run["metrics"] = metrics_of(path + "metrics.csv");
     run["validation"] = validation_of(path + "validation.csv");
     run["probe"] = probes_of(path + "probe.csv");

@@ -460,7 +460,7 @@ RunConfig read_run(const Settings& flags) {
 }  // namespace
 
 std::optional<RunConfig> parse_flags(int argc, char** argv) {
-    cxxopts::Options options = declare();
+    static cxxopts::Options options = declare();  // --view parses settings again
     const cxxopts::ParseResult given = [&] {
         try {
             return options.parse(argc, argv);

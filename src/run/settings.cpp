@@ -21,11 +21,12 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
-constexpr size_t longest_file = 1 << 20;
+constexpr std::uintmax_t longest_file = 1 << 20;
 
 Json parse_file(const std::string& path) {
     std::ifstream file = open_file(path);
-    std::string text(longest_file + 1, '\0');
+    std::error_code error;
+    std::string text(std::min(std::filesystem::file_size(path, error), longest_file + 1), '\0');
     file.read(text.data(), static_cast<std::streamsize>(text.size()));
     text.resize(static_cast<size_t>(file.gcount()));
     if (!file.is_open() || file.bad())
@@ -74,12 +75,15 @@ bool is_outside(const std::string& path) {
     return way.empty() || *way.begin() == "..";
 }
 
-// Itself, or one of the files that it matches ('shards/*.bin').
+// Itself, or one of the files that it matches ('shards/*.bin'); or a pattern that goes up again, as every
+// "*/../" multiplies what is looked at.
 bool leads_away(const std::string& path) {
+    const size_t pattern = std::min(path.find_first_of("*?["), path.size());
+    if (is_outside(path) || path.find("..", pattern) != path.npos) return true;
     glob_t files{};
-    bool away = is_outside(path);
+    bool away = false;
     if (glob(path.c_str(), 0, nullptr, &files) == 0)
-        away |= std::any_of(files.gl_pathv, files.gl_pathv + files.gl_pathc, is_outside);
+        away = std::any_of(files.gl_pathv, files.gl_pathv + files.gl_pathc, is_outside);
     globfree(&files);
     return away;
 }

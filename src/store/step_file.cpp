@@ -111,7 +111,7 @@ std::string set_aside(const std::string& path) {
 StepFile::StepFile(const std::string& path, const std::string& header, int64_t done) : path_(path) {
     const std::string found = is_surely_there(path) ? read_text(path) : "";
     std::string text = found;
-    for (size_t i = 0; (i = text.find("\r\n", i)) != text.npos;) text.erase(i, 1);
+    std::erase(text, '\r');
     const std::optional<Written> written = written_before(path, done);
     const std::string first = text.substr(0, text.find('\n'));
     // an earlier version had fewer columns: its rows leave the last ones empty
@@ -124,7 +124,7 @@ StepFile::StepFile(const std::string& path, const std::string& header, int64_t d
         const bool gone = !is_there(path);
         const std::string kept = gone ? "" : "; it is kept as " + set_aside(path);
         std::fprintf(stderr, "warning: %s %s%s: the run goes on without its earlier rows\n",
-                     path.c_str(), gone ? "is gone" : wrong.c_str(), kept.c_str());
+                     path.c_str(), gone ? "is gone" : one_line(wrong).c_str(), kept.c_str());
         text.clear();
     }
     std::string keep = header + "\n";

@@ -2,13 +2,11 @@
 #include "data/data.h"
 #include "fuzz.h"
 
-using namespace peri;
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-    const InputFile input(data, size, ".jsonl");
+void peri::read_input(const std::string& input) {
+    const std::string path = input_folder().write("input.jsonl", input);
     use_or_refuse([&] {
         constexpr int T = 12;
-        const auto source = open_data(input.path(), "", T);
+        const auto source = open_data(path, "", T);
         CHECK(source->epoch() >= 1);
         for (const Batch& batch : {source->training(1, 1, 3, T), source->validation(0, 3, T)}) {
             CHECK(batch.tokens.size() == 3 * T && batch.targets.size() == 3 * T);
@@ -20,5 +18,4 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
             }
         }
     });
-    return 0;
 }
