@@ -1,5 +1,7 @@
 #include "model.h"
 
+#include <algorithm>
+
 #include "check.h"
 #include "kernels.h"
 #include "profile.h"
@@ -321,6 +323,9 @@ void Model<Real>::attend_backward(const Views& act) {
     const Timed<Real> timed("attention_backward", attention_backward_work<Real>(attention_shape()));
     attention_backward(act_.d_q, act_.d_k, act_.d_v, act_.d_context, act.context, act.q, act.k,
                        act.v, act.lse, act_.document, attention_shape());
+    perturb(act_.d_q, size_t(rows()) * config_.width);
+    perturb(act_.d_k, size_t(rows()) * config_.kv_heads * config_.head_size());
+    perturb(act_.d_v, size_t(rows()) * config_.kv_heads * config_.head_size());
 }
 
 // x (rows, heads, D), in place; the tokens before these have been rotated already
@@ -364,8 +369,10 @@ template <class Real>
 void Model<Real>::perturb([[maybe_unused]] Real* y, [[maybe_unused]] size_t n) {
     if constexpr (std::is_same_v<Real, double>) {
         if (perturbation_ == 0) return;
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = 0; i < n; i++) {
             y[i] *= 1 + (perturbation_rng_.below(2) ? perturbation_ : -perturbation_);
+            y[i] -= std::clamp(y[i], -least_, least_);
+        }
     }
 }
 

@@ -96,10 +96,12 @@ class Model {
     const Activations<Real>& activations() const { return act_; }
 
     // From now on what products, the head, norms, attention and sums on the residual stream
-    // compute, forward and backward, is moved by `share` of itself, up or down by chance: what
+    // compute, forward and backward, is moved by `share` of itself, up or down by chance, and by `least` to 0: what
     // rounding to a narrower type would do (crosscheck.h). 0: not moved.
-    void perturb_results(double share, uint64_t seed) requires std::is_same_v<Real, double> {
+    void perturb_results(double share, double least,
+                         uint64_t seed) requires std::is_same_v<Real, double> {
         perturbation_ = share;
+        least_ = least;
         perturbation_rng_ = Rng(seed);
     }
 
@@ -181,7 +183,7 @@ class Model {
     int B_max_, T_max_, B_, T_;
     int cache_length_ = 0;  // tokens before these, whose keys and values are kept
     int document_ = 0;      // position at which the last token's document begins
-    double perturbation_ = 0;
+    double perturbation_ = 0, least_ = 0;
     Rng perturbation_rng_ = Rng(0);
 };
 

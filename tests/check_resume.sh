@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Nothing is lost: a run that is killed at random moments, or cut off before each write, fsync and
 # rename of its own, and resumed each time, ends with the bits of one that was never interrupted.
-# Single-process training, --keep-best, fine-tuning on samples, accumulated, bf16, and what has diverged.
+# Single-process training, --keep-best, fine-tuning on samples, accumulated, bf16, fp16 with its loss scale, and what has diverged.
 # usage: tests/check_resume.sh SHIM [KILLS]   SHIM: tests/exit_shim.c built; default 60
 # shellcheck disable=SC2086  # flags are meant to be split
 set -eu
@@ -52,18 +52,19 @@ flags_of() {
         samples) echo "--epochs 1200 --data $out/samples.jsonl --init-from $out/weights" ;;
         accumulate) echo "--steps 6000 --accumulate 3" ;;
         bf16) echo "$steps --precision bf16" ;;
+        fp16) echo "$steps --precision fp16 --loss-scale dynamic --lr 0.05" ;;
         diverged) echo "$steps --norm pre --lr 100 --clip 0 --on-divergence continue" ;;
     esac
 }
 
 RANDOM=7
-modes="plain best samples accumulate bf16 diverged"
+modes="plain best samples accumulate bf16 fp16 diverged"
 all=0
 for mode in $modes; do
     flags="$long $(flags_of $mode)"
     train "whole-$mode" $flags || { cat "$out/whole-$mode.log"; exit 1; }
     killed=0 whole=0
-    while [ "$killed" -lt $((kills / 6)) ]; do
+    while [ "$killed" -lt $((kills / 7)) ]; do
         $small --out "$out/killed" $flags --resume auto > "$out/killed.log" 2>&1 &
         sleep "0.$(printf %03d $((40 + RANDOM % 120)))"
         if kill -9 $!; then

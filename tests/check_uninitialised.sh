@@ -18,7 +18,7 @@ step() {
 }
 
 $compile $objects $libraries -o "$folder/train"
-for precision in fp32 bf16; do
+for precision in fp32 bf16 fp16; do
     step "$folder/train" $precision || { head -60 "$folder/log"; exit 1; }
     echo "$precision: nothing rests on memory that was never written"
 done

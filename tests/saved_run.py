@@ -5,7 +5,7 @@ import struct
 import subprocess
 import zlib
 
-EPSILON = {"fp32": 2.0 ** -23, "bf16": 2.0 ** -8}
+EPSILON = {"fp32": 2.0 ** -23, "bf16": 2.0 ** -8, "fp16": 2.0 ** -11}
 
 
 def train(program, *flags, **more):

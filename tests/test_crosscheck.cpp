@@ -70,10 +70,11 @@ TEST_CASE("NaN, and anything where nothing is allowed, differs", "[crosscheck]")
     CHECK(Comparison{"hidden", "x", 0, 0}.share() == 0);
 }
 
-TEMPLATE_TEST_CASE("a backend without bugs does not differ", "[crosscheck]", float, bf16) {
+TEMPLATE_TEST_CASE("a backend without bugs does not differ", "[crosscheck]", float, bf16, fp16) {
     for (const char* norm : {"peri", "post", "olmo2", "keel", "simple"}) {
         RunConfig run = tiny_run(norm);
         run.model.z_loss = 0.1;
+        if (std::is_same_v<TestType, fp16>) run.loss_scale = {0x1p16f, 2000, 0, 0};
         CrossCheck<TestType> check(run);
         for (int step = 1; step <= run.check; step++) {
             check.start(random_batch(run, step));

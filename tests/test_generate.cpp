@@ -107,7 +107,7 @@ TEST_CASE("cached keys and values: the logits of the full forward pass", "[gener
 
 // Against the oracle with the same weights, reading by pieces may be twice as far off as the full
 // pass is.
-TEMPLATE_TEST_CASE("cached keys and values in narrow types", "[generate]", float, bf16) {
+TEMPLATE_TEST_CASE("cached keys and values in narrow types", "[generate]", float, bf16, fp16) {
     for (const std::string& norm : placement_names()) {
         const ModelConfig config = config_of(norm, {.grouped = true});
         Model<TestType> model(config, 1, 12);

@@ -33,6 +33,10 @@ template <>
 const char* const types_name<bf16, bf16> = "bf16";
 template <>
 const char* const types_name<float, bf16> = "bf16>fp32";
+template <>
+const char* const types_name<fp16, fp16> = "fp16";
+template <>
+const char* const types_name<float, fp16> = "fp16>fp32";
 
 struct Shape {
     Op op_a, op_b;
@@ -70,11 +74,10 @@ std::string matmul_errors(const Shape& s, int most) {
         got.push_back(c[i]);
         expected.push_back(sum);
     }
-    // 8 roundings of sums of K terms of order 1, and that of the result to bf16
+    // 8 roundings of sums of K terms of order 1, and that of the result to a narrow type
     const double of_sums = roundings<float>(8) * std::sqrt(K) * largest(expected);
     for (const double sum : expected)
-        tolerance.push_back(of_sums +
-                            (std::is_same_v<C, bf16> ? of_format(bf16_rounding(sum)) : 0));
+        tolerance.push_back(of_sums + of_format(narrow_rounding<C>(sum)));
     return difference(got, expected, tolerance);
 }
 
@@ -116,10 +119,12 @@ TEST_CASE("products of both libraries against the definition", "[product]") {
     check_matmuls<float, float>(13, 7, 37, 1000);
     check_matmuls<bf16, bf16>(13, 7, 37, 1000);
     check_matmuls<float, bf16>(13, 7, 37, 1000);
+    check_matmuls<fp16, fp16>(13, 7, 37, 1000);
+    check_matmuls<float, fp16>(13, 7, 37, 1000);
 }
 
-// On a processor without bf16 they go through float in blocks of 1024 x 1024.
-TEST_CASE("bf16 products larger than a block, in each dimension", "[product]") {
+// On a processor without bf16 or fp16 they go through float in blocks of 1024 x 1024.
+TEST_CASE("bf16 and fp16 products larger than a block, in each dimension", "[product]") {
     const Restore restore;
     const int large = 1030;
     for (const auto& [M, N, K] : {std::array{large, 3, 5}, std::array{3, large, 5},
@@ -127,6 +132,8 @@ TEST_CASE("bf16 products larger than a block, in each dimension", "[product]") {
         CAPTURE(M, N, K);
         check_matmuls<bf16, bf16>(M, N, K, 4000);
         check_matmuls<float, bf16>(M, N, K, 4000);
+        check_matmuls<fp16, fp16>(M, N, K, 4000);
+        check_matmuls<float, fp16>(M, N, K, 4000);
     }
 }
 
@@ -159,7 +166,7 @@ TEST_CASE("choices are made once, saved and set again", "[product]") {
     for (const char* wrong :
          {"fp32 nt 30 40 50 set", "fp32 nx 30 40 50 set onednn 1", "fp32 nt 3 4 x set onednn 1",
           "fp32 nt 30 40 50 put onednn 1", "fp32 nt 30 40 50 set mkl 1",
-          "fp16 nt 30 40 50 set openblas 1", "fp32>bf16 nt 30 40 50 set openblas 1",
+          "fp8 nt 30 40 50 set openblas 1", "fp32>bf16 nt 30 40 50 set openblas 1",
           "nt 30 40 50 set onednn 1", "nt 30 40 50 set openblas 1.17"})
         CHECK(set_matmul_choices(wrong) == wrong);
     CHECK(matmul_choices() == saved);  // what could not be read has changed nothing

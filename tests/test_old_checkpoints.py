@@ -12,14 +12,14 @@ import saved_run
 TRAIN = [os.path.abspath(os.environ.get("TRAIN", "./train"))]
 CORPUS = Path(__file__).parent / "checkpoints"
 VERSIONS = sorted(path for path in CORPUS.iterdir() if path.is_dir())
-KINDS = {"adamw": "fp32", "sgd-bf16": "bf16"}
+KINDS = {"adamw": "fp32", "sgd-bf16": "bf16", "adamw-fp16": "fp16"}
 STEP = 2  # of the checkpoint; the rows of what came after are kept too
 
 # Other processors, and kernels of other versions, add in another order. A loss is off by an epsilon or so for each
 # of the 14 products that a number passes on its way, forward and backward, and each of the four steps, and they add up
-# as the root of their number. In bf16 such differences mostly round away: at most as if each of the 68 losses of which
+# as the root of their number. In bf16 and fp16 such differences mostly round away: at most as if each of the 68 losses of which
 # a row is the mean were itself rounded to bf16.
-TOLERANCE = {"fp32": (4 * 14) ** 0.5 * saved_run.EPSILON["fp32"], "bf16": saved_run.EPSILON["bf16"] / 68 ** 0.5}
+TOLERANCE = {"fp32": (4 * 14) ** 0.5 * saved_run.EPSILON["fp32"], **{narrow: saved_run.EPSILON[narrow] / 68 ** 0.5 for narrow in ("bf16", "fp16")}}
 
 
 class OldCheckpoints(unittest.TestCase):
@@ -38,7 +38,7 @@ class OldCheckpoints(unittest.TestCase):
 
     def each(self, test):
         for version in VERSIONS:
-            for kind in KINDS:
+            for kind in filter(lambda kind: (version / kind).exists(), KINDS):
                 with self.subTest(version=version.name, kind=kind):
                     test(version, kind, self.copy(version, kind))
 

@@ -79,6 +79,7 @@ TEST_CASE("the settings file of a run repeats every value of it", "[settings]") 
     CHECK(again.model.layernorm);
     CHECK(again.model.z_loss == 1e-4);
     CHECK(again.precision == Precision::bf16);
+    CHECK(again.loss_scale.scale == 0);
     CHECK(again.tune == Tune::off);
     CHECK(again.val_every == 0);
     CHECK(again.model.kv_heads == 1);
@@ -87,6 +88,19 @@ TEST_CASE("the settings file of a run repeats every value of it", "[settings]") 
     CHECK(parse({}).json.find("\"layers\"") == std::string::npos);  // left to --size
     CHECK_THAT(parse({}).json, contains("\"lr\": 0.004"));  // a later default changes nothing
     CHECK_THAT(parse({}).json, contains("\"layernorm\": false"));
+}
+
+TEST_CASE("the loss scale: dynamic for fp16, none elsewhere, or as given", "[settings]") {
+    const auto scale = [](const std::vector<std::string>& flags) {
+        const LossScale s = parse(flags).loss_scale;
+        return std::pair(s.scale, s.grows_after);
+    };
+    CHECK(scale({}) == std::pair(0.0f, 0));
+    CHECK(scale({"--precision", "bf16"}) == std::pair(0.0f, 0));
+    CHECK(scale({"--precision", "fp16"}) == std::pair(65536.0f, 2000));
+    CHECK(scale({"--precision", "fp16", "--loss-scale", "off"}) == std::pair(0.0f, 0));
+    CHECK(scale({"--loss-scale", "dynamic"}) == std::pair(65536.0f, 2000));
+    CHECK(scale({"--loss-scale", "1024"}) == std::pair(1024.0f, 0));
 }
 
 TEST_CASE("a settings file that cannot serve is refused", "[settings]") {

@@ -43,7 +43,8 @@ TEST_CASE("operations of the paper's largest model, as in the README's table", "
     CHECK(operations_per_token(c, 8192) / 1e9 == near(24.8, of_format(0.05)));  // of the digits
 }
 
-TEMPLATE_TEST_CASE("the peak is a speed that this machine can have", "[utilization]", float, bf16) {
+TEMPLATE_TEST_CASE("the peak is a speed that this machine can have", "[utilization]", float, bf16,
+                   fp16) {
     if (std::string(backend_name()) != "cpu") return;  // a simulated one has no such speed
     const double peak = measured_peak<TestType>(false);
     // no core computes below a hundredth of, or above a thousand times, one product a nanosecond

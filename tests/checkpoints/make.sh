@@ -18,6 +18,9 @@ small="--size tiny --layers 1 --width 4 --heads 2 --ffn 6 --batch 2 --seq 17 --v
 "$train" $small --lr 0.02 --tune off $(known keep-best) --out "$directory/adamw" > /dev/null
 "$train" $small --lr 0.3 --precision bf16 --optimizer sgd --norm input-main --qk-norm head --layernorm --accumulate 2 \
     --out "$directory/sgd-bf16" > /dev/null
+case $help in
+    *fp16*) "$train" $small --lr 0.02 --precision fp16 --tune off --out "$directory/adamw-fp16" > /dev/null ;;
+esac
 # What is left is a run that lost its last checkpoints: its rows of steps 3 to 6 are what the next must come to.
 for later in "$directory"/*/{step,best}-0000000[46]; do
     [ ! -e "$later" ] || rm -r "$later"
