@@ -36,7 +36,6 @@ using namespace peri;
 namespace {
 
 constexpr int exit_done = 0, exit_user = 2, exit_diverged = 3, exit_differs = 4;
-const char* const no_memory = "train: no memory left: choose a smaller --batch, --seq or --size\n";
 
 double seconds_now() {
     const auto now = std::chrono::steady_clock::now().time_since_epoch();
@@ -215,7 +214,8 @@ int start(const RunConfig& run) {
 int main(int argc, char** argv) {
     comm::Session session;
     survive_file_limits();
-    end_with_memory(no_memory, exit_user);
+    end_with_memory("train: no memory left: choose a smaller --batch, --seq or --size\n",
+                    exit_user);
     try {
         const std::optional<RunConfig> run = parse_flags(argc, argv);
         if (!run) return exit_done;
@@ -228,7 +228,7 @@ int main(int argc, char** argv) {
         if (session.fail(e.what())) std::fprintf(stderr, "train: %s\n", e.what());
         return exit_user;
     } catch (const std::bad_alloc&) {
-        std::fprintf(stderr, "%s", no_memory);
+        std::terminate();  // as where it cannot be caught
     } catch (const std::exception& e) {
         std::fprintf(stderr, "train: the system failed: %s\n", e.what());
     }

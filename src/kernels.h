@@ -17,6 +17,7 @@
 
 #include <cstddef>
 
+#include "loss_scale.h"
 #include "real.h"
 
 namespace peri {
@@ -185,27 +186,6 @@ template <class Real>
 void residual_add(Real* y, const Real* x, const Real* a, Accum<Real> alpha, size_t n);
 
 // ---- loss: head and softmax cross-entropy, in chunks of rows ------------------------------------
-
-// In fp16 gradients below 2^-24 are 0. So what goes back is multiplied by `scale`, a power of two, and what is
-// learned from is divided by it (Micikevicius et al. 2018, arXiv 1710.03740, Section 3.2). A step whose gradients
-// are not finite is skipped, and the scale halves; after grows_after good steps it doubles. Lives on the device.
-struct LossScale {
-    float scale;
-    int grows_after;    // 0: it stays
-    int good, skipped;  // steps since it changed; of all
-};
-
-// What a step makes of it: whether its gradients were finite.
-constexpr void move_on(LossScale& s, bool good) {
-    constexpr float least = 0x1p-60f, largest = 0x1p60f;
-    s.skipped += !good;
-    if (s.grows_after == 0) return;
-    s.good = good ? s.good + 1 : 0;
-    if (!good && s.scale > least) s.scale /= 2;
-    if (s.good < s.grows_after) return;
-    s.good = 0;
-    if (s.scale < largest) s.scale *= 2;
-}
 
 // logits = x w^T over the first V rows of w;   Z = sum_v exp(logits[v]);   p = exp(logits) / Z
 //   *loss  += sum over rows with a target of -log p[target] / divisor

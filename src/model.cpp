@@ -1,7 +1,5 @@
 #include "model.h"
 
-#include <algorithm>
-
 #include "check.h"
 #include "kernels.h"
 #include "profile.h"
@@ -371,7 +369,7 @@ void Model<Real>::perturb([[maybe_unused]] Real* y, [[maybe_unused]] size_t n) {
         if (perturbation_ == 0) return;
         for (size_t i = 0; i < n; i++) {
             y[i] *= 1 + (perturbation_rng_.below(2) ? perturbation_ : -perturbation_);
-            y[i] -= std::clamp(y[i], -least_, least_);
+            y[i] -= y[i] > least_ ? least_ : y[i] < -least_ ? -least_ : y[i];
         }
     }
 }
