@@ -77,7 +77,7 @@ __device__ A block_sum(A value, A* shared) {
 // ---- several entries a thread -------------------------------------------------------------------
 
 #ifdef __CUDACC__
-// fp16's conversions in an instruction each; those of real.h, which any compiler takes, are twenty or more.
+// fp16 with the GPU's own conversions: an instruction each, where those of real.h are some twenty.
 struct Half {
     uint16_t bits;
     Half() = default;
@@ -88,7 +88,7 @@ struct Half {
         return x;
     }
 };
-// As what a thread has a number of type T in its registers.
+// What a number of type T is in a thread's registers.
 template <class T>
 using InRegisters = std::conditional_t<std::is_same_v<T, fp16>, Half, T>;
 #else
