@@ -287,8 +287,9 @@ TSAN_CASES := norm rope activation embedding residual adamw sgd sum_of_squares c
     'attention B=1 Tq=3 Tk=67 first=64 H=2 KV=1 D=80 documents=no type=fp16 seed=1' \
     'linear R=13 C=17 O=11 bias=yes dx=add dw=yes dbias=yes tuned=no type=float seed=1' \
     'linear R=13 C=17 O=11 bias=yes dx=add dw=yes dbias=yes tuned=no type=bf16 seed=1' \
-    'head_loss R=3 C=9 V=257 tuned=no z_loss=0.1 type=float seed=1' \
-    'head_loss R=7 C=5 V=11 tuned=no z_loss=0 type=bf16 seed=1'
+    'head_loss R=3 C=9 V=257 tuned=no z_loss=0.1 loss_scale=0 type=float seed=1' \
+    'head_loss R=7 C=5 V=11 tuned=no z_loss=0 loss_scale=0 type=bf16 seed=1' \
+    'head_loss R=7 C=5 V=11 tuned=no z_loss=0.1 loss_scale=1024 type=fp16 seed=1'
 $(TSAN)/%.o: %.cpp $(BUILD)/flags
 	@mkdir -p $(@D)
 	@echo "$(CXX) $< (ThreadSanitizer)"
