@@ -39,9 +39,9 @@ __device__ void mma_16x8x16(float (&c)[4], const unsigned (&a)[4], unsigned b0, 
 }
 #undef MMA
 
-// Four 8 x 8 matrices of 16-bit numbers in shared memory; lane l gives the address of row l % 8 of matrix
-// l / 8, a multiple of 16 bytes. Of each matrix a lane gets row l / 4, columns 2 (l % 4) and the
-// next; of its transpose in the second function.
+// Four 8 x 8 matrices of 16-bit numbers in shared memory; lane l gives the address of row l % 8 of
+// matrix l / 8, a multiple of 16 bytes. Of each matrix a lane gets row l / 4, columns 2 (l % 4) and
+// the next; of its transpose in the second function.
 __device__ inline void load_matrices(unsigned (&r)[4], const void* row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
@@ -83,7 +83,8 @@ __device__ inline float exp2_fast(float x) {
     return result;
 }
 
-// Two numbers as a register holds them, the first in its lower half. What is beyond Narrow becomes infinity.
+// Two numbers as a register holds them, the first in its lower half. What is beyond Narrow becomes
+// infinity.
 template <class Narrow>
 __device__ unsigned pack(float first, float second) {
     unsigned both;
