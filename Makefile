@@ -132,7 +132,7 @@ $(BUILD)/src/jobs/bands.o: data/bands.json
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
-# ---- the CUDA backend: double, the oracle, from src/cpu; float and bf16 from gpu/ ---------------
+# ---- the CUDA backend: double, the oracle, from src/cpu; float, bf16 and fp16 from gpu/ ---------
 
 NVCC ?= nvcc
 CUDA_HOME ?= $(patsubst %/bin/nvcc,%,$(realpath $(shell command -v $(NVCC) 2> /dev/null)))
@@ -269,7 +269,9 @@ $(BUILD)/tests/sim_rules: $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard tests/sim/tes
 test-sim: $(BUILD)/tests/sim_rules $(BUILD)/tests/conformance_sim
 	$(BUILD)/tests/sim_rules
 	$(BUILD)/tests/conformance_sim --backend cuda --quiet
-	SIM_TRUNCATE=1 $(BUILD)/tests/conformance_sim --backend cuda --quiet --type bf16 attention # as tensor cores add
+	for type in bf16 fp16; do \
+	    SIM_TRUNCATE=1 $(BUILD)/tests/conformance_sim --backend cuda --quiet --type $$type attention || exit 1; \
+	done # as tensor cores add
 
 # The suite with kernels that ThreadSanitizer watches. The oracle is compiled without it, and so is
 # simulator.cpp, which says why.
@@ -284,10 +286,12 @@ TSAN_CASES := norm rope activation embedding residual adamw sgd sum_of_squares c
     'attention B=1 Tq=17 Tk=17 first=0 H=1 KV=1 D=64 documents=yes type=float seed=1' \
     'attention B=1 Tq=17 Tk=17 first=0 H=1 KV=1 D=64 documents=yes type=bf16 seed=1' \
     'attention B=1 Tq=3 Tk=67 first=64 H=2 KV=1 D=80 documents=no type=bf16 seed=1' \
+    'attention B=1 Tq=3 Tk=67 first=64 H=2 KV=1 D=80 documents=no type=fp16 seed=1' \
     'linear R=13 C=17 O=11 bias=yes dx=add dw=yes dbias=yes tuned=no type=float seed=1' \
     'linear R=13 C=17 O=11 bias=yes dx=add dw=yes dbias=yes tuned=no type=bf16 seed=1' \
-    'head_loss R=3 C=9 V=257 tuned=no z_loss=0.1 type=float seed=1' \
-    'head_loss R=7 C=5 V=11 tuned=no z_loss=0 type=bf16 seed=1'
+    'head_loss R=3 C=9 V=257 tuned=no z_loss=0.1 loss_scale=0 type=float seed=1' \
+    'head_loss R=7 C=5 V=11 tuned=no z_loss=0 loss_scale=0 type=bf16 seed=1' \
+    'head_loss R=7 C=5 V=11 tuned=no z_loss=0.1 loss_scale=1024 type=fp16 seed=1'
 $(TSAN)/%.o: %.cpp $(BUILD)/flags
 	@mkdir -p $(@D)
 	@echo "$(CXX) $< (ThreadSanitizer)"

@@ -52,7 +52,7 @@ __global__ void relu_forward_kernel(Real* h, const Real* x, size_t n) {
     for (size_t i = first_entry<W>(); i < n; i += entry_stride<W>()) {
         auto a = load<W>(x + i);
         for (int k = 0; k < W; k++)
-            if (a[k] < 0) a[k] = Real(0);  // so that NaN stays NaN
+            if (a[k] < 0) a[k] = 0;  // so that NaN stays NaN
         store(h + i, a);
     }
 }
@@ -70,7 +70,7 @@ __global__ void relu_backward_kernel(Real* dx, const Real* dh, const Real* x, si
         const auto a = load<W>(x + i);
         auto d = load<W>(dh + i);
         for (int k = 0; k < W; k++)
-            if (!(a[k] > 0)) d[k] = Real(0);
+            if (!(a[k] > 0)) d[k] = 0;
         store(dx + i, d);
     }
 }
@@ -88,6 +88,7 @@ void relu_backward(Real* dx, const Real* dh, const Real* x, size_t n) {
     template void relu_backward(Real*, const Real*, const Real*, size_t);
 INSTANTIATE(float)
 INSTANTIATE(bf16)
+INSTANTIATE(fp16)
 #undef INSTANTIATE
 
 }  // namespace peri

@@ -227,10 +227,10 @@ size_t attention_workspace(AttentionShape s) {
 template <class Real>
 void attention_forward(Real* out, Accum<Real>* lse, const Real* q, const Real* k, const Real* v,
                        const int* document, AttentionShape s) {
-    if constexpr (std::is_same_v<Real, bf16>) {
+    if constexpr (std::is_same_v<Real, bf16>)
         if (by_library<Real>(s, document)) return library_forward(out, lse, q, k, v, s);
+    if constexpr (!std::is_same_v<Real, float>)
         if (tiles_take(s.D)) return attention_tiles_forward(out, lse, q, k, v, document, s);
-    }
     launch(attention_forward_kernel<Real>, blocks_for_rows(size_t(s.B) * s.H * s.Tq), block_size,
            warps_in_block * s.D * sizeof(Accum<Real>), out, lse, q, k, v, document, s);
 }
@@ -247,7 +247,7 @@ void attention_backward(Real* dq, Real* dk, Real* dv, const Real* dout, const Re
     const dim3 queries = blocks_for_rows(size_t(s.B) * s.H * s.Tq);
     const dim3 keys = blocks_for_rows(size_t(s.B) * s.Tk * s.KV);
     launch(attention_delta_kernel<Real>, queries, block_size, 0, delta, dout, out, s);
-    if constexpr (std::is_same_v<Real, bf16>)
+    if constexpr (!std::is_same_v<Real, float>)
         if (tiles_take(s.D))
             return attention_tiles_backward(dq, dk, dv, dout, q, k, v, lse, delta, document, s);
     const size_t of_head = warps_in_block * s.D * sizeof(Accum<Real>);
@@ -266,6 +266,7 @@ void attention_backward(Real* dq, Real* dk, Real* dv, const Real* dout, const Re
                                      AttentionShape);
 INSTANTIATE(float)
 INSTANTIATE(bf16)
+INSTANTIATE(fp16)
 #undef INSTANTIATE
 
 }  // namespace peri

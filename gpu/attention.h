@@ -1,5 +1,5 @@
 // What attention's two paths share: attention.cu, the plain one for any head size, and
-// attention_tiles.cu, on tensor cores, for bf16 and the head sizes below.
+// attention_tiles.cu, on tensor cores, for bf16 and fp16 and the head sizes below.
 #pragma once
 
 #include "cuda.h"
@@ -27,12 +27,14 @@ __device__ inline size_t entry_at(int b, int h, int t, const AttentionShape& s) 
 constexpr bool tiles_take(int D) { return D == 64 || D == 80 || D == 128 || D == 160; }
 
 // As attention_forward and attention_backward of kernels.h, every array on a 16-byte boundary. p,
-// and ds in backward, are rounded to bf16 before they are multiplied.
+// and ds in backward, are rounded to Narrow before they are multiplied.
 //   delta (B,H,Tq): dout . out of every query
-void attention_tiles_forward(bf16* out, float* lse, const bf16* q, const bf16* k, const bf16* v,
-                             const int* document, AttentionShape shape);
-void attention_tiles_backward(bf16* dq, bf16* dk, bf16* dv, const bf16* dout, const bf16* q,
-                              const bf16* k, const bf16* v, const float* lse, const float* delta,
-                              const int* document, AttentionShape shape);
+template <class Narrow>
+void attention_tiles_forward(Narrow* out, float* lse, const Narrow* q, const Narrow* k,
+                             const Narrow* v, const int* document, AttentionShape shape);
+template <class Narrow>
+void attention_tiles_backward(Narrow* dq, Narrow* dk, Narrow* dv, const Narrow* dout,
+                              const Narrow* q, const Narrow* k, const Narrow* v, const float* lse,
+                              const float* delta, const int* document, AttentionShape shape);
 
 }  // namespace peri

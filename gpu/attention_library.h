@@ -1,5 +1,5 @@
 // Attention by a library, cuDNN, where it is linked: when it is used, as pure functions that ask no GPU,
-// so that a plan of memory needs none; and its two calls.
+// so that a plan of memory needs none; and its two calls. Of bf16 alone.
 #pragma once
 
 #include <algorithm>

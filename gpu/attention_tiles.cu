@@ -42,8 +42,8 @@ struct Sizes {
 
 // Sets out to copy rows x D numbers into shared memory, from row `first` on of an array with `stride`
 // from row to row; zeros from row `end` on.
-template <int D, int threads>
-__device__ void copy_rows_later(bf16* to, const bf16* from, size_t stride, int first, int rows,
+template <int D, int threads, class Narrow>
+__device__ void copy_rows_later(Narrow* to, const Narrow* from, size_t stride, int first, int rows,
                                 int end) {
     constexpr int parts = D / 8;  // of 16 bytes
 #pragma unroll 1                  // registers are short
@@ -56,8 +56,8 @@ __device__ void copy_rows_later(bf16* to, const bf16* from, size_t stride, int f
 }
 
 // What the warp has summed up for its rows, times factor[row in the lane], to rows first ..
-template <int M, int D>
-__device__ void store_rows(bf16* to, size_t stride, int first, int end, const Tile<M, D>& sum,
+template <int M, int D, class Narrow>
+__device__ void store_rows(Narrow* to, size_t stride, int first, int end, const Tile<M, D>& sum,
                            const float (&factor)[M / 8]) {
 #pragma unroll
     for (int m = 0; m < M / 16; m++)
@@ -69,7 +69,7 @@ __device__ void store_rows(bf16* to, size_t stride, int first, int end, const Ti
                 const float f = factor[2 * m + e / 2];
                 if (row < end)
                     *reinterpret_cast<unsigned*>(to + row * stride + n + column_of_entry(e)) =
-                        pack(sum[m][n / 8][e] * f, sum[m][n / 8][e + 1] * f);
+                        pack<Narrow>(sum[m][n / 8][e] * f, sum[m][n / 8][e + 1] * f);
             }
 }
 
@@ -163,22 +163,22 @@ __device__ void online_softmax(Tile<M, N>& scores, Tile<M, D>& sum_pv, float (&m
 }
 
 // shared: own queries, met keys and values
-template <int D>
+template <class Narrow, int D>
 __global__ void __launch_bounds__(Sizes<D>::forward_warps* warp_size, 2)
-    attention_tiles_forward_kernel(bf16* out, float* lse, const bf16* q, const bf16* k,
-                                   const bf16* v, const int* document, AttentionShape s) {
+    attention_tiles_forward_kernel(Narrow* out, float* lse, const Narrow* q, const Narrow* k,
+                                   const Narrow* v, const int* document, AttentionShape s) {
     constexpr int M = Sizes<D>::forward_rows, met = Sizes<D>::forward_keys, pitch = Sizes<D>::pitch;
     constexpr int threads = Sizes<D>::forward_warps * warp_size;
     constexpr int own_rows = M * Sizes<D>::forward_warps;
-    DYNAMIC_SHARED(bf16, queries);
-    bf16* const keys = queries + own_rows * pitch;
-    bf16* const values = keys + met * pitch;
+    DYNAMIC_SHARED(Narrow, queries);
+    Narrow* const keys = queries + own_rows * pitch;
+    Narrow* const values = keys + met * pitch;
     const Place place = place_of_block(s.H, own_rows);
     const int b = place.b, h = place.head, first = place.first;
     const int kv = h / (s.H / s.KV), warp_row = warp_of_thread() * M;
     const size_t stride = size_t(s.H) * D, kv_stride = size_t(s.KV) * D;
-    const bf16* const all_keys = k + at(b, 0, kv, s.Tk, s.KV, D);
-    const bf16* const all_values = v + at(b, 0, kv, s.Tk, s.KV, D);
+    const Narrow* const all_keys = k + at(b, 0, kv, s.Tk, s.KV, D);
+    const Narrow* const all_values = v + at(b, 0, kv, s.Tk, s.KV, D);
     const float scale2 = log2_of_e / sqrtf(D);
 
     const Begin begin = begin_of_block(b, first, own_rows, document, s);
@@ -234,23 +234,23 @@ __global__ void __launch_bounds__(Sizes<D>::forward_warps* warp_size, 2)
 //   dq_i = sum_j ds_ij k_j,   dk_j = sum_i ds_ij q_i;   dv_j = sum_i p_ij dout_i
 
 // shared: own queries and their douts, met keys and values
-template <int D>
+template <class Narrow, int D>
 __global__ void __launch_bounds__(Sizes<D>::dq_warps* warp_size)
-    attention_tiles_dq_kernel(bf16* dq, const bf16* dout, const bf16* q, const bf16* k,
-                              const bf16* v, const float* lse, const float* delta,
+    attention_tiles_dq_kernel(Narrow* dq, const Narrow* dout, const Narrow* q, const Narrow* k,
+                              const Narrow* v, const float* lse, const float* delta,
                               const int* document, AttentionShape s) {
     constexpr int M = Sizes<D>::dq_rows, met = Sizes<D>::dq_keys, pitch = Sizes<D>::pitch;
     constexpr int threads = Sizes<D>::dq_warps * warp_size, own_rows = M * Sizes<D>::dq_warps;
-    DYNAMIC_SHARED(bf16, queries);
-    bf16* const douts = queries + own_rows * pitch;
-    bf16* const keys = douts + own_rows * pitch;  // two tiles of them, by turns
-    bf16* const values = keys + 2 * met * pitch;
+    DYNAMIC_SHARED(Narrow, queries);
+    Narrow* const douts = queries + own_rows * pitch;
+    Narrow* const keys = douts + own_rows * pitch;  // two tiles of them, by turns
+    Narrow* const values = keys + 2 * met * pitch;
     const Place place = place_of_block(s.H, own_rows);
     const int b = place.b, h = place.head, first = place.first;
     const int kv = h / (s.H / s.KV), warp_row = warp_of_thread() * M;
     const size_t stride = size_t(s.H) * D, kv_stride = size_t(s.KV) * D;
-    const bf16* const all_keys = k + at(b, 0, kv, s.Tk, s.KV, D);
-    const bf16* const all_values = v + at(b, 0, kv, s.Tk, s.KV, D);
+    const Narrow* const all_keys = k + at(b, 0, kv, s.Tk, s.KV, D);
+    const Narrow* const all_values = v + at(b, 0, kv, s.Tk, s.KV, D);
     const float scale = 1 / sqrtf(D), scale2 = scale * log2_of_e;
 
     const Begin begin = begin_of_block(b, first, own_rows, document, s);
@@ -286,7 +286,7 @@ __global__ void __launch_bounds__(Sizes<D>::dq_warps* warp_size)
         }
         end_group_of_copies();
         if (j0 >= end_of_warp) continue;
-        const bf16* const tile_keys = keys + turn * met * pitch;
+        const Narrow* const tile_keys = keys + turn * met * pitch;
         Tile<M, met> p = {}, ds = {};
         add_matmul_transposed<M, met, D>(p, queries + warp_row * pitch, tile_keys, pitch);
         add_matmul_transposed<M, met, D>(ds, douts + warp_row * pitch, values + turn * met * pitch,
@@ -327,19 +327,19 @@ struct MetQuery {
 
 // shared: where they do not fit the registers, own keys and values; two tiles of met queries and douts;
 // two of the met queries' numbers
-template <int D>
+template <class Narrow, int D>
 __global__ void __launch_bounds__(Sizes<D>::dkv_warps* warp_size)
-    attention_tiles_dkv_kernel(bf16* dk, bf16* dv, const bf16* dout, const bf16* q, const bf16* k,
-                               const bf16* v, const float* lse, const float* delta,
-                               const int* document, AttentionShape s) {
+    attention_tiles_dkv_kernel(Narrow* dk, Narrow* dv, const Narrow* dout, const Narrow* q,
+                               const Narrow* k, const Narrow* v, const float* lse,
+                               const float* delta, const int* document, AttentionShape s) {
     constexpr int M = Sizes<D>::dkv_rows, met = Sizes<D>::dkv_queries, pitch = Sizes<D>::pitch;
     constexpr int threads = Sizes<D>::dkv_warps * warp_size, own_rows = M * Sizes<D>::dkv_warps;
     constexpr int step = Sizes<D>::dkv_step;
     constexpr bool in_registers = Sizes<D>::keys_in_registers;
-    DYNAMIC_SHARED(bf16, keys);
-    bf16* const values = keys + own_rows * pitch;
-    bf16* const queries = values + own_rows * pitch;
-    bf16* const douts = queries + 2 * met * pitch;
+    DYNAMIC_SHARED(Narrow, keys);
+    Narrow* const values = keys + own_rows * pitch;
+    Narrow* const queries = values + own_rows * pitch;
+    Narrow* const douts = queries + 2 * met * pitch;
     MetQuery* const numbers = reinterpret_cast<MetQuery*>(douts + 2 * met * pitch);
     const Place place = place_of_block(s.KV, own_rows);
     const int b = place.b, kv = place.head, first = place.first;
@@ -369,8 +369,8 @@ __global__ void __launch_bounds__(Sizes<D>::dkv_warps* warp_size)
     end_group_of_copies();
     wait_for_copies<0>();
     __syncthreads();
-    const bf16 *const own_keys = keys + warp_row * pitch, *const own_values =
-                                                              values + warp_row * pitch;
+    const Narrow *const own_keys = keys + warp_row * pitch, *const own_values =
+                                                                values + warp_row * pitch;
     Factor<M, in_registers ? D : 16> key_factor, value_factor;
     if constexpr (in_registers) {
         load_factor<M, D>(key_factor, own_keys, pitch);
@@ -394,8 +394,8 @@ __global__ void __launch_bounds__(Sizes<D>::dkv_warps* warp_size)
             const int first_seen =
                 s.first + t0 + i0 - turn * met;            // the last key of the first query
             if (first_seen + step <= first_key) continue;  // no query sees a key of the warp
-            const bf16 *const met_queries = queries + i0 * pitch, *const met_douts =
-                                                                      douts + i0 * pitch;
+            const Narrow *const met_queries = queries + i0 * pitch, *const met_douts =
+                                                                        douts + i0 * pitch;
             Tile<M, step> p = {}, ds = {};  // transposed: a row a key
             if constexpr (in_registers) {
                 add_matmul_transposed<step, D>(p, key_factor, met_queries, pitch);
@@ -450,39 +450,51 @@ dim3 blocks_for(int rows, int own_rows, int heads) {
 }
 
 // Bytes of so many rows in shared memory.
-template <int D>
+template <class Narrow, int D>
 size_t shared_rows(int rows) {
-    return size_t(rows) * Sizes<D>::pitch * sizeof(bf16);
+    return size_t(rows) * Sizes<D>::pitch * sizeof(Narrow);
 }
 
 }  // namespace
 
-void attention_tiles_forward(bf16* out, float* lse, const bf16* q, const bf16* k, const bf16* v,
-                             const int* document, AttentionShape s) {
+template <class Narrow>
+void attention_tiles_forward(Narrow* out, float* lse, const Narrow* q, const Narrow* k,
+                             const Narrow* v, const int* document, AttentionShape s) {
     with_head_size(s.D, [&]<int D>(std::integral_constant<int, D>) {
         using S = Sizes<D>;
         constexpr int own = S::forward_rows * S::forward_warps;
-        launch(attention_tiles_forward_kernel<D>, blocks_for(s.Tq, own, s.B * s.H),
-               S::forward_warps * warp_size, shared_rows<D>(own + 2 * S::forward_keys), out, lse, q,
-               k, v, document, s);
+        launch(attention_tiles_forward_kernel<Narrow, D>, blocks_for(s.Tq, own, s.B * s.H),
+               S::forward_warps * warp_size, shared_rows<Narrow, D>(own + 2 * S::forward_keys), out,
+               lse, q, k, v, document, s);
     });
 }
 
-void attention_tiles_backward(bf16* dq, bf16* dk, bf16* dv, const bf16* dout, const bf16* q,
-                              const bf16* k, const bf16* v, const float* lse, const float* delta,
-                              const int* document, AttentionShape s) {
+template <class Narrow>
+void attention_tiles_backward(Narrow* dq, Narrow* dk, Narrow* dv, const Narrow* dout,
+                              const Narrow* q, const Narrow* k, const Narrow* v, const float* lse,
+                              const float* delta, const int* document, AttentionShape s) {
     with_head_size(s.D, [&]<int D>(std::integral_constant<int, D>) {
         using S = Sizes<D>;
         constexpr int queries = S::dq_rows * S::dq_warps, keys = S::dkv_rows * S::dkv_warps;
-        launch(attention_tiles_dq_kernel<D>, blocks_for(s.Tq, queries, s.B * s.H),
-               S::dq_warps * warp_size, shared_rows<D>(2 * queries + 4 * S::dq_keys), dq, dout, q,
-               k, v, lse, delta, document, s);
-        launch(
-            attention_tiles_dkv_kernel<D>, blocks_for(s.Tk, keys, s.B * s.KV),
-            S::dkv_warps * warp_size,
-            shared_rows<D>(2 * keys + 4 * S::dkv_queries) + 2 * S::dkv_queries * sizeof(MetQuery),
-            dk, dv, dout, q, k, v, lse, delta, document, s);
+        launch(attention_tiles_dq_kernel<Narrow, D>, blocks_for(s.Tq, queries, s.B * s.H),
+               S::dq_warps * warp_size, shared_rows<Narrow, D>(2 * queries + 4 * S::dq_keys), dq,
+               dout, q, k, v, lse, delta, document, s);
+        launch(attention_tiles_dkv_kernel<Narrow, D>, blocks_for(s.Tk, keys, s.B * s.KV),
+               S::dkv_warps * warp_size,
+               shared_rows<Narrow, D>(2 * keys + 4 * S::dkv_queries) +
+                   2 * S::dkv_queries * sizeof(MetQuery),
+               dk, dv, dout, q, k, v, lse, delta, document, s);
     });
 }
+
+#define INSTANTIATE(Narrow)                                                                    \
+    template void attention_tiles_forward(Narrow*, float*, const Narrow*, const Narrow*,       \
+                                          const Narrow*, const int*, AttentionShape);          \
+    template void attention_tiles_backward(                                                    \
+        Narrow*, Narrow*, Narrow*, const Narrow*, const Narrow*, const Narrow*, const Narrow*, \
+        const float*, const float*, const int*, AttentionShape);
+INSTANTIATE(bf16)
+INSTANTIATE(fp16)
+#undef INSTANTIATE
 
 }  // namespace peri

@@ -225,6 +225,7 @@ void* workspace(size_t bytes) {
     template void* workspace<Real>(size_t);
 INSTANTIATE(float)
 INSTANTIATE(bf16)
+INSTANTIATE(fp16)
 #undef INSTANTIATE
 
 }  // namespace peri

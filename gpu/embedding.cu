@@ -62,6 +62,7 @@ void embedding_backward(Accum<Real>* dtable, const Real* dy, const int* tokens, 
     template void embedding_backward(Accum<Real>*, const Real*, const int*, const int*, int, int);
 INSTANTIATE(float)
 INSTANTIATE(bf16)
+INSTANTIATE(fp16)
 #undef INSTANTIATE
 
 }  // namespace peri

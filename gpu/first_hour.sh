@@ -43,10 +43,11 @@ build() {
 
 long_attention() {  # sequences, longer than those of the suite
     local T D
-    for T in 1024 4096; do
-        for D in 64 128; do
+    for D in 64 128; do
+        for T in 1024 4096; do
             echo "attention B=1 Tq=$T Tk=$T first=0 H=2 KV=1 D=$D documents=no type=bf16 seed=1"
         done
+        echo "attention B=1 Tq=1024 Tk=1024 first=0 H=2 KV=1 D=$D documents=no type=fp16 seed=1"
     done
 }
 
@@ -72,14 +73,15 @@ part_1() {
             check "compute-sanitizer, $tool" with_libraries compute-sanitizer --tool $tool --error-exitcode 9 "$bin/conformance_cuda" --backend cuda --quiet \
                 "${small[@]}" activation embedding \
                 'attention B=2 Tq=5 Tk=12 first=6 H=4 KV=2 D=3 documents=yes type=float seed=1' \
-                'attention B=1 Tq=70 Tk=70 first=0 H=2 KV=1 D=64 documents=no type=bf16 seed=1'
+                'attention B=1 Tq=70 Tk=70 first=0 H=2 KV=1 D=64 documents=no type=bf16 seed=1' \
+                'attention B=1 Tq=70 Tk=70 first=0 H=2 KV=1 D=64 documents=no type=fp16 seed=1'
         done
     else
         skip "compute-sanitizer"
     fi
     local steps=5 flags=(--size tiny --batch 4 --seq 64)
     [ -n "$sim" ] && steps=1 flags=(--size tiny --layers 1 --batch 1 --seq 16)
-    for precision in fp32 bf16; do
+    for precision in fp32 bf16 fp16; do
         check_ours "--check $steps, $precision" train_$kind --check $steps "${flags[@]}" --precision $precision \
             --out "$scratch/check-$precision"
     done
@@ -152,8 +154,8 @@ part_4() {
 
 # the largest difference of the two losses' means over 20 steps (over all, where they are fewer)
 curves() {
-    paste -d, "$out/metrics-cpu.csv" "$out/metrics-gpu.csv" | awk -F, '
-        NR > 1 { d += $3 - $12; n++
+    paste <(cut -d, -f3 "$out/metrics-cpu.csv") <(cut -d, -f3 "$out/metrics-gpu.csv") | awk '
+        NR > 1 { d += $1 - $2; n++
                  if (n == 20) { m = d / n; if (m < 0) m = -m; if (m > worst) worst = m; d = n = 0; all++ } }
         END { if (n && !all) worst = d / n < 0 ? -d / n : d / n
               printf "largest difference of means over 20 steps: %.4f (allowed: 0.1)\n", worst

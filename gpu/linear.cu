@@ -64,6 +64,7 @@ void linear_tune(int R, int C, int O) {
     template void linear_tune<Real>(int, int, int);
 INSTANTIATE(float)
 INSTANTIATE(bf16)
+INSTANTIATE(fp16)
 #undef INSTANTIATE
 
 }  // namespace peri

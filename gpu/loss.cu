@@ -177,6 +177,7 @@ void head_loss_tune(int R, int C, int V) {
     template void head_loss_tune<Real>(int, int, int);
 INSTANTIATE(float)
 INSTANTIATE(bf16)
+INSTANTIATE(fp16)
 #undef INSTANTIATE
 
 }  // namespace peri

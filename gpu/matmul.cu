@@ -35,7 +35,11 @@ cublasLtHandle_t handle() {
 }
 
 template <class Real>
-constexpr cudaDataType_t type_of = sizeof(Real) == 4 ? CUDA_R_32F : CUDA_R_16BF;
+constexpr cudaDataType_t type_of = CUDA_R_32F;
+template <>
+constexpr cudaDataType_t type_of<bf16> = CUDA_R_16BF;
+template <>
+constexpr cudaDataType_t type_of<fp16> = CUDA_R_16F;
 
 // The largest power of two, up to 16, that divides the address.
 unsigned alignment(const void* address) {
@@ -251,6 +255,8 @@ std::string set_backend_choices(const std::string& lines) {
 INSTANTIATE(float, float)
 INSTANTIATE(bf16, bf16)
 INSTANTIATE(float, bf16)
+INSTANTIATE(fp16, fp16)
+INSTANTIATE(float, fp16)
 #undef INSTANTIATE
 
 }  // namespace peri

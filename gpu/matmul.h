@@ -16,7 +16,7 @@ struct Pitch {
 
 // c = op(a) op(b), or c += op(a) op(b):   op(a) (M,K)   op(b) (K,N)   c (M,N). Sums are kept in float
 // and rounded to C once. Where get_tf32 says so, a and b of float are rounded to tf32.
-//   (C, Real): (float, float), (bf16, bf16), (float, bf16)
+//   (C, Real): (float, float), (bf16, bf16), (float, bf16), (fp16, fp16), (float, fp16)
 //   scratch: matmul_scratch<Real>() bytes on the device, what they hold is lost
 template <class C, class Real>
 void matmul(C* c, const Real* a, Op op_a, const Real* b, Op op_b, int M, int N, int K, bool add,

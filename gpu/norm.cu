@@ -297,6 +297,7 @@ void layernorm_backward(Real* dx, Accum<Real>* dgamma, Accum<Real>* dbeta, const
     template size_t norm_workspace<Real>(int);
 INSTANTIATE(float)
 INSTANTIATE(bf16)
+INSTANTIATE(fp16)
 #undef INSTANTIATE
 
 }  // namespace peri

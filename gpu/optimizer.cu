@@ -120,6 +120,7 @@ void sgd_update(Real* w, Accum<Real>* master, Accum<Real>* m, const Accum<Real>*
                              const Accum<Real>*, size_t, Sgd);
 INSTANTIATE(float)
 INSTANTIATE(bf16)
+INSTANTIATE(fp16)
 #undef INSTANTIATE
 
 }  // namespace peri

@@ -23,5 +23,6 @@ void residual_add(Real* y, const Real* x, const Real* a, Accum<Real> alpha, size
 
 template void residual_add(float*, const float*, const float*, float, size_t);
 template void residual_add(bf16*, const bf16*, const bf16*, float, size_t);
+template void residual_add(fp16*, const fp16*, const fp16*, float, size_t);
 
 }  // namespace peri

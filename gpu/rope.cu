@@ -77,6 +77,7 @@ void rope_backward(Real* dx, const Real* dy, const Accum<Real>* table, int B, in
     template void rope_backward(Real*, const Real*, const Accum<Real>*, int, int, int, int, int);
 INSTANTIATE(float)
 INSTANTIATE(bf16)
+INSTANTIATE(fp16)
 #undef INSTANTIATE
 
 }  // namespace peri

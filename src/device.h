@@ -1,5 +1,5 @@
 // Memory of the compute device. double, the oracle, always lives in host memory and is computed by
-// src/cpu; float and bf16 live where the backend that was linked keeps them.
+// src/cpu; float, bf16 and fp16 live where the backend that was linked keeps them.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +9,7 @@
 
 namespace peri {
 
-// The backend that computes float and bf16: "cpu" here.
+// The backend that computes float, bf16 and fp16: "cpu" here.
 const char* backend_name();
 
 // One line for the user: which library and core compute the products, on how many threads.

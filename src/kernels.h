@@ -10,7 +10,7 @@
 // - Same inputs, same build, same machine, same number of threads: same bits.
 //
 // Real is the storage type of matrices and activations, Accum<Real> that of everything else (real.h):
-// double, the oracle; float; bf16.
+// double, the oracle; float; bf16; fp16.
 // B batch, T tokens in a sequence, R = B T rows, C width, H heads, KV key/value heads, D head size,
 // V vocabulary.
 #pragma once

@@ -363,17 +363,6 @@ AttentionShape Model<Real>::attention_shape() const {
             .D = c.head_size()};
 }
 
-template <class Real>
-void Model<Real>::perturb([[maybe_unused]] Real* y, [[maybe_unused]] size_t n) {
-    if constexpr (std::is_same_v<Real, double>) {
-        if (perturbation_ == 0) return;
-        for (size_t i = 0; i < n; i++) {
-            y[i] *= 1 + (perturbation_rng_.below(2) ? perturbation_ : -perturbation_);
-            y[i] -= y[i] > least_ ? least_ : y[i] < -least_ ? -least_ : y[i];
-        }
-    }
-}
-
 template class Model<double>;
 template class Model<float>;
 template class Model<bf16>;

@@ -231,6 +231,17 @@ std::vector<double> Model<Real>::hidden_state(int s) const {
     return download_as_double<Real>(x, size_t(rows()) * config_.width);
 }
 
+template <class Real>
+void Model<Real>::perturb([[maybe_unused]] Real* y, [[maybe_unused]] size_t n) {
+    if constexpr (std::is_same_v<Real, double>) {
+        if (perturbation_ == 0) return;
+        for (size_t i = 0; i < n; i++) {
+            y[i] *= 1 + (perturbation_rng_.below(2) ? perturbation_ : -perturbation_);
+            y[i] -= y[i] > least_ ? least_ : y[i] < -least_ ? -least_ : y[i];
+        }
+    }
+}
+
 template class Model<double>;
 template class Model<float>;
 template class Model<bf16>;

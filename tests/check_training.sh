@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Trains `tiny` on the simulated GPU beside the oracle, five steps, each from the oracle's weights:
 #   float, all placements, and documents: train_sim finds no difference, and its loss is the oracle's within 1e-4
-#   bf16, three placements: the same, and the error of every tensor in every step is at most twice
-#     that of the CPU's bf16 kernels, which ./train finds against the same oracle
+#   bf16, three placements, and fp16, one: the same, and the error of every tensor in every step is at most
+#     twice that of the CPU's kernels, which ./train finds against the same oracle
 # Few tokens keep the simulator's time small; 17 of them leave partial blocks everywhere.
 # usage: tests/check_training.sh [DIRECTORY]   for check.csv of each run; default build/check
 set -eu
@@ -41,11 +41,12 @@ for norm in $(./train --norm list | cut -d" " -f1) documents; do
         }' "$out/$norm-fp32/check.csv"
 done
 
-for norm in post pre peri; do
-    run train "$norm-bf16-cpu" --norm "$norm" --precision bf16
-    run train_sim "$norm-bf16-sim" --norm "$norm" --precision bf16
-    paste -d, "$out/$norm-bf16-cpu/check.csv" "$out/$norm-bf16-sim/check.csv" |
-        awk -F, -v name="$norm bf16" '
+for each in "post bf16" "pre bf16" "peri bf16" "pre fp16"; do
+    read -r norm precision <<< "$each"
+    run train "$norm-$precision-cpu" --norm "$norm" --precision "$precision"
+    run train_sim "$norm-$precision-sim" --norm "$norm" --precision "$precision"
+    paste -d, "$out/$norm-$precision-cpu/check.csv" "$out/$norm-$precision-sim/check.csv" |
+        awk -F, -v name="$each" '
         NR == 1 { next }
         $1 $2 $3 != $7 $8 $9 { print name ": rows do not match"; exit bad = 1 }
         { rows++; steps = $1 }

@@ -97,6 +97,6 @@ plant 'loss scale: an update that is not unscaled' cpu/optimizer.cpp \
 plant 'loss scale: a skipped step moves moments' cpu/optimizer.cpp \
     's/if (s == 0) return;//' conformance skipped_step
 plant 'fp16: saturation in place of infinity' cpu/residual.cpp \
-    's/y\[i\] = /y[i] = sizeof(Real) == 2 \&\& alpha * x[i] + a[i] > 65504 ? 65504 : /' conformance fp16_overflow
+    's/y\[i\] = /y[i] = sizeof(Real) == 2 \&\& alpha * x[i] + a[i] > 65504 ? 65504 : /' conformance residual_overflow
 rm -f "$folder/unit" "$folder/conformance"
 [ $missed = 0 ] || { echo "$missed faults were not found"; exit 1; }

@@ -28,7 +28,7 @@ unsigned& groups_of_thread();
 
 }  // namespace sim
 
-inline void copy_later(bf16* to_shared, const bf16* from, bool valid,
+inline void copy_later(void* to_shared, const void* from, bool valid,
                        sim::Place place = sim::here()) {
     if (reinterpret_cast<uintptr_t>(to_shared) % 16 != 0 ||
         reinterpret_cast<uintptr_t>(from) % 16 != 0)

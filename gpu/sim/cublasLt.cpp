@@ -21,17 +21,29 @@ float rounded_to_tf32(float x) {
     return std::bit_cast<float>((bits + 0x0fff + (bits >> 13 & 1)) & ~0x1fffu);
 }
 
-size_t bytes_of(cudaDataType_t type) { return type == CUDA_R_16BF ? sizeof(bf16) : sizeof(float); }
+size_t bytes_of(cudaDataType_t type) { return type == CUDA_R_32F ? 4 : 2; }
 
 float load(const void* data, cudaDataType_t type, size_t i) {
     if (type == CUDA_R_16BF) return static_cast<const bf16*>(data)[i];
+    if (type == CUDA_R_16F) return static_cast<const fp16*>(data)[i];
     return static_cast<const float*>(data)[i];
+}
+float rounded(float x, cudaDataType_t type) {
+    return type == CUDA_R_16BF ? float(bf16(x)) : type == CUDA_R_16F ? float(fp16(x)) : x;
 }
 void store(void* data, cudaDataType_t type, size_t i, float value) {
     if (type == CUDA_R_16BF)
         static_cast<bf16*>(data)[i] = value;
+    else if (type == CUDA_R_16F)
+        static_cast<fp16*>(data)[i] = value;
     else
         static_cast<float*>(data)[i] = value;
+}
+
+// Inputs of one type, and results of that or of float, which sums are kept in.
+bool supported(const SimulatedLayout& a, const SimulatedLayout& b, const SimulatedLayout& c,
+               const SimulatedLayout& d) {
+    return a.type == b.type && c.type == d.type && (d.type == a.type || d.type == CUDA_R_32F);
 }
 
 // op(matrix) as float, its columns one after the other
@@ -147,7 +159,7 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
                                               cublasLtMatmulHeuristicResult_t* results,
                                               int* count) {
     *count = 0;
-    if (a->type != b->type || c->type != d->type) return CUBLAS_STATUS_NOT_SUPPORTED;
+    if (!supported(*a, *b, *c, *d)) return CUBLAS_STATUS_NOT_SUPPORTED;
     for (const int i : {2, 0, 1}) {
         const size_t workspace = i == 1 ? workspace_of_1 : 0;
         if (*count == wanted || workspace > preference->workspace) continue;
@@ -173,8 +185,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t product, co
     const float scale = *static_cast<const float*>(alpha), kept = *static_cast<const float*>(beta);
     const size_t m = d_layout->rows, n = d_layout->columns;
     const size_t k = a_transposed ? a_layout->rows : a_layout->columns;
-    if (a_layout->type != b_layout->type || c_layout->type != d_layout->type)
-        return CUBLAS_STATUS_NOT_SUPPORTED;
+    if (!supported(*a_layout, *b_layout, *c_layout, *d_layout)) return CUBLAS_STATUS_NOT_SUPPORTED;
     if (m == 0 || n == 0 || k == 0) sim::fail("a size of a product is zero");
     if (!a || !b || !d || (kept != 0 && !c)) sim::fail("a matrix of a product is null");
     check_matrix("A", a, *a_layout, a_transposed ? k : m, a_transposed ? m : k);
@@ -202,8 +213,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t product, co
         std::fill(sums.begin(), sums.end(), 0.0f);
         for (size_t step = 0; step < k; step++) {
             if (in_parts && step == k / 2)
-                for (float& sum : sums)
-                    sum = d_layout->type == CUDA_R_16BF ? float(bf16(sum)) : sum;
+                for (float& sum : sums) sum = rounded(sum, d_layout->type);
             const size_t l = backwards ? k - 1 - step : step;
             const float factor = right[l + j * k];
             for (size_t i = 0; i < m; i++) sums[i] += left[i + l * m] * factor;

@@ -28,7 +28,7 @@ struct Guarded {
     char* begin = nullptr;
     size_t bytes = 0;
 
-    // As bf16, float and double alike a guard is a NaN, and another one than new memory's.
+    // As bf16, fp16, float and double alike a guard is a NaN, and another one than new memory's.
     static char guard(size_t i) { return static_cast<char>(i % 2 ? 0xff : 0xf5); }
 
     // Aligned to 256 bytes, and out of reach at first; pages stays null where the system has none.

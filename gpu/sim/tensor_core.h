@@ -16,8 +16,9 @@ namespace peri {
 
 namespace sim {
 
-inline float half_of(unsigned both, int which) {
-    return std::bit_cast<float>(which ? both & 0xffff0000 : both << 16);
+template <class Narrow>
+float half_of(unsigned both, int which) {
+    return std::bit_cast<Narrow>(static_cast<uint16_t>(which ? both >> 16 : both));
 }
 
 struct MmaOperands {
@@ -48,16 +49,17 @@ inline bool truncating() {
 }
 
 // c += a b, all of them gathered from the lanes' registers
-inline void multiply_tiles(void* const* lanes) {
+template <class Narrow>
+void multiply_tiles(void* const* lanes) {
     float a[16][16], b[16][8];
     for (int lane = 0; lane < 32; lane++) {
         const MmaOperands& mine = *static_cast<const MmaOperands*>(lanes[lane]);
         const int g = lane / 4, i = 2 * (lane % 4);
         for (int e = 0; e < 2; e++)
             for (int half = 0; half < 2; half++) {
-                a[g][i + 8 * e + half] = half_of(mine.a[2 * e], half);
-                a[g + 8][i + 8 * e + half] = half_of(mine.a[2 * e + 1], half);
-                b[i + 8 * e + half][g] = half_of(mine.b[e], half);
+                a[g][i + 8 * e + half] = half_of<Narrow>(mine.a[2 * e], half);
+                a[g + 8][i + 8 * e + half] = half_of<Narrow>(mine.a[2 * e + 1], half);
+                b[i + 8 * e + half][g] = half_of<Narrow>(mine.b[e], half);
             }
     }
     for (int lane = 0; lane < 32; lane++) {
@@ -78,29 +80,28 @@ inline void multiply_tiles(void* const* lanes) {
 
 struct LoadOperands {
     unsigned* r;
-    const bf16* row;
+    const void* row;
 };
 
 template <bool transposed>
 void distribute_matrices(void* const* lanes) {
     for (int matrix = 0; matrix < 4; matrix++) {
-        bf16 m[8][8];
+        uint16_t m[8][8];
         for (int row = 0; row < 8; row++)
             for (int column = 0; column < 8; column++)
-                m[row][column] =
-                    static_cast<const LoadOperands*>(lanes[8 * matrix + row])->row[column];
+                m[row][column] = static_cast<const uint16_t*>(
+                    static_cast<const LoadOperands*>(lanes[8 * matrix + row])->row)[column];
         for (int lane = 0; lane < 32; lane++) {
             const int row = lane / 4, column = 2 * (lane % 4);
-            const bf16 first = transposed ? m[column][row] : m[row][column];
-            const bf16 second = transposed ? m[column + 1][row] : m[row][column + 1];
-            static_cast<LoadOperands*>(lanes[lane])->r[matrix] = first.bits | unsigned(second.bits)
-                                                                                  << 16;
+            const unsigned first = transposed ? m[column][row] : m[row][column];
+            const unsigned second = transposed ? m[column + 1][row] : m[row][column + 1];
+            static_cast<LoadOperands*>(lanes[lane])->r[matrix] = first | second << 16;
         }
     }
 }
 
 template <bool transposed>
-void load(unsigned (&r)[4], const bf16* row, Place place) {
+void load(unsigned (&r)[4], const void* row, Place place) {
     if (reinterpret_cast<uintptr_t>(row) % 16 != 0)
         fail_thread("load_matrices", place, "a row that is not on a 16-byte boundary");
     LoadOperands mine{r, row};
@@ -109,20 +110,22 @@ void load(unsigned (&r)[4], const bf16* row, Place place) {
 
 }  // namespace sim
 
-inline void mma_16x8x16(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1,
-                        sim::Place place = sim::here()) {
+template <class Narrow>
+void mma_16x8x16(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1,
+                 sim::Place place = sim::here()) {
     sim::MmaOperands mine{c, a, {b0, b1}};
-    sim::warp_operation("mma_16x8x16", 0xffffffff, &mine, sim::multiply_tiles, place);
+    sim::warp_operation("mma_16x8x16", 0xffffffff, &mine, sim::multiply_tiles<Narrow>, place);
 }
-inline void load_matrices(unsigned (&r)[4], const bf16* row, sim::Place place = sim::here()) {
+inline void load_matrices(unsigned (&r)[4], const void* row, sim::Place place = sim::here()) {
     sim::load<false>(r, row, place);
 }
-inline void load_matrices_transposed(unsigned (&r)[4], const bf16* row,
+inline void load_matrices_transposed(unsigned (&r)[4], const void* row,
                                      sim::Place place = sim::here()) {
     sim::load<true>(r, row, place);
 }
-inline unsigned pack(float first, float second) {
-    return bf16(first).bits | unsigned(bf16(second).bits) << 16;
+template <class Narrow>
+unsigned pack(float first, float second) {
+    return Narrow(first).bits | unsigned(Narrow(second).bits) << 16;
 }
 
 }  // namespace peri

@@ -1,5 +1,6 @@
-// Transfers between GPUs, by NCCL: float and bf16 live there. All that concerns hosts stays with MPI
-// (mpi.cpp), which also carries NCCL's id. Each process has one GPU, its own (gpu/device.cu).
+// Transfers between GPUs, by NCCL: float, bf16 and fp16 live there. All that concerns hosts stays
+// with MPI (mpi.cpp), which also carries NCCL's id. Each process has one GPU, its own
+// (gpu/device.cu).
 #include <nccl.h>
 
 #include "check.h"

@@ -105,6 +105,31 @@ std::string hidden_key_errors(const Case& c) {
     });
 }
 
+// ds of the second query is beyond fp16's numbers, and so is what comes of it: not finite, so that
+// the step is seen to have overflowed. dv, of p alone, is as always.
+std::string overflow_errors(const Case& c) {
+    const int D = c.size("D");
+    auto p = attention<fp16>({1, 2, 2, 0, 1, 1, D}, {}, c.seed());
+    const auto both = [&](double first, double second) {
+        std::vector<double> rows(2 * D, first);
+        std::fill(rows.begin() + D, rows.end(), second);
+        return rows;
+    };
+    p.set("q", both(0.25, 0.25));
+    p.set("k", both(1, -0.5));
+    p.set("v", both(100, -100));
+    p.set("dout", both(2e4, 2e4));
+    p.run();
+    std::string errors;
+    const auto finite = [&](const std::string& name, int i) {
+        return std::isfinite(p.values(name)[i]);
+    };
+    for (int i = 0; i < 2 * D; i++)
+        if ((i >= D && finite("dq", i)) || finite("dk", i) || !finite("dv", i))
+            errors += "entry " + std::to_string(i) + ": dq or dk is finite, or dv is not\n";
+    return errors;
+}
+
 // No T x T matrix in the kernels that every backend has: four times the sequence takes at most four times
 // the memory.
 std::string workspace_errors(const Case& c) {
@@ -174,6 +199,7 @@ Family attention_checks() {
            line({1, 17, 17, 0, 2, 1, 64}, false)}},
          {"attention_unseen_keys", unseen_key_errors, {"D=3", "D=64"}},
          {"attention_hidden_keys", hidden_key_errors, {"D=3", "D=64"}},
+         {"attention_overflow", overflow_errors, {"D=3", "D=64"}, {"fp16"}},
          {"attention_workspace", workspace_errors, {"T=1000 H=4 D=8", "T=1024 H=2 D=128"}}}};
 }
 

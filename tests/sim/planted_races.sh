@@ -44,7 +44,7 @@ plant() {
 plant no-barrier-after-write loss.cu parallel.h \
     '/A block_sum/,/^}/{/shared\[threadIdx.x/{n;s/__syncthreads();//}}' \
     'shared[threadIdx.x / warp_size] = value' 'sum += shared[w]' \
-    'head_loss R=3 C=2 V=257 tuned=no z_loss=0 type=float seed=1'
+    'head_loss R=3 C=2 V=257 tuned=no z_loss=0 loss_scale=0 type=float seed=1'
 # in front of that: slow threads may still be reading the row before
 plant no-barrier-before-write norm.cu parallel.h \
     '/value = warp_sum(value)/{n;s/__syncthreads();//}' \
@@ -54,4 +54,4 @@ plant no-barrier-before-write norm.cu parallel.h \
 plant no-barrier-in-place loss.cu loss.cu \
     's/__syncthreads();  \/\/ dz lies where.*//' \
     'if (v < V) four = load<4>(z + v);' 'store(dz + v, result);' \
-    'head_loss R=3 C=2 V=257 tuned=no z_loss=0 type=bf16 seed=1'
+    'head_loss R=3 C=2 V=257 tuned=no z_loss=0 loss_scale=0 type=bf16 seed=1'

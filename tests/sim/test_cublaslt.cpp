@@ -22,12 +22,16 @@ struct Product {
 
 const uint32_t in_float = CUBLASLT_REDUCTION_SCHEME_NONE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
 
+template <class T>
+constexpr cudaDataType_t type_of = std::is_same_v<T, bf16>   ? CUDA_R_16BF
+                                   : std::is_same_v<T, fp16> ? CUDA_R_16F
+                                                             : CUDA_R_32F;
+
 // D by cublasLtMatmul
 template <class In, class Out>
 std::vector<Out> multiplied(const Product& p, const std::vector<In>& a, const std::vector<In>& b,
                             const std::vector<Out>& c) {
-    const cudaDataType_t in = sizeof(In) == 2 ? CUDA_R_16BF : CUDA_R_32F;
-    const cudaDataType_t out = sizeof(Out) == 2 ? CUDA_R_16BF : CUDA_R_32F;
+    const cudaDataType_t in = type_of<In>, out = type_of<Out>;
     cublasLtHandle_t handle;
     cublasLtMatmulDesc_t product;
     cublasLtMatrixLayout_t la, lb, ld;
@@ -122,22 +126,66 @@ TEST_CASE("simulator: cuBLASLt's products, each transpose, type and scale", "[si
                         CHECK(product_error<bf16, bf16>(p) ==
                               peri::near(0, peri::of_format(0x1p-8) +
                                                 sums));  // half a unit in the last place
+                        CHECK(product_error<fp16, float>(p) == peri::near(0, sums));
+                        CHECK(product_error<fp16, fp16>(p) ==
+                              peri::near(0, peri::of_format(0x1p-11) + sums));
                     }
     const Product tf32{13, 7, 21, true, false, 1, 0, CUBLAS_COMPUTE_32F_FAST_TF32};
     CHECK(product_error<float, float>(tf32) ==
           peri::near(0, 0x1p-10));  // both inputs by half a unit
     CHECK(product_error<float, float>(tf32) > 0x1p-15);
     CHECK(product_error<float, float>({1, 1, 1}) == peri::near(0, sums));
-    // what is offered first unless it is forbidden
+}
+
+TEMPLATE_TEST_CASE("simulator: cuBLASLt's first choice rounds half a sum, unless that is forbidden",
+                   "[sim]", bf16, fp16) {
     Product p{13, 7, 21};
     const auto product_of = [&] {
         const std::vector<float> a = random_numbers(13 * 21, 5), b = random_numbers(21 * 7, 6);
-        return multiplied<bf16, bf16>(p, {a.begin(), a.end()}, {b.begin(), b.end()},
-                                      std::vector<bf16>(13 * 7));
+        return multiplied<TestType, TestType>(p, {a.begin(), a.end()}, {b.begin(), b.end()},
+                                              std::vector<TestType>(13 * 7));
     };
-    const std::vector<bf16> rounded_once = product_of();
+    const std::vector<TestType> rounded_once = product_of();
     p.in_parts = true;
     CHECK(!std::ranges::equal(product_of(), rounded_once));
+}
+
+TEST_CASE("simulator: cuBLASLt's products in fp16 end at 65,504 and at 2^-24", "[sim]") {
+    const auto product_of = []<class Out>(float a, float b, Out) {
+        return float(multiplied<fp16, Out>({1, 1, 1}, {a}, {b}, {Out(NAN)})[0]);
+    };
+    const auto rounded = [&](float a, float b) { return product_of(a, b, fp16()); };
+    CHECK(rounded(0x1.04p0f, 0x1.04p0f) == 0x1.08p0f);         // exactly 0x1.0810p0
+    CHECK(rounded(0x1.04p0f, 0x1.0cp0f) == 0x1.104p0f);        // 0x1.1030p0
+    CHECK(rounded(1 + 0x1p-10f, 1.5f) == 0x1.8p0f + 0x1p-9f);  // halfway: to even
+    CHECK(rounded(1 + 0x3p-10f, 1.5f) == 0x1.8p0f + 0x1p-8f);  // halfway: to even
+    CHECK(rounded(0x1.ffcp7f, 0x1p8f) == 65504);               // the largest
+    CHECK(rounded(256, 256) == INFINITY);
+    CHECK(rounded(256, -256) == -INFINITY);
+    CHECK(product_of(256, 256, 0.0f) == 65536);
+    CHECK(rounded(0x1p-14f, 0x1p-10f) == 0x1p-24f);
+    CHECK(rounded(0x1p-14f, 0x1p-11f) == 0);  // halfway: to even
+    CHECK(rounded(0x1.8p-14f, 0x1p-10f) == 0x1p-23f);
+    CHECK(product_of(0x1p-24f, 0x1p-24f, 0.0f) == 0x1p-48f);
+}
+
+TEST_CASE("simulator: cuBLASLt's results have the inputs' type or float", "[sim]") {
+    const cudaDataType_t types[] = {CUDA_R_32F, CUDA_R_16BF, CUDA_R_16F};
+    for (const cudaDataType_t in : types)
+        for (const cudaDataType_t other : types)
+            for (const cudaDataType_t out : types) {
+                CAPTURE(in, other, out);
+                SimulatedProduct product{CUBLAS_COMPUTE_32F, CUBLAS_OP_N, CUBLAS_OP_N};
+                SimulatedLayout a{in, 4, 4, 4}, b{other, 4, 4, 4}, d{out, 4, 4, 4};
+                SimulatedPreference preference{0, {16, 16, 16, 16}, in_float};
+                cublasLtMatmulHeuristicResult_t found[1];
+                int count = 0;
+                const bool supported = in == other && (out == in || out == CUDA_R_32F);
+                CHECK((cublasLtMatmulAlgoGetHeuristic(nullptr, &product, &a, &b, &d, &d,
+                                                      &preference, 1, found, &count) ==
+                       CUBLAS_STATUS_SUCCESS) == supported);
+                CHECK(count == supported);
+            }
 }
 
 TEST_CASE("simulator: products check sizes, memory and overlap", "[sim]") {
