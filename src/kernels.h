@@ -224,16 +224,14 @@ template <class Real>
 void sum_of_squares(double* sums, const Accum<Real>* g, size_t n);
 
 // *norm = sqrt(sum_b sums[b]) / loss_scale->scale, added in one order whatever the threads;
-// *scale = min(1, max_norm / *norm) / loss_scale->scale; max_norm = 0: no clipping. If the norm is not finite:
-// NaN, and 0, which skips the step, where there is a loss_scale; that is then moved on.
+// *scale = min(1, max_norm / *norm) / loss_scale->scale; max_norm = 0: no clipping. If the norm is not finite, NaN,
+// or 0 where there is a loss_scale, which then moves on.
 //   norm (1), scale (1) out   loss_scale (1) in and out, optional: 1   sums (blocks)
 template <class Real>
 void clip_scale(double* norm, Accum<Real>* scale, LossScale* loss_scale, const double* sums,
                 size_t blocks, double max_norm);
 
-// Both updates leave everything as it is where *scale = 0.
-//
-// Adam with decoupled weight decay (AdamW); step counts from 1, without those that were skipped:
+// Adam with decoupled weight decay (AdamW); step counts from 1, but for steps with *scale = 0, which do nothing:
 //   g' = *scale g,   m = beta1 m + (1 - beta1) g',   v = beta2 v + (1 - beta2) g'^2
 //   w -= lr (m / (1 - beta1^step) / (sqrt(v / (1 - beta2^step)) + eps) + weight_decay w)
 struct AdamW {
@@ -247,7 +245,7 @@ template <class Real>
 void adamw_update(Real* w, Accum<Real>* master, Accum<Real>* m, Accum<Real>* v,
                   const Accum<Real>* g, const Accum<Real>* scale, size_t n, AdamW settings);
 
-// SGD with momentum:   m = momentum m + *scale g + weight_decay w,   w -= lr m
+// SGD with momentum, likewise:   m = momentum m + *scale g + weight_decay w,   w -= lr m
 struct Sgd {
     double lr, momentum, weight_decay;
 };

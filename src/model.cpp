@@ -322,8 +322,8 @@ void Model<Real>::attend_backward(const Views& act) {
     attention_backward(act_.d_q, act_.d_k, act_.d_v, act_.d_context, act.context, act.q, act.k,
                        act.v, act.lse, act_.document, attention_shape());
     perturb(act_.d_q, size_t(rows()) * config_.width);
-    perturb(act_.d_k, size_t(rows()) * config_.kv_heads * config_.head_size());
-    perturb(act_.d_v, size_t(rows()) * config_.kv_heads * config_.head_size());
+    const size_t numbers = size_t(rows()) * config_.kv_heads * config_.head_size();
+    for (Real* const dx : {act_.d_k, act_.d_v}) perturb(dx, numbers);
 }
 
 // x (rows, heads, D), in place; the tokens before these have been rotated already

@@ -55,13 +55,9 @@ void Optimizer<Real>::step(double lr) {
                 sgd_update<Weight>(w + mine.first, master(id), m, g, scale, mine.count,
                                    {lr, settings_.momentum, decay});
             else
-                adamw_update<Weight>(w + mine.first, master(id), m, v, g, scale, mine.count,
-                                     {.lr = lr,
-                                      .beta1 = settings_.beta1,
-                                      .beta2 = settings_.beta2,
-                                      .eps = settings_.eps,
-                                      .weight_decay = decay,
-                                      .step = updates});
+                adamw_update<Weight>(
+                    w + mine.first, master(id), m, v, g, scale, mine.count,
+                    {lr, settings_.beta1, settings_.beta2, settings_.eps, decay, updates});
         });
     }
     share_weights();

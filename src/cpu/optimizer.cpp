@@ -26,10 +26,9 @@ void clip_scale(double* norm, Accum<Real>* scale, LossScale* loss_scale, const d
     for (size_t b = 0; b < blocks; b++) sum += sums[b];
     const double unscale = loss_scale ? 1.0 / loss_scale->scale : 1;
     *norm = std::sqrt(sum) * unscale;
-    const bool good = std::isfinite(*norm);
     const double clip = max_norm > 0 && *norm > max_norm ? max_norm / *norm : 1;
-    *scale = good ? static_cast<Accum<Real>>(clip * unscale) : loss_scale ? 0 : NAN;
-    if (loss_scale) move_on(*loss_scale, good);
+    *scale = std::isfinite(*norm) ? static_cast<Accum<Real>>(clip * unscale) : loss_scale ? 0 : NAN;
+    if (loss_scale) move_on(*loss_scale, std::isfinite(*norm));
 }
 
 namespace {

@@ -4,7 +4,6 @@
 
 #include <csignal>
 #include <cstdlib>
-#include <cstring>
 #include <exception>
 #include <new>
 
@@ -30,14 +29,15 @@ void survive_file_limits() { std::signal(SIGXFSZ, SIG_IGN); }
 
 namespace {
 
-const char* last_sentence;
+constexpr char last_sentence[] =
+    "train: no memory left: choose a smaller --batch, --seq or --size\n";
 int last_code;
 
 [[noreturn]] void end() {
     try {
         throw;
     } catch (const std::bad_alloc&) {
-        if (write(STDERR_FILENO, last_sentence, std::strlen(last_sentence)) > 0) _exit(last_code);
+        if (write(STDERR_FILENO, last_sentence, sizeof last_sentence - 1) > 0) _exit(last_code);
     } catch (...) {
     }
     std::abort();
@@ -45,8 +45,7 @@ int last_code;
 
 }  // namespace
 
-void end_with_memory(const char* sentence, int code) {
-    last_sentence = sentence;
+void end_with_memory(int code) {
     last_code = code;
     std::set_terminate(end);
 }

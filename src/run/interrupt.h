@@ -11,7 +11,7 @@ void survive_file_limits();
 
 // Where memory ends inside of a function from which no exception may come (a library's destructor), the program
 // says so and ends with this exit code, as where it can be caught.
-void end_with_memory(const char* sentence, int code);
+void end_with_memory(int code);
 
 // The signal that has come, 0 for none.
 int interrupt();

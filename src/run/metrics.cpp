@@ -18,10 +18,11 @@ MetricsFiles::MetricsFiles(const std::string& directory, int64_t done)
 
 void MetricsFiles::add(const StepMetrics& m) {
     char row[240];
-    std::snprintf(row, sizeof row, "%lld,%lld,%.9g,%.9g,%.9g,%.3f,%.1f,%.3f,%zu,%.9g,%lld",
+    std::snprintf(row, sizeof row, "%lld,%lld,%.9g,%.9g,%.9g,%.3f,%.1f,%.3f,%zu,%.9g,%d",
                   static_cast<long long>(m.step), static_cast<long long>(m.tokens), m.loss,
-                  m.grad_norm, m.lr, m.seconds * 1e3, m.tokens_per_second, m.mfu, m.memory >> 20,
-                  m.loss_scale, static_cast<long long>(m.skipped));
+                  std::isnan(m.grad_norm) ? NAN : m.grad_norm, m.lr, m.seconds * 1e3,
+                  m.tokens_per_second, m.mfu, m.memory >> 20, m.loss_scale.scale,
+                  m.loss_scale.skipped);
     metrics_.add(row);
 }
 

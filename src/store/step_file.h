@@ -7,15 +7,16 @@
 #include <string>
 #include <vector>
 
+#include "loss_scale.h"
+
 namespace peri {
 
 struct StepMetrics {
     int64_t step, tokens;  // counted from the start of the run
     double loss, grad_norm, lr, seconds, tokens_per_second;
-    double mfu = 0;         // model FLOPs utilization (utilization.h), a share
-    size_t memory = 0;      // bytes, device_memory_used
-    double loss_scale = 1;  // in the step (kernels.h)
-    int64_t skipped = 0;    // steps so far
+    double mfu = 0;                       // model FLOPs utilization (utilization.h), a share
+    size_t memory = 0;                    // bytes, device_memory_used
+    LossScale loss_scale = {1, 0, 0, 0};  // after the step
 };
 
 struct Validation {
