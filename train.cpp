@@ -61,7 +61,7 @@ StepMetrics train_step(Model<Real>& model, Optimizer<Real>& optimizer, TreeAccum
         forward_backward(model, batch, run.micro(), targets);
         share = model.loss();
     }
-    const double lr = learning_rate(run.schedule, step), scale = model.loss_scale().scale;
+    const double lr = learning_rate(run.schedule, step);
     optimizer.step(lr);
 
     const double loss = comm::sum(share), norm = optimizer.gradient_norm();  // the step has ended
@@ -75,8 +75,7 @@ StepMetrics train_step(Model<Real>& model, Optimizer<Real>& optimizer, TreeAccum
             .tokens_per_second = tokens / seconds,
             .mfu = operations_per_token(run.model, run.seq) * tokens / seconds / peak,
             .memory = device_memory_used<Real>(),
-            .loss_scale = scale,
-            .skipped = model.loss_scale().skipped};
+            .loss_scale = model.loss_scale()};
 }
 
 // The variance of the hidden state after training beside that at the start, and a sample.
@@ -214,8 +213,7 @@ int start(const RunConfig& run) {
 int main(int argc, char** argv) {
     comm::Session session;
     survive_file_limits();
-    end_with_memory("train: no memory left: choose a smaller --batch, --seq or --size\n",
-                    exit_user);
+    end_with_memory(exit_user);
     try {
         const std::optional<RunConfig> run = parse_flags(argc, argv);
         if (!run) return exit_done;

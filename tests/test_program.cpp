@@ -26,7 +26,8 @@ TEST_CASE("a run on a text file: summary, metrics, hidden state", "[program]") {
     std::istringstream metrics(read(folder / "run/metrics.csv"));
     std::string line;
     std::getline(metrics, line);
-    CHECK(line == "step,tokens,loss,grad_norm,lr,ms,tokens_per_s,mfu,memory_mib");
+    CHECK(line ==
+          "step,tokens,loss,grad_norm,lr,ms,tokens_per_s,mfu,memory_mib,loss_scale,skipped_steps");
     int rows = 0;
     while (std::getline(metrics, line)) rows++;
     CHECK(rows == 4);
