@@ -24,8 +24,6 @@ namespace {
 template <class Number>
 const char* const dtype_of = "";
 template <>
-const char* const dtype_of<double> = "F64";
-template <>
 const char* const dtype_of<float> = "F32";
 template <>
 const char* const dtype_of<bf16> = "BF16";
