@@ -87,7 +87,8 @@ Problem<Real> squares(size_t n, uint64_t seed) {
     std::vector<double> all_bits = p.values("g");  // so that sums in another order differ
     for (double& value : all_bits) value = static_cast<float>(value / 3);
     p.set("g", all_bits);
-    double* const sums = p.template output<double>("sums", square_blocks(n), 1);
+    double* const sums =
+        p.template output<double>("sums", square_blocks(n), std::min(n, square_block));
     p.forward = [=] { sum_of_squares<Real>(sums, g, n); };
     return p;
 }
