@@ -307,8 +307,8 @@ std::string against_double(const Problem<Real>& narrow, const Problem<double>& w
         std::vector<double> tolerance(s.n, before_own);
         if (own)
             for (size_t i = 0; i < s.n; i++)
-                tolerance[i] +=
-                    of_format(narrow_rounding<Real>(expected[i] + (s.accumulated ? s.before[i] : 0)));
+                tolerance[i] += of_format(
+                    narrow_rounding<Real>(expected[i] + (s.accumulated ? s.before[i] : 0)));
         const std::string wrong = difference(narrow.values(s.name), expected, tolerance);
         if (wrong != "") errors += narrow.title + " against double " + s.name + " " + wrong + "\n";
     }
