@@ -221,9 +221,9 @@ class Hostile(RunCopy):
                     shutil.rmtree(self.run_)
                     shutil.copytree(self.whole, self.run_)
                     shutil.rmtree(self.run_ / "step-00000009")
-                    for path in (self.run_ / name,):
-                        path.unlink(missing_ok=True)
-                        make(path)
+                    path = self.run_ / name
+                    path.unlink(missing_ok=True)
+                    make(path)
                     self.bounded(*job)
                     self.assertEqual(content(self.outside), self.before)
         self.assertTrue((self.run_ / "step-00000006/model.safetensors").exists())
