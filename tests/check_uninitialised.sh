@@ -10,8 +10,9 @@ mkdir -p "$folder"
 # PROGRAM PRECISION: its step; fails where it rests on such memory
 step() {
     rm -rf "$folder/run"
-    # OpenBLAS and oneDNN choose their kernels by what valgrind says of the processor
-    OPENBLAS_CORETYPE=Haswell OMP_NUM_THREADS=1 valgrind -q --error-exitcode=99 --track-origins=yes \
+    # OpenBLAS and oneDNN choose their kernels by what valgrind says of the processor; with these settings given,
+    # the program does not start itself again (src/cpu/libraries.cpp), which valgrind would not follow
+    OPENBLAS_CORETYPE=Haswell GOMP_SPINCOUNT=3000 OMP_NUM_THREADS=1 valgrind -q --error-exitcode=99 --track-origins=yes \
         "$1" --size tiny --layers 1 --width 16 --heads 2 --ffn 24 \
         --batch 2 --seq 16 --steps 1 --val-batches 1 --probe-every 1 --tune off --threads 1 \
         --precision "$2" --quiet --out "$folder/run" > "$folder/log" 2>&1
