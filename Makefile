@@ -280,7 +280,7 @@ TSAN_FLAGS = $(FLAGS) $(SIM_FLAGS) -Itests -O1 -g -fsanitize=thread
 TSAN_OBJECTS := $(patsubst %.cpp,$(TSAN)/%.o,$(wildcard tests/conformance/*.cpp) gpu/sim/memory.cpp gpu/sim/cublasLt.cpp) \
     $(addprefix $(TSAN)/gpu/,$(GPU)) $(BUILD)/gpu/no_cudnn.o $(BUILD)/gpu/sim/simulator.o $(ORACLE)
 # What takes a minute or two so: of attention, linear and head_loss a few small cases alone.
-TSAN_CASES := norm rope activation embedding residual adamw sgd sum_of_squares clip_scale \
+TSAN_CASES := norm rope activation embedding residual few_bits adamw sgd sum_of_squares clip_scale \
     'attention B=2 Tq=5 Tk=12 first=6 H=4 KV=2 D=3 documents=yes type=float seed=1' \
     'attention B=2 Tq=5 Tk=12 first=6 H=4 KV=2 D=3 documents=yes type=bf16 seed=1' \
     'attention B=1 Tq=17 Tk=17 first=0 H=1 KV=1 D=64 documents=yes type=float seed=1' \

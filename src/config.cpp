@@ -1,6 +1,7 @@
 #include "config.h"
 
 #include <algorithm>
+#include <sstream>
 #include <utility>
 
 #include "check.h"
@@ -133,6 +134,32 @@ Init parse_init(const std::string& text) {
     throw UserError("--init " + text +
                     ": choose auto, normal:S (a standard deviation above 0), xavier, d:K (variance "
                     "K / width), he (d:2) or lecun (d:1)");
+}
+
+FakeQuant parse_fake_quant(const std::string& text) {
+    static const Choices<FewBits> formats = {
+        {"int8", FewBits::int8}, {"int8-tensor", FewBits::int8_tensor},
+        {"int4", FewBits::int4}, {"int4-tensor", FewBits::int4_tensor},
+        {"e4m3", FewBits::e4m3}, {"e4m3-sat", FewBits::e4m3_sat},
+        {"e5m2", FewBits::e5m2}, {"e5m2-sat", FewBits::e5m2_sat},
+        {"fp16", FewBits::fp16}, {"bf16", FewBits::bf16}};
+    static const Choices<FewBits FakeQuant::*> places = {{"hidden", &FakeQuant::hidden},
+                                                         {"outputs", &FakeQuant::outputs},
+                                                         {"weights", &FakeQuant::weights}};
+    FakeQuant result;
+    if (text == "none") return result;
+    std::stringstream list(text);
+    for (std::string item; std::getline(list, item, ',');) {
+        const size_t colon = item.find(':');
+        const std::string place = colon == std::string::npos ? "hidden" : item.substr(colon + 1);
+        FewBits& format = result.*choose("fake-quant", place, places);
+        if (format != FewBits::none)
+            throw UserError("--fake-quant " + text + " names " + place + " twice: leave one out");
+        format = choose("fake-quant", item.substr(0, colon), formats);
+    }
+    if (!result.any())
+        throw UserError("--fake-quant is empty: give FORMAT[:WHERE], or leave the flag out");
+    return result;
 }
 
 }  // namespace peri

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "choice.h"
+#include "few_bits.h"
 #include "placement.h"
 
 namespace peri {
@@ -32,6 +33,7 @@ struct ModelConfig {
     bool embedding_norm = true, final_norm = true, layernorm = false, freeze_output_gamma = false;
     Init init;
     double z_loss = 0;  // weight of (log Z)^2 in what backward differentiates (kernels.h); 0: none
+    FakeQuant fake_quant;
     Recompute recompute = Recompute::none;
     bool document_mask = false;  // attention stays inside a document
     int separator = 0;           // the token that begins a document: the end of the text before it
@@ -62,6 +64,9 @@ int end_of_text(int vocab);
 
 // auto, normal:S, xavier, d:K, he, lecun. Throws UserError naming the flag.
 Init parse_init(const std::string& text);
+
+// none, or FORMAT[:WHERE],... such as int8:hidden,int4:weights. Throws UserError naming the flag.
+FakeQuant parse_fake_quant(const std::string& text);
 
 // The words of --embedding-norm and --final-norm, --qk-norm and --recompute.
 const Choices<Choice>& automatic_on_off();

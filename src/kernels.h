@@ -11,12 +11,14 @@
 //
 // Real is the storage type of matrices and activations, Accum<Real> that of everything else (real.h):
 // double, the oracle; float; bf16; fp16.
+// quantise, which --fake-quant adds, is in few_bits.h.
 // B batch, T tokens in a sequence, R = B T rows, C width, H heads, KV key/value heads, D head size,
 // V vocabulary.
 #pragma once
 
 #include <cstddef>
 
+#include "few_bits.h"
 #include "loss_scale.h"
 #include "real.h"
 

@@ -31,6 +31,7 @@ const Real* Model<Real>::sublayer_forward(int s, const Real* x) {
         attention_module_forward(s, a, x_tilde);
     else
         mlp_module_forward(s, a, x_tilde);
+    round_to(config_.fake_quant.outputs, a);
 
     // o = alpha x + a~,   a~ = B ? Norm(a) : a
     Real* const o = has.main_norm ? act.o : act.y;
@@ -41,6 +42,7 @@ const Real* Model<Real>::sublayer_forward(int s, const Real* x) {
 
     // y = C ? Norm(o) : o
     if (has.main_norm) norm_forward(act.y, act.main_norm, o, ids.main_norm, R, width);
+    round_to(config_.fake_quant.hidden, act.y);
     return act.y;
 }
 
@@ -179,12 +181,14 @@ void Model<Real>::mlp_module_backward(int s, Real* d_x_tilde, const Real* d_a,
 template <class Real>
 void Model<Real>::forward(const Observer<Real>& observe) {
     const int R = rows(), C = config_.width;
+    round_matrices();
     {
         const Timed<Real> timed("embedding_forward", embedding_forward_work<Real>(R, C));
         embedding_forward(act_.embedded, matrix(table_.embedding), act_.tokens, R, C);
     }
     if (table_.embedding_norm)
         norm_forward(act_.x0, act_.embedding_norm, act_.embedded, table_.embedding_norm, R, C);
+    round_to(config_.fake_quant.hidden, act_.x0);
     const Real* x = act_.x0;
     if (observe) observe({.s = 0, .hidden = x});
     for (int s = 0; s < sublayer_count(); s++) {
@@ -222,15 +226,6 @@ void Model<Real>::backward(double divisor, const Observer<Real>& observe) {
         norm_backward(d_x, d_x, act_.embedded, act_.embedding_norm, table_.embedding_norm, R, C);
     const Timed<Real> timed("embedding_backward", embedding_backward_work<Real>(R, C));
     embedding_backward<Real>(gradient(table_.embedding), d_x, act_.tokens, act_.order, R, C);
-}
-
-template <class Real>
-std::vector<double> Model<Real>::next_token_logits() {
-    const int C = config_.width, V = config_.vocab;
-    Real* const logits = logits_.template at<Real>();
-    linear_forward<Real>(logits, act_.last + size_t(T_ - 1) * C, matrix(table_.head), nullptr, 1, C,
-                         V);
-    return download_as_double<Real>(logits, V);
 }
 
 // ---- kernels with the table's tensors -----------------------------------------------------------
@@ -286,7 +281,7 @@ void Model<Real>::project(Real* y, const Real* x, int id) {
     const Tensor& w = table_.rows[id];
     const Timed<Real> timed("linear_forward", linear_forward_work<Real>(rows(), w.cols, w.rows),
                             w.name);
-    linear_forward<Real>(y, x, matrix(id), nullptr, rows(), w.cols, w.rows);
+    linear_forward<Real>(y, x, rounded(id), nullptr, rows(), w.cols, w.rows);
     perturb(y, size_t(rows()) * w.rows);
 }
 
@@ -295,7 +290,7 @@ void Model<Real>::project_backward(Real* dx, const Real* dy, const Real* x, int 
     const Tensor& w = table_.rows[id];
     const Timed<Real> timed("linear_backward",
                             linear_backward_work<Real>(rows(), w.cols, w.rows, mode), w.name);
-    linear_backward<Real>(dx, gradient(id), nullptr, dy, x, matrix(id), rows(), w.cols, w.rows,
+    linear_backward<Real>(dx, gradient(id), nullptr, dy, x, rounded(id), rows(), w.cols, w.rows,
                           mode);
     perturb(dx, size_t(rows()) * w.cols);
 }

@@ -164,6 +164,15 @@ class Model {
     void qkv_norm_forward(Real* y, NormStats<Real> stats, const Real* x, NormIds ids, int width);
     void qkv_norm_backward(Real* dx, const Real* x, NormStats<Real> stats, NormIds ids, int width);
 
+    // --fake-quant (few_bits.h): of (R,C) numbers, and of the sub-layers' matrices, which products read rounded
+    void round_to(FewBits format, Real* x);
+    void round_matrices();
+    template <class Use>
+    void visit_sublayer_matrices(Use use) const;
+    Real* rounded(int id) const {
+        return (rounded_.bytes() ? rounded_ : weights_).template at<Real>(weight_offsets_[id]);
+    }
+
     void perturb(Real* y, size_t n);
     void load_documents(const std::vector<int>& tokens);
 
@@ -179,7 +188,7 @@ class Model {
     std::vector<SubLayer> sublayers_;
     std::vector<size_t> weight_offsets_;  // bytes
     Activations<Real> act_;               // views into activations_
-    Arena<Real> weights_, gradients_, activations_, scalars_, logits_, loss_scale_;
+    Arena<Real> weights_, rounded_, gradients_, activations_, scalars_, logits_, loss_scale_;
     int B_max_, T_max_, B_, T_;
     int cache_length_ = 0;  // tokens before these, whose keys and values are kept
     int document_ = 0;      // position at which the last token's document begins

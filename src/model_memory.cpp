@@ -8,6 +8,7 @@
 #include "check.h"
 #include "comm.h"
 #include "kernels.h"
+#include "profile.h"
 
 namespace peri {
 
@@ -35,8 +36,12 @@ size_t workspace_bytes(const ModelConfig& c, int B, int T) {
     const AttentionShape attention = {B, T, T, 0, c.heads, c.kv_heads, c.head_size()};
     return std::max({norm_workspace<Real>(std::max(c.width, c.ffn)),
                      attention_workspace<Real>(attention),
-                     head_loss_workspace<Real>(B * T, c.vocab), linear_workspace<Real>()});
+                     head_loss_workspace<Real>(B * T, c.vocab), linear_workspace<Real>(),
+                     quantise_workspace(std::max({B * T, c.width, c.ffn}))});
 }
+
+// How many copies of the weights there are: with --fake-quant's of matrices, two.
+int copies(const ModelConfig& c) { return c.fake_quant.weights == FewBits::none ? 1 : 2; }
 
 }  // namespace
 
@@ -46,7 +51,7 @@ MemoryPlan plan_memory(const ModelConfig& config, int B, int T, int moments, Pur
     const TensorTable table = tensor_table(config);
     Activations<Real> unused;
     MemoryPlan plan;
-    plan.weights = lay_out_weights<Real>(table).back();
+    plan.weights = copies(config) * lay_out_weights<Real>(table).back();
     plan.gradients = gradient_bytes<Real>(table, purpose);
     const size_t blocks = square_blocks(table.gradient_numbers());
     const size_t most = (blocks + ranks - 1) / ranks * square_block * sizeof(Accum<Real>);
@@ -64,6 +69,7 @@ Model<Real>::Model(const ModelConfig& config, int B, int T, Purpose purpose)
       sublayers_(sublayers(config.placement)),
       weight_offsets_(lay_out_weights<Real>(table_)),
       weights_(weight_offsets_.back()),
+      rounded_((copies(config) - 1) * weight_offsets_.back()),
       gradients_(gradient_bytes<Real>(table_, purpose)),
       activations_(lay_out(act_, config, B, T, purpose, nullptr)),
       scalars_(sizeof(double)),
@@ -83,13 +89,19 @@ void Model<Real>::initialise(uint64_t seed) {
         set_values(id, initial_values(table_.rows[id], seed, id));
 }
 
+// use(id, tensor) of each matrix of a sub-layer
+template <class Real>
+template <class Use>
+void Model<Real>::visit_sublayer_matrices(Use use) const {
+    for (int id = 0; id < static_cast<int>(table_.rows.size()); id++)
+        if (table_.rows[id].is_matrix() && id != table_.embedding && id != table_.head)
+            use(id, table_.rows[id]);
+}
+
 template <class Real>
 void Model<Real>::tune() {
-    for (int id = 0; id < static_cast<int>(table_.rows.size()); id++) {
-        const Tensor& w = table_.rows[id];
-        if (w.is_matrix() && id != table_.embedding && id != table_.head)
-            linear_tune<Real>(B_max_ * T_max_, w.cols, w.rows);
-    }
+    visit_sublayer_matrices(
+        [&](int, const Tensor& w) { linear_tune<Real>(B_max_ * T_max_, w.cols, w.rows); });
     head_loss_tune<Real>(B_max_ * T_max_, config_.width, config_.vocab);
 }
 
@@ -166,6 +178,24 @@ LossScale Model<Real>::loss_scale() const {
     return scale;
 }
 
+// ---- numbers of few bits ------------------------------------------------------------------------
+
+template <class Real>
+void Model<Real>::round_to(FewBits format, Real* x) {
+    if (format == FewBits::none) return;
+    const Timed<Real> timed("quantise", quantise_work<Real>(rows(), config_.width));
+    quantise(x, x, rows(), config_.width, format);
+}
+
+template <class Real>
+void Model<Real>::round_matrices() {
+    if (!rounded_.bytes()) return;
+    visit_sublayer_matrices([&](int id, const Tensor& w) {
+        const Timed<Real> timed("quantise", quantise_work<Real>(w.rows, w.cols), w.name);
+        quantise(rounded(id), matrix(id), w.rows, w.cols, config_.fake_quant.weights);
+    });
+}
+
 // ---- looking inside -----------------------------------------------------------------------------
 
 namespace {
@@ -223,6 +253,15 @@ void Model<Real>::set_gradient_values(int id, std::vector<double> values) {
     const double scale = loss_scale().scale;
     for (double& value : values) value *= scale;
     upload_from_double<Real>(gradient(id), values);
+}
+
+template <class Real>
+std::vector<double> Model<Real>::next_token_logits() {
+    const int C = config_.width, V = config_.vocab;
+    Real* const logits = logits_.template at<Real>();
+    linear_forward<Real>(logits, act_.last + size_t(T_ - 1) * C, matrix(table_.head), nullptr, 1, C,
+                         V);
+    return download_as_double<Real>(logits, V);
 }
 
 template <class Real>

@@ -89,6 +89,12 @@ constexpr Work residual_work(double n) {
     return {0, 3 * sizeof(Real) * n};
 }
 
+// x -> y
+template <class Real>
+constexpr Work quantise_work(double R, double C) {
+    return {0, 2 * sizeof(Real) * R * C};
+}
+
 // one product, and three with gradients; the logits need never be written
 template <class Real>
 constexpr Work head_loss_work(double R, double C, double V, bool gradients) {

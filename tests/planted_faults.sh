@@ -98,5 +98,12 @@ plant 'loss scale: a skipped step moves moments' cpu/optimizer.cpp \
     's/if (s == 0) return;//' conformance skipped_step
 plant 'fp16: saturation in place of infinity' cpu/residual.cpp \
     's/y\[i\] = /y[i] = sizeof(Real) == 2 \&\& alpha * x[i] + a[i] > 65504 ? 65504 : /' conformance residual_overflow
+plant 'few bits: a row takes the step of the one before, in float alone' cpu/few_bits.cpp \
+    's/largest\[one_step(format) ? R : r\]/largest[one_step(format) ? R : sizeof(Real) == 4 \&\& r > 0 ? r - 1 : r]/' \
+    conformance quantise
+plant 'few bits: backward by the matrices that were not rounded' model.cpp \
+    '/::project_backward/,/^}/s/rounded(id)/matrix(id)/' unit 'few bits: rounded weights are weights'
+plant 'few bits: the embedding keeps its bits' model.cpp \
+    's/round_to(config_.fake_quant.hidden, act_.x0);//' unit 'few bits: every hidden state is of the format'
 rm -f "$folder/unit" "$folder/conformance"
 [ $missed = 0 ] || { echo "$missed faults were not found"; exit 1; }

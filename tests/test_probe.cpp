@@ -349,6 +349,13 @@ TEST_CASE("the largest numbers of all states, and those beyond fp16", "[probe]")
     const std::vector<Measurement> list = measure(model, batch);
     for (int s = 0; s <= 4; s++) {
         CHECK(value(list, "beyond_fp16", s) == 2);
+        CHECK(value(list, "not_finite", s) == 0);
+        CHECK(value(list, "hidden_largest", s) == 1e6);
+        // channels 2, 7 and 1 hold all but 1e-10: 1e12, r and s of that
+        const double r = 4.9e-3, s2 = 65'504.0 * 65'504.0 * 1e-12;
+        CHECK(value(list, "outlier_share", s) == near(1 / (1 + r + s2), 1e-9));
+        const double kurtosis = 12 * (1 + r * r + s2 * s2) / std::pow(1 + r + s2, 2);
+        CHECK(value(list, "outlier_kurtosis", s) == near(kurtosis, 1e-7));
         char name[32];
         std::snprintf(name, sizeof name, "largest_%03d", s + 1);
         CHECK(value(list, name, s) == 1e6);
@@ -357,6 +364,19 @@ TEST_CASE("the largest numbers of all states, and those beyond fp16", "[probe]")
     CHECK(value(list, "largest_011", 0) == 65'504);
     CHECK(value(list, "largest_100", 0) == 1);
     CHECK(std::isnan(value(list, "largest_101", 0)));
+}
+
+// A number beyond 65,504 lies in fp16 as infinity, and is counted so where it lies.
+TEST_CASE("of fp16 the states are counted as they are stored", "[probe]") {
+    Model<fp16> model(small_model("pre"), B, T);
+    Numbers embedding(64 * 12, 1);
+    embedding[4 * 12 + 7] = -70'000;
+    embedding[2 * 12 + 2] = 65'504;
+    model.set_values(model.table().embedding, embedding);
+    const std::vector<Measurement> list = measure(model, batch);
+    CHECK(value(list, "beyond_fp16", 0) == 1);
+    CHECK(value(list, "not_finite", 0) == 1);
+    CHECK(std::isinf(value(list, "hidden_largest", 0)));
 }
 
 // Names and layers are the same, and where fp32 computes, its rounding is all that differs.
@@ -398,7 +418,7 @@ TEST_CASE("a batch without targets, and a model that has diverged", "[probe]") {
         model.set_values(id, Numbers(model.table().rows[id].size(), NAN));
     for (const Measurement& m : measure(model, batch)) {
         CAPTURE(m.quantity, m.layer);
-        if (m.quantity == "beyond_fp16")
+        if (m.quantity == "beyond_fp16" || m.quantity == "not_finite")
             CHECK(m.value == B * T * 12);
         else
             CHECK(csv_row(7, m).substr(csv_row(7, m).rfind(',')) == ",nan");

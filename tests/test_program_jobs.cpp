@@ -153,6 +153,36 @@ TEST_CASE("--evaluate on the stories is the validation of training", "[program]"
           near(number_after(r.out, "\nloss "), of_format(0.5e-4) + 1e-5));  // printed to 1e-4
 }
 
+// A run that rounds says so in its settings, which its weights are evaluated with unless a flag says otherwise.
+TEST_CASE("--fake-quant: in training, and of a finished model", "[program]") {
+    const TemporaryDirectory folder;
+    const std::string weights = " --init-from " + save_tiny(folder, 256, tiny_settings);
+    const std::string size = " --batch 2 --val-batches 3";
+    const auto evaluated = [&](const std::string& flags) {
+        const Result r = train(folder, flags + size + " --evaluate");
+        CAPTURE(flags, r.err);
+        REQUIRE(r.code == 0);
+        return number_after(r.out, "\nloss ");
+    };
+    const double plain = evaluated(weights), rounded = evaluated(weights + " --fake-quant int4");
+    CHECK(plain == evaluated(weights + " --fake-quant none"));
+    CHECK(plain != rounded);
+    CHECK(rounded != evaluated(weights + " --fake-quant int4:weights"));
+    const Result trained =
+        train(folder, weights + size + " --config " + folder / "step-00000000/config.json" +
+                          " --fake-quant int4 --lr 0 --steps 1 --out " + folder / "run");
+    REQUIRE(trained.code == 0);
+    CHECK(trained.out.find("rounded to int4") != std::string::npos);
+    CHECK(final_loss(trained) == near(rounded, of_format(0.5e-4) + 1e-5));
+    CHECK(evaluated(" --init-from " + folder / "run") == rounded);
+    CHECK(evaluated(" --init-from " + folder / "run" + " --fake-quant none") == plain);
+    for (const char* const job : {" --check 1", " --export-hf hf"}) {
+        const Result refused = train(folder, weights + " --fake-quant int4" + job);
+        CHECK(refused.code == 2);
+        CHECK_THAT(refused.err, contains("--fake-quant none"));
+    }
+}
+
 TEST_CASE("--init-from a run's directory reads its newest checkpoint", "[program]") {
     const TemporaryDirectory folder;
     const std::string checkpoint = save_tiny(folder, 256, tiny_settings);

@@ -54,20 +54,35 @@ TEST_CASE("a settings file gives values, flags override them", "[settings]") {
 
 TEST_CASE("the settings file of a run repeats every value of it", "[settings]") {
     const TemporaryDirectory folder;
-    const RunConfig run = parse({"--size",      "tiny",        "--norm",       "post:1,peri:3",
-                                 "--lr",        "1.1e-3",      "--heads",      "2",
-                                 "--kv-heads",  "1",           "--seq",        "31",
-                                 "--batch",     "5",           "--seed",       "9000000000001",
-                                 "--warmup",    ".3",          "--min-lr",     "0.07",
-                                 "--decay",     "wsd",         "--norm-eps",   "3e-7",
-                                 "--rope-base", "500000",      "--init",       "d:1.5",
-                                 "--data",      "a \"b\".txt", "--precision",  "bf16",
-                                 "--quiet",     "--layernorm", "--clip",       "0",
-                                 "--beta2",     "0.99",        "--threads",    "1",
-                                 "--tune",      "off",         "--val-every",  "0",
-                                 "--qk-norm",   "head",        "--final-norm", "off",
-                                 "--vocab",     "300",         "--out",        folder / "first",
-                                 "--steps",     "12",          "--z-loss",     "1e-4"});
+    const RunConfig run = parse({"--size",       "tiny",
+                                 "--norm",       "post:1,peri:3",
+                                 "--lr",         "1.1e-3",
+                                 "--heads",      "2",
+                                 "--kv-heads",   "1",
+                                 "--seq",        "31",
+                                 "--batch",      "5",
+                                 "--seed",       "9000000000001",
+                                 "--warmup",     ".3",
+                                 "--min-lr",     "0.07",
+                                 "--decay",      "wsd",
+                                 "--norm-eps",   "3e-7",
+                                 "--rope-base",  "500000",
+                                 "--init",       "d:1.5",
+                                 "--data",       "a \"b\".txt",
+                                 "--precision",  "bf16",
+                                 "--quiet",      "--layernorm",
+                                 "--clip",       "0",
+                                 "--beta2",      "0.99",
+                                 "--threads",    "1",
+                                 "--tune",       "off",
+                                 "--val-every",  "0",
+                                 "--qk-norm",    "head",
+                                 "--final-norm", "off",
+                                 "--vocab",      "300",
+                                 "--out",        folder / "first",
+                                 "--steps",      "12",
+                                 "--z-loss",     "1e-4",
+                                 "--fake-quant", "int4:weights,int8"});
     const RunConfig again = parse({"--config", folder.write("saved.json", run.json)});
     CHECK(again.json == run.json);
     CHECK(again.schedule.max_lr == 1.1e-3);
@@ -78,6 +93,8 @@ TEST_CASE("the settings file of a run repeats every value of it", "[settings]") 
     CHECK(again.model.norm_eps == 3e-7);
     CHECK(again.model.layernorm);
     CHECK(again.model.z_loss == 1e-4);
+    CHECK(again.model.fake_quant.weights == FewBits::int4);
+    CHECK(again.model.fake_quant.hidden == FewBits::int8);
     CHECK(again.precision == Precision::bf16);
     CHECK(again.loss_scale.scale == 0);
     CHECK(again.tune == Tune::off);

@@ -82,4 +82,19 @@ TEST_CASE("the largest numbers, and where they were", "[statistics]") {
 
 TEST_CASE("what fp16 cannot hold", "[statistics]") {
     CHECK(beyond_fp16({65504, -65504, 65504.01, -1e9, NAN, infinity, 0}) == 4);
+    CHECK(not_finite({65504, -1e9, NAN, -infinity, 0}) == 2);
+}
+
+TEST_CASE("channels that stand out", "[statistics]") {
+    CHECK(column_squares({1, 2, 3, -3, 0, 1}, 3) == std::vector<double>{5, 2, 5});
+    CHECK(share_of_largest({1, 5, 2, 2}, 1) == 0.5);
+    CHECK(share_of_largest({1, 5, 2, 2}, 2) == near(0.7, 1e-15));
+    CHECK(share_of_largest({1, 5, 2, 2}, 4) == 1);
+    CHECK(kurtosis({3, 3, 3, 3}) == 1);
+    CHECK(kurtosis({0, 0, 7, 0}) == 4);
+    CHECK(kurtosis({1, 3}) == 1.25);
+    CHECK(std::isnan(share_of_largest({1, NAN, 2}, 1)));
+    CHECK(std::isnan(share_of_largest({0, 0}, 1)));
+    CHECK(std::isnan(kurtosis({0, 0})));
+    CHECK(std::isnan(kurtosis({1, infinity})));
 }

@@ -15,6 +15,7 @@ using Numbers = std::vector<double>;
 
 constexpr int farthest = 24;  // layers between two whose angular distance is measured
 constexpr size_t largest_count = 100;
+constexpr size_t outliers_of(int C) { return std::max(1, C / 100); }  // channels
 
 // Measures while the model runs. States are numbered 0 .. S, sub-layer s lies before state s.
 template <class Real>
@@ -57,6 +58,11 @@ class Prober {
         add(s, "hidden_mean_abs", mean_abs(state_));
         add(s, "hidden_variance", variances_.back());
         add(s, "beyond_fp16", static_cast<double>(beyond_fp16(state_)));
+        add(s, "not_finite", static_cast<double>(not_finite(state_)));
+        add(s, "hidden_largest", largest_abs(state_));
+        const Numbers energy = column_squares(state_, C_);
+        add(s, "outlier_share", share_of_largest(energy, outliers_of(C_)));
+        add(s, "outlier_kurtosis", kurtosis(energy));
         largest_.add(state_, s);
         if (s % 2 == 0) layer_states_.push_back(state_);
         if (s > 0) add_terms(passed, x);

@@ -29,7 +29,12 @@ struct Measurement {
 // of hidden state s = 0 .. S (0: what enters the first sub-layer, s: behind sub-layer s)
 //   hidden_mean_abs, hidden_variance         |x|; as in hidden_variance above   (Figures 1, 6, 14)
 //   hidden_gradient_norm, ..._variance       dL/dx_s, all tokens                       (Figure 7)
-//   beyond_fp16                              entries with |x| > 65504                 (Figure 11)
+//   beyond_fp16, not_finite, hidden_largest  entries with |x| > 65504, infinite or NaN; largest |x|
+//                                            as they lie on the device               (Figure 11)
+//   outlier_share, outlier_kurtosis          m_c = mean over tokens of x_c^2: the share of the
+//                                            largest 1 % of channels (at least one) in sum_c m_c;
+//                                            mean m^2 / (mean m)^2, 1 .. C: all alike .. one alone
+//                                            (He et al. 2024, arXiv 2405.19279)
 // of sub-layer s = 1 .. S,   y = C ? Norm(o) : o,   o = alpha x + a~,   a~ = B ? Norm(a) : a
 //   output_variance, residual_covariance     Var(a~) and 2 Cov(alpha x, a~)               (Eq. 4):
 //                                            Var(o) = Var(alpha x) + Var(a~) + 2 Cov

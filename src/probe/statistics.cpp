@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numbers>
+#include <numeric>
 
 #include "check.h"
 
@@ -126,6 +128,30 @@ size_t beyond_fp16(const std::vector<double>& x) {
     constexpr double fp16_largest = 65504;
     return std::count_if(x.begin(), x.end(),
                          [](double v) { return !(std::abs(v) <= fp16_largest); });
+}
+
+size_t not_finite(const std::vector<double>& x) {
+    return std::count_if(x.begin(), x.end(), [](double v) { return !std::isfinite(v); });
+}
+
+std::vector<double> column_squares(const std::vector<double>& x, int C) {
+    std::vector<double> m(C);
+    for (size_t i = 0; i < x.size(); i++) m[i % C] += x[i] * x[i];
+    for (double& v : m) v /= static_cast<double>(x.size() / C);
+    return m;
+}
+
+double share_of_largest(std::vector<double> numbers, size_t most) {
+    const double all = mean(numbers) * static_cast<double>(numbers.size());
+    if (std::isnan(all)) return NAN;  // which has no place in an order
+    std::ranges::sort(numbers, std::greater<>());
+    return std::accumulate(numbers.begin(), numbers.begin() + most, 0.0) / all;
+}
+
+double kurtosis(const std::vector<double>& m) {
+    double squares = 0;
+    for (const double v : m) squares += v * v;
+    return squares / static_cast<double>(m.size()) / (mean(m) * mean(m));
 }
 
 }  // namespace peri

@@ -42,7 +42,14 @@ class Largest {
     std::vector<Entry> heap_;  // at most `most_`, the smallest of them in front
 };
 
-// How many numbers fp16 cannot hold: |x| > 65504, or no number at all.
+// How many numbers fp16 cannot hold: |x| > 65504, or no number at all; and of the latter alone, NaN and infinity.
 size_t beyond_fp16(const std::vector<double>& x);
+size_t not_finite(const std::vector<double>& x);
+
+// Channels that stand out. The mean of x^2 of each column (C); the share of the `most` largest in a sum of numbers
+// of 0 and more; mean m^2 / (mean m)^2. NaN where all are 0.
+std::vector<double> column_squares(const std::vector<double>& x, int C);
+double share_of_largest(std::vector<double> numbers, size_t most);
+double kurtosis(const std::vector<double>& m);
 
 }  // namespace peri

@@ -110,6 +110,7 @@ const std::vector<Flag>& table() {
         {"training", "momentum", number, of(d.optimizer.momentum), {0, 0.999999}, saved, "SGD"},
         {"training", "precision", word, word_for(d.precision, precisions()), {}, saved, "fp32, tf32 (fp32 with products in tf32, on NVIDIA GPUs), bf16 or fp16 (matrices and activations; sums, gradients, moments and master weights stay fp32)"},
         {"training", "loss-scale", word, d.loss_scale_text, {}, saved, "what gradients are multiplied by on their way back: dynamic (a step that is not finite is skipped and halves it, 2000 good ones double it), N (a power of two, which stays), off; auto: dynamic for fp16, off elsewhere"},
+        {"training", "fake-quant", word, d.fake_quant_text, {}, saved, "none, or FORMAT[:WHERE],...: forward rounds to int8, int4 (one step a token, a row of a matrix; int8-tensor, int4-tensor: one for all), e4m3, e5m2 (e4m3-sat, e5m2-sat: saturating), fp16 or bf16, backward passes as if it had not; WHERE: hidden (states, the default), outputs (of attention and MLP), weights (of sub-layers)"},
         {"training", "attention", word, word_for(d.attention, attentions()), {}, saved, "on NVIDIA GPUs: tiles (this project's kernels), library (cuDNN for bf16, without --document-mask, from 64 tokens a sequence, heads of a multiple of 8 up to 256; tiles elsewhere), auto (library where it is built in and 4 GiB of workspace suffice for a sequence)"},
         {"training", "recompute", word, word_for(d.model.recompute, recomputes()), {}, saved, "none, norms (and SwiGLU), sublayers: what backward computes again in place of keeping it; same bits, less memory"},
         {"training", "threads", integer, of(d.threads), {0, 4096}, saved, "CPU threads; 0: all"},
@@ -326,6 +327,8 @@ void read_training(RunConfig& run, const Settings& flags) {
     run.precision = read_choice(flags, "precision", precisions());
     run.loss_scale_text = flags.text("loss-scale");
     run.loss_scale = read_loss_scale(run.loss_scale_text, run.precision);
+    run.fake_quant_text = flags.text("fake-quant");
+    run.model.fake_quant = parse_fake_quant(run.fake_quant_text);
     run.attention = read_choice(flags, "attention", attentions());
     run.model.recompute = read_choice(flags, "recompute", recomputes());
     run.tune = read_choice(flags, "tune", tunes());
@@ -406,6 +409,13 @@ void read_jobs(RunConfig& run, const Settings& flags) {
     run.export_dtype = read_choice(flags, "export-dtype", export_dtypes());
     run.job = job_of(run, flags);
     check_paths(run, flags);
+    if (run.model.fake_quant.any() && (run.job == Job::check || run.job == Job::export_hf))
+        throw UserError("--fake-quant " + run.fake_quant_text + ": " +
+                        (run.job == Job::check
+                             ? "rounding to few bits makes whole steps of last digits, so --check "
+                               "cannot compare with the oracle; give --fake-quant none too"
+                             : "no architecture of --export-hf rounds so; to write the weights as "
+                               "they are give --fake-quant none too"));
     // Nothing of the sub-layers before is read again, but for their keys and values in generation.
     if (run.job == Job::evaluate) run.model.recompute = Recompute::sublayers;
     if (run.job == Job::generate) {

@@ -57,6 +57,7 @@ void print_settings(const RunConfig& run) {
     std::printf(", weight decay %g, clip %g", o.weight_decay, o.clip);
     if (m.z_loss > 0) std::printf(", z-loss %g", m.z_loss);
     std::printf(", %s\n", describe(run.precision));
+    if (m.fake_quant.any()) std::printf("            rounded to %s\n", run.fake_quant_text.c_str());
 }
 
 template <class Real>

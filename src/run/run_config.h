@@ -63,6 +63,7 @@ struct RunConfig {
     Precision precision = Precision::fp32;
     std::string loss_scale_text = "auto";  // as the user wrote it
     LossScale loss_scale = {0, 0, 0, 0};   // to begin with; scale 0: none
+    std::string fake_quant_text = "none";  // as the user wrote it
     AttentionBy attention = AttentionBy::automatic;
     int threads = 0;       // 0: all
     Tune tune = Tune::on;  // choose the fastest products by measuring

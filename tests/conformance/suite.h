@@ -57,7 +57,7 @@ struct Family {
 };
 
 Family norm_checks(), linear_checks(), rope_checks(), attention_checks(), activation_checks(),
-    embedding_checks(), residual_checks(), loss_checks(), optimizer_checks();
+    embedding_checks(), residual_checks(), loss_checks(), optimizer_checks(), few_bits_checks();
 
 // Runs what the arguments ask for and returns the program's exit code: 1 where a case failed.
 int run_suite(const std::vector<Family>& suite, const std::string& program,
