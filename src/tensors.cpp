@@ -113,6 +113,7 @@ TensorTable tensor_table(const ModelConfig& c) {
     const bool simple_first = c.placement.front().init == OwnInit::simple;
     const bool simple_last = c.placement.back().init == OwnInit::simple;
     t.embedding = b.matrix("embedding.weight", c.vocab_rows(), c.width, simple_first ? 1 : usual);
+    if (c.embedding_std > 0) t.rows[t.embedding].std = c.embedding_std;
     t.embedding_norm = b.norm(c.embedding_norm, "embedding_norm", c.width);
     for (const SubLayer& s : sublayers(c.placement)) t.sublayers.push_back(add_sublayer(b, c, s));
     t.final_norm = b.norm(c.final_norm, "final_norm", c.width);

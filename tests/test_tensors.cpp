@@ -79,6 +79,21 @@ TEST_CASE("--init", "[tensors]") {
 }
 
 // 32,768 draws: the standard error of their deviation is 0.4 %.
+TEST_CASE("--embedding-init is the embedding's alone", "[tensors]") {
+    for (const char* const norm : {"pre", "simple"})
+        for (const char* const init : {"auto", "xavier"}) {
+            ModelConfig c = model_of(find_size("tiny"));
+            c.norm = norm;
+            c.init = parse_init(init);
+            resolve(c, "auto", Choice::automatic, Choice::automatic);
+            const TensorTable plain = tensor_table(c);
+            c.embedding_std = 3;
+            const TensorTable table = tensor_table(c);
+            for (size_t id = 0; id < table.rows.size(); id++)
+                CHECK(table.rows[id].std == (int(id) == table.embedding ? 3 : plain.rows[id].std));
+        }
+}
+
 TEST_CASE("initial values have the table's deviation, and are a function of (seed, row)",
           "[tensors]") {
     const TensorTable table = table_of("simple");

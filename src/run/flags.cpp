@@ -85,6 +85,7 @@ const std::vector<Flag>& table() {
         {"model", "layernorm", toggle, "", {}, saved, "LayerNorm in place of RMSNorm (Appendix G.4)"},
         {"model", "freeze-output-gamma", toggle, "", {}, saved, "output norms keep gamma = 1, and beta = 0 (Section 5.3)"},
         {"model", "init", word, d.init, {}, saved, "auto, normal:S, xavier, d:K (variance K / width), he, lecun"},
+        {"model", "embedding-init", number, of(d.model.embedding_std), {0, 1e6}, saved, "standard deviation of the initial embedding; 0: as --init says"},
         {"model", "rope-base", number, of(d.model.rope_base), {1e-3, 1e12}, saved, "base of the rotary angles"},
         {"model", "norm-eps", number, of(d.model.norm_eps), {0, 1}, saved, "eps inside every norm"},
         {"data", "data", file, "", {}, saved, "a text file (read as bytes), token shards such as 'shards/*.bin', or samples to fine-tune on (.jsonl: prompt and completion) (default: the built-in stories)"},
@@ -290,6 +291,7 @@ void read_model(RunConfig& run, const Settings& flags) {
     m.freeze_output_gamma = flags.on("freeze-output-gamma");
     run.init = flags.text("init");
     m.init = parse_init(run.init);
+    m.embedding_std = flags.number("embedding-init");
     run.qk_norm = flags.text("qk-norm");
     run.embedding_norm = read_choice(flags, "embedding-norm", automatic_on_off());
     run.final_norm = read_choice(flags, "final-norm", automatic_on_off());

@@ -46,6 +46,9 @@ void print_settings(const RunConfig& run) {
     std::printf("training    %lld steps of %s%d x %d tokens, seed %llu, init %s\n",
                 static_cast<long long>(schedule.steps), micro.c_str(), run.batch, run.seq,
                 static_cast<unsigned long long>(run.seed), run.init.c_str());
+    if (m.embedding_std > 0)
+        std::printf("            the embedding starts with standard deviation %g\n",
+                    m.embedding_std);
     std::printf("            learning rate %g, %s to %g, after %g %% warmup\n", schedule.max_lr,
                 word_for(schedule.decay, decays()).c_str(), schedule.max_lr * schedule.min_lr,
                 100 * schedule.warmup);
