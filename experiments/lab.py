@@ -8,6 +8,7 @@ results/RECIPE/*.csv, which stay in the repository:
     metrics.csv  run, step, loss, grad_norm
     probe.csv    run, step, layer, quantity, value     (./train's probe.csv, thinned)
     validation.csv  run, step, loss
+    rounded.csv  run, format, loss   of the finished model, evaluated with --fake-quant
 
 A line holds a whole series: its numbers, with spaces between, are those of the named step (in
 probe.csv: layer) and of the ones that follow.
@@ -18,6 +19,7 @@ see of runs that others name as well, it says in its needs(run), and report.py h
 import csv
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -56,7 +58,8 @@ SECONDS_A_STEP = 0.11
 class Run:
     """One run. `flags` are those in which it differs from its scale. Runs are the same if their
     names are, however often they are looked at: probed every so many steps (`probe`), probed as
-    often but with little kept of it (`watch`), validated (`validate`); 0: at the ends alone."""
+    often but with little kept of it (`watch`), validated (`validate`), 0: at the ends alone; and
+    evaluated at the end with these formats (`rounded`)."""
     scale: str
     norm: str
     lr: str
@@ -65,6 +68,7 @@ class Run:
     probe: int = field(default=0, compare=False)
     watch: int = field(default=0, compare=False)
     validate: int = field(default=0, compare=False)
+    rounded: tuple = field(default=(), compare=False)
 
     @property
     def name(self):
@@ -88,8 +92,9 @@ class Run:
         probe = self.probe or self.watch or steps
         probe = min(probe, steps // 3) if FAST else probe
         validate = self.validate or steps
+        save = steps if self.rounded else 0
         return words + ["--data", str(text()), "--val-batches", "16", "--val-every", str(validate),
-                        "--save-every", "0", "--probe-every", str(probe), "--threads", "1",
+                        "--save-every", str(save), "--probe-every", str(probe), "--threads", "1",
                         "--tune", "off", "--quiet", "--out", str(out)]
 
     def told(self):
@@ -136,6 +141,18 @@ def text():
     return path
 
 
+def end_of_text():
+    """16 KiB of what ./train holds out of it."""
+    path = WORK / "gcide-end.txt"
+    if not path.exists():
+        with open(text(), "rb") as whole:
+            whole.seek(int(0.97 * text().stat().st_size))
+            part = path.with_suffix(".part")
+            part.write_bytes(whole.read(1 << 14))
+        part.rename(path)
+    return path
+
+
 # ---- what has been measured ---------------------------------------------------------------------
 
 class Result:
@@ -146,6 +163,7 @@ class Result:
         self.metrics = []     # (step, loss, grad_norm)
         self.validation = []  # (step, loss), the last being the end's
         self.probe = {}       # quantity -> step -> layer -> value; layer None: the whole model
+        self.rounded = {}     # format -> loss of the finished model
 
     diverged = property(lambda self: self.row["exit"] == "3")
     loss = property(lambda self: float(self.row["val_loss"]))  # validation, at the end
@@ -198,6 +216,8 @@ def read(folder):
         found[row["run"]].metrics += list(zip(count(int(row["step"])), losses, norms))
     for row in of_finished("validation.csv"):
         found[row["run"]].validation.append((int(row["step"]), float(row["loss"])))
+    for row in of_finished("rounded.csv"):
+        found[row["run"]].rounded[row["format"]] = float(row["loss"])
     for row in of_finished("probe.csv"):
         steps = found[row["run"]].probe.setdefault(row["quantity"], {})
         at = steps.setdefault(int(row["step"]), {})
@@ -213,14 +233,18 @@ def results():
         found = [result for folder in sorted(RESULTS.glob("*/")) if folder.name != "bands"
                  for result in read(folder)]
         _results = {result.row["name"]: result
-                    for result in sorted(found, key=lambda r: (len(r.steps), len(r.probe)))}
+                    for result in sorted(found, key=lambda r: (len(r.rounded), len(r.steps),
+                                                               len(r.probe)))}
     return _results
 
 
 def result(run):
-    """None where it has not been made, or not been probed as often as is asked for."""
+    """None where it has not been made, or not been looked at as is asked for."""
     found = results().get(run.name)
-    return found if found and (not run.probe or found.probed(run.probe)) else None
+    if not found or (run.probe and not found.probed(run.probe)):
+        return None
+    evaluated = found.diverged or set(run.rounded) <= set(found.rounded)
+    return found if evaluated else None
 
 
 def finished(wanted):
@@ -236,7 +260,8 @@ OVER_TIME = ("hidden_variance", "hidden_mean_abs", "output_variance", "residual_
              "beyond_fp16")
 # Of the runs that are probed at the start and the end only, what is kept at all.
 BRIEF = ("hidden_variance", "weight_gradient_norm", "hidden_gradient_norm", "output_gamma_min",
-         "angular_distance_1", "spike", "largest_001", "beyond_fp16")
+         "angular_distance_1", "spike", "largest_001", "beyond_fp16", "outlier_share",
+         "outlier_kurtosis")
 # Of those that are watched, what is kept of the probes between.
 WATCHED = ("hidden_variance", "largest_001", "beyond_fp16")
 LARGEST = ("largest_001", "largest_010", "largest_100")
@@ -299,7 +324,7 @@ def record(recipe, run, out, code, seconds):
     """Appends what the run measured; the row in runs.csv, which makes it count, comes last."""
     folder = RESULTS / recipe
     folder.mkdir(parents=True, exist_ok=True)
-    done = [int(row["run"]) for name in ("runs", "metrics", "validation", "probe")
+    done = [int(row["run"]) for name in ("runs", "metrics", "validation", "probe", "rounded")
             for row in rows_of(folder / f"{name}.csv")]
     number = max(done, default=0) + 1
     metrics, probe = rows_of(out / "metrics.csv"), rows_of(out / "probe.csv")
@@ -314,6 +339,9 @@ def record(recipe, run, out, code, seconds):
             for row in rows_of(out / "validation.csv")])
     append(folder / "probe.csv", ["run", "step", "layer", "quantity", "value"],
            [[number, *line] for line in by_layer(row for row in probe if kept(run, row, last))])
+    if rounded := rows_of(out / "rounded.csv"):
+        append(folder / "rounded.csv", ["run", "format", "loss"],
+               [[number, row["format"], row["loss"]] for row in rounded])
     append(folder / "runs.csv",
            ["run", "name", "exit", "val_loss", "train_loss", "seconds", "date", "machine",
             "command"],
@@ -329,7 +357,22 @@ def train(run):
     start = time.monotonic()
     with open(out / "log", "w") as log:
         code = subprocess.run(run.command(out), stdout=log, stderr=subprocess.STDOUT).returncode
-    return out, code, time.monotonic() - start
+    seconds = time.monotonic() - start
+    if code == 0 and run.rounded:
+        append(out / "rounded.csv", ["format", "loss"],
+               [[each, rounded_loss(out, each)] for each in run.rounded])
+    return out, code, seconds
+
+
+def rounded_loss(out, spec):
+    """Of the finished model on end_of_text; infinite where the format does not hold its numbers."""
+    told = subprocess.run([TRAIN, "--evaluate", "--init-from", str(out), "--data",
+                           str(end_of_text()), "--fake-quant", spec, "--threads", "1", "--tune",
+                           "off"], capture_output=True, text=True)
+    if found := re.search(r"^loss +(\S+)", told.stdout, re.M):
+        return found[1]
+    assert "not finite" in told.stderr, told.stderr
+    return "inf"
 
 
 def perform(recipe, wanted, minutes=None):

@@ -27,7 +27,7 @@ class Fabricated(unittest.TestCase):
         self.saved = lab.RESULTS, draw.FIGURES
         lab.RESULTS = Path(self.folder.name) / "results"
         draw.FIGURES = Path(self.folder.name) / "figures"
-        self.rows = {"runs": [], "metrics": [], "probe": []}
+        self.rows = {"runs": [], "metrics": [], "probe": [], "rounded": []}
         self.written = 0
 
     def tearDown(self):
@@ -58,7 +58,8 @@ class Fabricated(unittest.TestCase):
         folder = lab.RESULTS / "made-up"
         folder.mkdir(parents=True, exist_ok=True)
         headers = {"runs": "run name exit val_loss train_loss seconds date command",
-                   "metrics": "run step loss grad_norm", "probe": "run step layer quantity value"}
+                   "metrics": "run step loss grad_norm", "probe": "run step layer quantity value",
+                   "rounded": "run format loss"}
         for file, header in headers.items():
             with open(folder / f"{file}.csv", "w", newline="") as out:
                 csv.writer(out).writerows([header.split()] + self.rows[file])
@@ -241,6 +242,107 @@ class Redundancy(Fabricated):
 
     def test_trained_otherwise(self):
         self.assertEqual(self.trained(pre=0.1, peri=0.05, post=0.2), [CONTRADICTED, SHOWN])
+
+
+class FewBits(Fabricated):
+    def whole(self, runs, rise=lambda run, format: 0.0, **made):
+        """As made, and evaluated with all formats that are asked for."""
+        for run in runs:
+            self.made([run], **made)
+            self.rows["rounded"] += [[self.written, format,
+                                      1.7 + (rise(run, format) if format != "none" else 0)]
+                                     for format in run.rounded]
+
+    def fp16(self, beyond, rate="6.4e-2", shape="12 x 128"):
+        """All ten placements; beyond: how many numbers of a state each has beyond the limit."""
+        import few_bits
+        for norm in lab.placements():
+            count = beyond.get(norm, 0)
+            for each in few_bits.rates(norm, shape):
+                past = count if each == rate else 0
+                self.whole(few_bits.in_fp16(norm, each, shape), losses=[2.0] * 9,
+                           code=3 if past else 0, loss=1.7,
+                           probe={("beyond_fp16", 9): [0] * 24 + [past], ("largest_001", 9): [7.0]})
+        claims = lambda: few_bits.who(shape) + few_bits.others(shape)
+        return [self.verdicts(claims, name)[0] for name in ("fp16-who", "fp16-others")]
+
+    def test_pre_alone(self):
+        self.assertEqual(self.fp16({"pre": 5, "mix": 1}), [SHOWN, SHOWN])
+        self.assertEqual(self.again().fp16({"pre": 5}, shape="48 x 64"), [SHOWN, SHOWN])
+
+    def test_peri_alone(self):
+        self.assertEqual(self.fp16({"peri": 5}), [CONTRADICTED, CONTRADICTED])
+
+    def test_both_or_none(self):
+        self.assertEqual(self.fp16({"pre": 5, "peri": 5}), [OPEN, CONTRADICTED])
+        self.assertEqual(self.again().fp16({}), [OPEN, OPEN])
+
+    def test_the_table_tells_who_passes(self):
+        import few_bits
+        self.fp16({"pre": 5})
+        rows = [row for row in few_bits.overview() if "12 x 128 | pre " in row]
+        self.assertIn("3 of 3 pass, at step 9 to 9", rows[0])
+
+    def alike(self, away):
+        import few_bits
+        loss = lambda run: 1.7 + 0.001 * run.seed
+        for norm in few_bits.PAIR:
+            for rate in few_bits.LOW:
+                self.made(few_bits.in_fp32(norm, rate), loss)
+                self.whole(few_bits.in_fp16(norm, rate), loss=lambda run: loss(run) + away(run))
+        claims = lambda: few_bits.same_loss("peri", "2e-3") + few_bits.same_loss("pre", "8e-3")
+        return self.verdicts(claims, "fp16-loss")
+
+    def test_the_same_loss(self):
+        self.assertEqual(self.alike(lambda run: 0.0001 * (run.seed - 12)), [SHOWN] * 2)
+        self.assertEqual(self.again().alike(lambda run: 0.05 + 0.0001 * run.seed), [CONTRADICTED] * 2)
+        self.assertEqual(self.again().alike(lambda run: 0.02 * (run.seed - 12)), [OPEN] * 2)
+
+    def rounded(self, of_pre, of_peri, tensor=0.0):
+        import few_bits
+        for norm, cost in (("pre", of_pre), ("peri", of_peri)):
+            for rate in few_bits.LOW:
+                self.whole(few_bits.in_fp16(norm, rate), lambda run, format, cost=cost:
+                           (cost + tensor * ("tensor" in format)) * (1 + 0.001 * run.seed))
+        claims = lambda: few_bits.rounding("int4", "8e-3") + few_bits.tokens("pre", "2e-3")
+        return self.verdicts(claims, "ptq-peri") + self.verdicts(claims, "ptq-token")
+
+    def test_rounding_trained_models(self):
+        self.assertEqual(self.rounded(0.3, 0.1, tensor=0.05), [SHOWN] * 3)
+        self.assertEqual(self.again().rounded(0.1, 0.3, tensor=-0.05), [CONTRADICTED] * 3)
+        self.assertEqual(self.again().rounded(0.1, 0.1), [OPEN] * 3)
+
+    def test_a_format_that_does_not_hold_the_numbers(self):
+        self.assertEqual(self.rounded(float("inf"), 0.1)[0], SHOWN)
+
+    def test_trained_with_few_bits(self):
+        import few_bits
+
+        def cost(of_pre, of_peri):
+            for norm, more in (("pre", of_pre), ("peri", of_peri)):
+                self.made(few_bits.quantised(norm, None), lambda run: 1.7 + 0.001 * run.seed)
+                self.made(few_bits.quantised(norm, "int4"),
+                          lambda run: 1.7 + more * (1 + 0.001 * run.seed))
+            return self.verdicts(lambda: few_bits.trained("int4"), "few-bits-training")
+        self.assertEqual(cost(0.3, 0.1), [SHOWN])
+        self.again()
+        self.assertEqual(cost(0.1, 0.3), [CONTRADICTED])
+
+    def test_embeddings_and_channels(self):
+        import few_bits
+
+        def made(of_pre, of_peri):
+            for name in few_bits.ARMS:
+                top = of_pre if name.startswith("pre") else of_peri
+                self.whole(few_bits.arm(name, "8e-3"), probe=lambda run, top=top: {
+                    ("largest_001", 300): [top + 0.1 * run.seed],
+                    ("outlier_kurtosis", 300): [1] * 24 + [top + 0.1 * run.seed],
+                    ("outlier_share", 300): [0.1] * 25})
+            return (self.verdicts(few_bits.embedding, "fp16-embedding")
+                    + self.verdicts(lambda: few_bits.outliers("8e-3"), "outlier-channels"))
+        self.assertEqual(made(50.0, 8.0), [SHOWN] * 4)
+        self.again()
+        self.assertEqual(made(8.0, 50.0), [CONTRADICTED] * 4)
 
 
 class Extremes(Fabricated):

@@ -99,8 +99,12 @@ void print_evaluation(RunConfig run) {
         std::printf("data        all of %s, in windows of %d tokens\n", run.data.c_str(), run.seq);
     const Evaluation result = evaluate(model, batches(run, *data), run.batch);
     if (!std::isfinite(result.loss))
-        throw UserError("the loss is not finite: the weights of --init-from " + run.init_from +
-                        " have diverged; choose an earlier checkpoint");
+        throw UserError(run.model.fake_quant.any()
+                            ? "the loss is not finite: --fake-quant " + run.fake_quant_text +
+                                  " does not hold the numbers of --init-from " + run.init_from +
+                                  "; choose a format with a larger range"
+                            : "the loss is not finite: the weights of --init-from " +
+                                  run.init_from + " have diverged; choose an earlier checkpoint");
     print(result, data->bytes());
 }
 
