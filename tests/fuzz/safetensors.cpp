@@ -21,7 +21,8 @@ std::string mutated(std::string text, size_t most) {
 
 size_t bytes_of(const Json& entry) {
     size_t bytes = peri::dtype_bytes(entry.at("dtype").get<std::string>());
-    for (const Json& length : entry.at("shape")) bytes *= length.get<size_t>() % 64;
+    for (const Json& length : entry.at("shape"))
+        if (length.is_number_unsigned()) bytes *= length.get<size_t>() % 64;
     return bytes;
 }
 
