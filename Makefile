@@ -11,6 +11,7 @@
 #              (make deps-cudnn fetches what attention by cuDNN needs; make check-cudnn asks cuDNN to plan it)
 # make train_port PORT=DIR  the same with your kernels in DIR; make test-port PORT=DIR tests them
 # make test-machines  the tests as other processors, compilers and orders of sums run them
+# make check-precision  fp16 trains as fp32 does
 # make check-travel  a run goes on with other threads, another precision and on another machine
 # make test-asan   the readers of files under AddressSanitizer and UBSan
 # make test-tsan   the CPU's kernels under ThreadSanitizer; make check-uninitialised  a step under valgrind
@@ -493,6 +494,11 @@ FAULTS ?= 24
 check-faults: train $(BUILD)/tests/fault_shim.so
 	tests/check_faults.sh $(BUILD)/tests/fault_shim.so $(FAULTS)
 
+# fp16 trains as fp32 does (PRECISION="200 1 2 3": steps and seeds, a quarter of an hour)
+PRECISION ?= 20 1
+check-precision: train
+	tests/check_precision.sh $(PRECISION)
+
 # power fails at so many places of a run (POINTS=0: after each change of the disk)
 POINTS ?= 40
 check-power: train $(BUILD)/tests/fault_shim.so
@@ -602,4 +608,4 @@ deps-compilers deps-cross:
 	@tests/machines_deps.sh $(@:deps-%=%) $(MACHINES_ROOT)
 
 .PHONY: test test-machines deps-compilers deps-cross test-halved test-faults test-experiments test-docs test-view test-lost test-versions test-prepare experiments figures test-asan test-tsan races check-uninitialised uninitialised fuzz fuzz-total fuzz-coverage test-grid test-conformance test-port test-sim \
-    check-sim check-resume check-faults check-power check-hostile check-soak check-travel check-mpi deps-mpi check-cudnn deps-cudnn check-safetensors check-hf sim-race bench bench-compare bench-ranks bench_cuda portable ptx-logs check-ptx accept-ptx format clean deps
+    check-sim check-resume check-faults check-power check-precision check-hostile check-soak check-travel check-mpi deps-mpi check-cudnn deps-cudnn check-safetensors check-hf sim-race bench bench-compare bench-ranks bench_cuda portable ptx-logs check-ptx accept-ptx format clean deps
