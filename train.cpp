@@ -117,7 +117,7 @@ int train(const RunConfig& run, const Data& data, const std::string& path) {
     if (run.profile && comm::rank() == 0) profile.emplace();
     const Ceilings ceilings = {own_peak, profile ? measured_bandwidth<Real>() : 0};
     Journal<Real> journal(model, optimizer, data, run, directory);
-    if (optimizer.steps() == 0) journal.probe();
+    if (optimizer.steps() == 0) journal.probe(), journal.sharpness();
     catch_interrupts();
     bool diverged = false;
     int signal = 0;  // that any process has received

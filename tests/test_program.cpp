@@ -42,7 +42,7 @@ TEST_CASE("measuring changes no bit of the training", "[program]") {
             quick + "--tune off --accumulate 2 --precision " + precision + " --out ";
         const std::string often = folder / ("often-" + precision);
         const std::string never = folder / ("never-" + precision);
-        REQUIRE(train(folder, flags + often + " --probe-every 1").code == 0);
+        REQUIRE(train(folder, flags + often + " --probe-every 1 --sharpness-every 2").code == 0);
         REQUIRE(train(folder, flags + never + " --probe-every 0").code == 0);
         for (const std::string file : {"model", "optimizer"}) {
             const std::string path = "/step-00000004/" + file + ".safetensors";
@@ -52,7 +52,8 @@ TEST_CASE("measuring changes no bit of the training", "[program]") {
         CHECK(timeless_metrics(often) == timeless_metrics(never));
         CHECK_FALSE(fs::exists(never + "/probe.csv"));
         CHECK_THAT(read(often + "/probe.csv"), contains("step,layer,quantity,value\n0,0,") &&
-                                                   contains("\n1,") && contains("\n4,8,"));
+                                                   contains("\n1,") && contains("\n4,8,") &&
+                                                   contains("\n2,,sharpness_adam,"));
     }
     REQUIRE(train(folder, quick + "--probe-every 3 --out " + folder / "third").code == 0);
     const std::string third = read(folder / "third/probe.csv");

@@ -23,9 +23,9 @@ constexpr double deviations = 4, least_of_losses = 0.005, least_of_logs = 0.02;
 
 // Which data, by its size, is asked for itself.
 const std::set<std::string> changes_no_result = {
-    "seed",      "threads",   "tune",        "save-every",  "keep",
-    "keep-best", "val-every", "val-batches", "probe-every", "on-divergence",
-    "attention", "recompute", "data",        "reproducible"};
+    "seed",          "threads",   "tune",        "save-every",  "keep",
+    "keep-best",     "val-every", "val-batches", "probe-every", "sharpness-every",
+    "on-divergence", "attention", "recompute",   "data",        "reproducible"};
 
 bool same_settings(const Json& a, const Json& b) {
     for (const Json* each : {&a, &b})

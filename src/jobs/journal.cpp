@@ -9,6 +9,7 @@
 #include "jobs/bands.h"
 #include "jobs/evaluate.h"
 #include "probe/probe.h"
+#include "probe/sharpness.h"
 #include "store/checkpoint.h"
 
 namespace peri {
@@ -31,7 +32,8 @@ Journal<Real>::Journal(Model<Real>& model, const Optimizer<Real>& optimizer, con
     if (comm::rank() > 0) return;
     metrics_.emplace(directory.path(), done);
     if (run.keep_best) best_.emplace(directory.path(), done, metrics_->earlier_validations());
-    if (run.probe_every) probes_.emplace(directory.path(), done, metrics_->earlier());
+    if (run.probe_every || run.sharpness_every)
+        probes_.emplace(directory.path(), done, metrics_->earlier());
     for (const StepMetrics& m : metrics_->earlier()) remember(m);
 }
 
@@ -56,6 +58,7 @@ bool Journal<Real>::after(const StepMetrics& m) {
     if (comm::largest(stop) > 0) return true;
     const bool last = m.step == run_.schedule.steps;
     if (run_.probe_every && (last || m.step % run_.probe_every == 0)) probe();
+    if (run_.sharpness_every && (last || m.step % run_.sharpness_every == 0)) sharpness();
     if (run_.val_every && m.step % run_.val_every == 0 && !last) {
         const double loss = validate();
         char text[80];
@@ -77,8 +80,15 @@ void Journal<Real>::say_diverged(const StepMetrics& m, const std::string& wrong)
 
 template <class Real>
 void Journal<Real>::probe() {
-    if (!probes_) return;
+    if (!probes_ || !run_.probe_every) return;
     probes_->add(optimizer_.steps(), measure(model_, probe_batch(data_, run_)));
+}
+
+template <class Real>
+void Journal<Real>::sharpness() {
+    if (!probes_ || !run_.sharpness_every) return;
+    const Batch batch = data_.validation(0, std::clamp(128 / run_.seq, 1, run_.micro()), run_.seq);
+    probes_->add(optimizer_.steps(), peri::sharpness(model_, optimizer_, run_.optimizer, batch));
 }
 
 template <class Real>

@@ -35,9 +35,10 @@ class Journal {
     // Collective, as validate and save are.
     bool after(const StepMetrics& m);
 
-    // Measurements, with --probe-every, on about 512 held-out tokens. Every step loads its own batch
-    // and begins with loss and gradients 0: what is trained is the same with and without.
+    // Measurements, with --probe-every, on about 512 held-out tokens, and with --sharpness-every on about 128. Every step
+    // loads its own batch and begins with loss and gradients 0: what is trained is the same with and without.
     void probe();
+    void sharpness();
 
     double validate();  // the loss, which is noted
     void save();        // a checkpoint

@@ -126,6 +126,7 @@ const std::vector<Flag>& table() {
         {"run", "val-every", integer, of(d.val_every), {0, 1e9}, saved, "steps between validations; 0: only at the end"},
         {"run", "val-batches", integer, of(d.val_batches), {1, 1 << 20}, saved, "held-out batches of a validation"},
         {"run", "probe-every", integer, of(d.probe_every), {0, 1e9}, saved, "steps between the paper's measurements (OUT/probe.csv), which are made at the start and the end too; 0: none at all"},
+        {"run", "sharpness-every", integer, of(d.sharpness_every), {0, 1e9}, saved, "steps between measurements of the largest eigenvalues of the loss's Hessians (rows of OUT/probe.csv), in double on the CPU, each some hundred gradients; 0: none"},
         {"run", "on-divergence", word, word_for(d.stop_on_divergence, on_divergence()), {}, saved, "stop (exit code 3), continue"},
         {"run", "patience", number, of(d.patience), {0.1, 1e6}, no, "seconds that one process of several waits for another before all end"},
         {"run", "quiet", toggle, "", {}, no, "only the summary"},
@@ -351,6 +352,7 @@ void read_data_and_run(RunConfig& run, const Settings& flags) {
     run.val_every = flags.count("val-every");
     run.val_batches = flags.count("val-batches");
     run.probe_every = flags.count("probe-every");
+    run.sharpness_every = flags.count("sharpness-every");
     run.save_every = flags.count("save-every");
     run.keep = flags.count("keep");
     run.keep_best = flags.on("keep-best");
