@@ -59,7 +59,8 @@ class Run:
     """One run. `flags` are those in which it differs from its scale. Runs are the same if their
     names are, however often they are looked at: probed every so many steps (`probe`), probed as
     often but with little kept of it (`watch`), validated (`validate`), 0: at the ends alone; and
-    evaluated at the end with these formats (`rounded`)."""
+    evaluated at the end with these formats (`rounded`); `sharp`: the steps between measurements of
+    the Hessians."""
     scale: str
     norm: str
     lr: str
@@ -69,6 +70,7 @@ class Run:
     watch: int = field(default=0, compare=False)
     validate: int = field(default=0, compare=False)
     rounded: tuple = field(default=(), compare=False)
+    sharp: int = field(default=0, compare=False)
 
     @property
     def name(self):
@@ -93,6 +95,8 @@ class Run:
         probe = min(probe, steps // 3) if FAST else probe
         validate = self.validate or steps
         save = steps if self.rounded else 0
+        sharp = min(self.sharp, steps // 3) if FAST else self.sharp
+        words += ["--sharpness-every", str(sharp)] if sharp else []
         return words + ["--data", str(text()), "--val-batches", "16", "--val-every", str(validate),
                         "--save-every", str(save), "--probe-every", str(probe), "--threads", "1",
                         "--tune", "off", "--quiet", "--out", str(out)]
@@ -244,7 +248,7 @@ def result(run):
     if not found or (run.probe and not found.probed(run.probe)):
         return None
     evaluated = found.diverged or set(run.rounded) <= set(found.rounded)
-    return found if evaluated else None
+    return found if evaluated and (not run.sharp or "sharpness" in found.probe) else None
 
 
 def finished(wanted):
@@ -272,7 +276,7 @@ def kept(run, row, last):
     quantity, ends = row["quantity"], int(row["step"]) in (0, last)
     if quantity.startswith("largest_") and quantity not in LARGEST:
         return False
-    if not row["layer"]:  # of the whole model
+    if not row["layer"] or quantity == "hidden_sharpness":  # of the whole model, or of three states
         return True
     if run.probe:
         return ends or quantity in OVER_TIME
@@ -290,6 +294,9 @@ def by_layer(rows):
         groups.setdefault((row["step"], row["quantity"]), []).append(row)
     lines = []
     for (step, quantity), group in groups.items():
+        if quantity == "hidden_sharpness":  # of a few layers alone
+            lines += [[step, row["layer"], quantity, series([row], "value")] for row in group]
+            continue
         if group[0]["layer"]:
             group.sort(key=lambda row: int(row["layer"]))
             layers = [int(row["layer"]) for row in group]

@@ -345,6 +345,55 @@ class FewBits(Fabricated):
         self.assertEqual(made(8.0, 50.0), [CONTRADICTED] * 4)
 
 
+class Sharpness(Fabricated):
+    def measured(self, level, states=lambda run, layer: 1.0, rates=("4e-3", "1.6e-2")):
+        """level(run): share of the edge, at each step."""
+        import sharpness
+        for rate in rates:
+            for norm in sharpness.AT_BOTH:
+                for run in sharpness.runs_of(norm, rate):
+                    probe = {("sharpness", 0): 1.0, ("hidden_variance", 300): [2.0] * 25}
+                    for step in (50, 100, 150, 200, 250):
+                        edge = sharpness.EDGE / sharpness.rate_at(step, rate)
+                        probe["sharpness_adam", step] = level(run) * edge
+                        probe["hidden_sharpness", step] = [states(run, s) for s in range(25)]
+                    self.made([run], probe=probe)
+        return lambda name: self.verdicts(sharpness.claims, name)
+
+    def test_at_the_edge(self):
+        little = lambda run: 1 + 0.01 * (run.seed - 12)
+        verdict = self.measured(little)
+        self.assertEqual(verdict("sharpness-edge"), [SHOWN] * 2)
+        self.assertEqual(verdict("sharpness-rate"), [SHOWN] * 4)
+        self.assertEqual(verdict("sharpness-peri"), [OPEN] * 2)
+        verdict = self.again().measured(lambda run: 0.1 * little(run))
+        self.assertEqual(verdict("sharpness-edge"), [CONTRADICTED] * 2)
+
+    def test_who_is_flatter(self):
+        for of_pre, expected in ((3, SHOWN), (0.3, CONTRADICTED)):
+            verdict = self.again().measured(
+                lambda run: (of_pre if run.norm == "pre" else 1) * (1 + 0.001 * run.seed))
+            self.assertEqual(verdict("sharpness-peri"), [expected] * 2)
+
+    def test_no_adaption(self):
+        same = lambda run: (4 if run.lr == "1.6e-2" else 1) * 1.1 * (1 + 0.001 * run.seed)
+        self.assertEqual(self.measured(lambda run: same(run) * (1.2 if run.lr == "1.6e-2" else 1))
+                         ("sharpness-rate"), [CONTRADICTED] * 4)
+
+    def test_states(self):
+        for of_simple, expected in ((0.5, SHOWN), (2, CONTRADICTED)):
+            verdict = self.again().measured(lambda run: 1, lambda run, s: (
+                of_simple if run.norm == "simple" else 1 + 0.001 * run.seed) / (s + 1))
+            self.assertEqual(verdict("simple-hessian"), [expected] * 3)
+
+    def test_the_rate_of_a_step_is_the_programs(self):
+        import sharpness
+        self.assertEqual(sharpness.rate_at(15, "4e-3"), 2e-3)
+        self.assertEqual(sharpness.rate_at(30, "4e-3"), 4e-3)
+        self.assertAlmostEqual(sharpness.rate_at(165, "4e-3"), 2e-3)
+        self.assertAlmostEqual(sharpness.rate_at(300, "4e-3"), 0)
+
+
 class Extremes(Fabricated):
     def beyond(self, pre, peri):
         import extremes
