@@ -70,7 +70,7 @@ struct RunConfig {
 
     std::string out;  // "": runs/<date>-<norm>
     int val_every = 100, val_batches = 8;
-    int probe_every = 100;            // 0: never
+    int probe_every = 100;  // 0: never
     int sharpness_every = 0;
     int save_every = 1000, keep = 2;  // checkpoints; 0: none; all
     bool keep_best = false;           // the weights of the lowest validation loss
