@@ -107,6 +107,14 @@ void resolve(ModelConfig& c, const std::string& qk_norm, Choice embedding_norm, 
     if (c.freeze_output_gamma && !any_B)
         throw UserError("--freeze-output-gamma: --norm " + c.norm +
                         " has no output norm; choose peri, output, olmo2 or simple");
+    const bool free = std::all_of(c.placement.begin(), c.placement.end(), [](const Placement& p) {
+        return (p.input_norm || p.inner) && !p.main_norm;
+    });
+    if (c.state_scale != 1 && !(free && decide(final_norm, c.placement.back().final_norm)))
+        throw UserError(
+            "--state-scale: larger hidden states are the same function only where whatever "
+            "reads them begins with a norm, and none is on their path: choose --norm pre, "
+            "peri or simple, with a final norm, or leave it at 1");
     // In a list, what stands before the first layer is the first layer's, what stands after the
     // last is the last's.
     c.embedding_norm = decide(embedding_norm, c.placement.front().embedding_norm);

@@ -33,6 +33,7 @@ struct ModelConfig {
     bool embedding_norm = true, final_norm = true, layernorm = false, freeze_output_gamma = false;
     Init init;
     double embedding_std = 0;  // the embedding's where it is not init's; 0: it is
+    double state_scale = 1;  // what begins the hidden states so much larger, the function the same
     double z_loss = 0;  // weight of (log Z)^2 in what backward differentiates (kernels.h); 0: none
     FakeQuant fake_quant;
     Recompute recompute = Recompute::none;

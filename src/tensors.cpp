@@ -16,8 +16,9 @@ class Builder {
   public:
     explicit Builder(const ModelConfig& config) : config_(config) {}
 
-    // A matrix (out,in) with the placement's own standard deviation, which --init overrides.
-    int matrix(const std::string& name, int rows, int cols, double own_std, double own_cut = 0) {
+    // A matrix (out,in) with the placement's own standard deviation, which --init overrides, times `scale`.
+    int matrix(const std::string& name, int rows, int cols, double own_std, double scale = 1,
+               double own_cut = 0) {
         const Init& init = config_.init;
         double std = own_std;
         if (init.kind == Init::normal) std = init.value;
@@ -26,15 +27,17 @@ class Builder {
         return add({.name = name,
                     .rows = rows,
                     .cols = cols,
-                    .std = std,
+                    .std = scale * std,
                     .cut = init.kind == Init::own ? own_cut : 0,
                     .decayed = true});
     }
 
-    NormIds norm(bool present, const std::string& name, int width, bool trained = true) {
+    NormIds norm(bool present, const std::string& name, int width, bool trained = true,
+                 double gamma = 1) {
         if (!present) return {};
         NormIds ids;
-        ids.gamma = add({.name = name + ".weight", .cols = width, .mean = 1, .trained = trained});
+        ids.gamma =
+            add({.name = name + ".weight", .cols = width, .mean = gamma, .trained = trained});
         if (config_.layernorm)
             ids.beta = add({.name = name + ".bias", .cols = width, .trained = trained});
         return ids;
@@ -79,6 +82,7 @@ SubLayerIds add_sublayer(Builder& b, const ModelConfig& c, const SubLayer& s) {
         "layers." + std::to_string(s.layer) + (s.attention ? ".attention." : ".mlp.");
     const int C = c.width, D = c.head_size();
     const Stds std = own_stds(s, c.layers);
+    const double of_matrices = s.output_norm ? 1 : c.state_scale;  // that write into the state
     ids.input_norm = b.norm(s.input_norm, name + "input_norm", C);
     if (s.attention) {
         const bool qk = s.qk != QkNorm::none;
@@ -88,7 +92,7 @@ SubLayerIds add_sublayer(Builder& b, const ModelConfig& c, const SubLayer& s) {
         ids.q_norm = b.norm(qk, name + "q_norm", qk_width(s.qk, C, D));
         ids.k_norm = b.norm(qk, name + "k_norm", qk_width(s.qk, c.kv_width(), D));
         ids.v_norm = b.norm(s.inner, name + "v_norm", c.kv_width());
-        ids.o = b.matrix(name + "o.weight", C, C, std.out);
+        ids.o = b.matrix(name + "o.weight", C, C, std.out, of_matrices);
     } else {
         ids.gate = b.matrix(name + "gate.weight", c.ffn, C, std.in);
         // SimpleNorm's up projection starts as its o and down do
@@ -96,9 +100,10 @@ SubLayerIds add_sublayer(Builder& b, const ModelConfig& c, const SubLayer& s) {
             b.matrix(name + "up.weight", c.ffn, C, s.init == OwnInit::simple ? std.out : std.in);
         ids.gate_norm = b.norm(s.inner, name + "gate_norm", c.ffn);
         ids.up_norm = b.norm(s.inner, name + "up_norm", c.ffn);
-        ids.down = b.matrix(name + "down.weight", C, c.ffn, std.out);
+        ids.down = b.matrix(name + "down.weight", C, c.ffn, std.out, of_matrices);
     }
-    ids.output_norm = b.norm(s.output_norm, name + "output_norm", C, !c.freeze_output_gamma);
+    ids.output_norm =
+        b.norm(s.output_norm, name + "output_norm", C, !c.freeze_output_gamma, c.state_scale);
     ids.main_norm = b.norm(s.main_norm, name + "main_norm", C);
     return ids;
 }
@@ -112,13 +117,15 @@ TensorTable tensor_table(const ModelConfig& c) {
     t.width = c.width;
     const bool simple_first = c.placement.front().init == OwnInit::simple;
     const bool simple_last = c.placement.back().init == OwnInit::simple;
-    t.embedding = b.matrix("embedding.weight", c.vocab_rows(), c.width, simple_first ? 1 : usual);
-    if (c.embedding_std > 0) t.rows[t.embedding].std = c.embedding_std;
-    t.embedding_norm = b.norm(c.embedding_norm, "embedding_norm", c.width);
+    const double of_embedding = c.embedding_norm ? 1 : c.state_scale;
+    t.embedding = b.matrix("embedding.weight", c.vocab_rows(), c.width, simple_first ? 1 : usual,
+                           of_embedding);
+    if (c.embedding_std > 0) t.rows[t.embedding].std = c.embedding_std * of_embedding;
+    t.embedding_norm = b.norm(c.embedding_norm, "embedding_norm", c.width, true, c.state_scale);
     for (const SubLayer& s : sublayers(c.placement)) t.sublayers.push_back(add_sublayer(b, c, s));
     t.final_norm = b.norm(c.final_norm, "final_norm", c.width);
     const double head_std = simple_last ? 1 / std::sqrt(double(c.width)) : usual;
-    t.head = b.matrix("head.weight", c.vocab_rows(), c.width, head_std, simple_last ? 3 : 0);
+    t.head = b.matrix("head.weight", c.vocab_rows(), c.width, head_std, 1, simple_last ? 3 : 0);
     return t;
 }
 

@@ -2,7 +2,9 @@
 #include <cmath>
 
 #include "catch.h"
+#include "compare.h"
 #include "helpers.h"
+#include "model_cases.h"
 #include "random.h"
 #include "tensors.h"
 #include "tolerance.h"
@@ -92,6 +94,40 @@ TEST_CASE("--embedding-init is the embedding's alone", "[tensors]") {
             for (size_t id = 0; id < table.rows.size(); id++)
                 CHECK(table.rows[id].std == (int(id) == table.embedding ? 3 : plain.rows[id].std));
         }
+}
+
+// Norms divide by the states' size: with next to no eps the function is the same, and states are 8 times as large.
+TEST_CASE("--state-scale changes hidden states and not the function", "[tensors]") {
+    for (const char* const norm : {"pre", "peri", "simple", "pre:1,peri:1"})
+        for (const Choice embedding_norm : {Choice::automatic, Choice::on}) {
+            const auto run = [&](double scale) {
+                ModelConfig c = model_of(find_size("tiny"));
+                c.norm = norm;
+                c.layers = 2;
+                c.norm_eps = 1e-13;
+                c.state_scale = scale;
+                resolve(c, "auto", embedding_norm, Choice::automatic);
+                Model<double> model(c, B, T);
+                model.initialise(5);
+                model.load(random_batch(c.vocab, 1));
+                const double loss = loss_of(model);
+                return std::pair(loss, model.hidden_state(3));
+            };
+            const auto [loss, state] = run(1);
+            auto [scaled_loss, scaled_state] = run(8);
+            for (double& x : scaled_state) x /= 8;
+            CAPTURE(norm);
+            // eps is 1e-9 of the smallest mean square, 4e-4 / 128 of a token
+            CHECK(scaled_loss == near(loss, 1e-7));
+            CHECK(difference(scaled_state, state, 1e-6 * largest(state)) == "");
+        }
+    for (const char* const norm :
+         {"post", "keel", "input-main", "output", "olmo2", "pre:1,post:1"}) {
+        ModelConfig c = model_of(find_size("tiny"));
+        c.norm = norm;
+        c.state_scale = 2;
+        CHECK_THROWS_AS(resolve(c, "auto", Choice::automatic, Choice::automatic), UserError);
+    }
 }
 
 TEST_CASE("initial values have the table's deviation, and are a function of (seed, row)",

@@ -86,6 +86,7 @@ const std::vector<Flag>& table() {
         {"model", "freeze-output-gamma", toggle, "", {}, saved, "output norms keep gamma = 1, and beta = 0 (Section 5.3)"},
         {"model", "init", word, d.init, {}, saved, "auto, normal:S, xavier, d:K (variance K / width), he, lecun"},
         {"model", "embedding-init", number, of(d.model.embedding_std), {0, 1e6}, saved, "standard deviation of the initial embedding; 0: as --init says"},
+        {"model", "state-scale", number, of(d.model.state_scale), {1e-6, 1e6}, saved, "begin with hidden states so many times as large and the same function: what writes into them (embedding, o and down, or the gammas of norms there) is scaled"},
         {"model", "rope-base", number, of(d.model.rope_base), {1e-3, 1e12}, saved, "base of the rotary angles"},
         {"model", "norm-eps", number, of(d.model.norm_eps), {0, 1}, saved, "eps inside every norm"},
         {"data", "data", file, "", {}, saved, "a text file (read as bytes), token shards such as 'shards/*.bin', or samples to fine-tune on (.jsonl: prompt and completion) (default: the built-in stories)"},
@@ -293,6 +294,7 @@ void read_model(RunConfig& run, const Settings& flags) {
     run.init = flags.text("init");
     m.init = parse_init(run.init);
     m.embedding_std = flags.number("embedding-init");
+    m.state_scale = flags.number("state-scale");
     run.qk_norm = flags.text("qk-norm");
     run.embedding_norm = read_choice(flags, "embedding-norm", automatic_on_off());
     run.final_norm = read_choice(flags, "final-norm", automatic_on_off());

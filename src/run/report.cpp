@@ -49,6 +49,8 @@ void print_settings(const RunConfig& run) {
     if (m.embedding_std > 0)
         std::printf("            the embedding starts with standard deviation %g\n",
                     m.embedding_std);
+    if (m.state_scale != 1)
+        std::printf("            hidden states begin %g times as large\n", m.state_scale);
     std::printf("            learning rate %g, %s to %g, after %g %% warmup\n", schedule.max_lr,
                 word_for(schedule.decay, decays()).c_str(), schedule.max_lr * schedule.min_lr,
                 100 * schedule.warmup);
