@@ -26,7 +26,8 @@ RECIPES = [importlib.import_module(name) for name in (
     "gamma", "redundancy", "weight_decay", "initialisation", "extremes", "tokens", "sequence",
     "warmup", "layernorm", "embedding_norm", "table5", "qk_norm", "olmo2", "sgd", "ramp",
     "simple_norm", "depth", "gap", "placements", "precision", "causes", "causes_ten",
-    "twenty", "few_bits", "sharpness")]
+    "twenty", "few_bits", "sharpness",
+    "scale")]
 README = RESULTS.parent / "README.md"
 VERDICTS = (SHOWN, CONTRADICTED, OPEN)
 

@@ -394,6 +394,38 @@ class Sharpness(Fabricated):
         self.assertAlmostEqual(sharpness.rate_at(300, "4e-3"), 0)
 
 
+class Scale(Fabricated):
+    def begun(self, large):
+        """Of runs with states begun 16 times as large: (loss, end variance, rises), and whether the others rise."""
+        import scale
+        for norm, rate, factor in (*((("pre", rate, factor) for rate in (scale.R, scale.HIGH)
+                                      for factor in scale.SCALES)),
+                                   ("peri", scale.HIGH, "1"), ("peri", scale.HIGH, "16")):
+            loss, end, rising = large[:3] if factor == "16" else (1.8, 10.0, large[3])
+            series = [2.0] * 40 + [2.0 + 0.9 * rising] * 20 + [2.0] * 240
+            self.made(scale.runs_of(norm, rate, factor), losses=series,
+                      loss=lambda run: loss + 0.001 * run.seed * (factor == "16"),
+                      probe=lambda run: {("hidden_variance", 0): [1.0] * 25,
+                                         ("hidden_variance", 300): [end * (1 + 0.01 * run.seed)] * 25})
+        return [self.verdicts(scale.claims, name) for name in
+                ("scale-instability", "scale-growth", "scale-loss")]
+
+    def test_large_states_are_worse(self):
+        instability, growth, loss = self.begun((2.0, 20.0, True, False))
+        self.assertEqual(instability, [SHOWN] * 2)
+        self.assertEqual(growth, [CONTRADICTED] * 2)
+        self.assertEqual(loss, [CONTRADICTED, OPEN, CONTRADICTED, OPEN, CONTRADICTED])
+
+    def test_large_states_are_better(self):
+        instability, growth, loss = self.begun((1.6, 2.0, False, True))
+        self.assertEqual(instability, [CONTRADICTED] * 2)
+        self.assertEqual(growth, [SHOWN] * 2)
+        self.assertEqual(loss, [SHOWN, OPEN, SHOWN, OPEN, SHOWN])
+
+    def test_too_few_events(self):
+        self.assertEqual(self.begun((1.8, 10.0, False, False))[0], [OPEN] * 2)
+
+
 class Extremes(Fabricated):
     def beyond(self, pre, peri):
         import extremes
