@@ -13,7 +13,7 @@ import olmo2
 import seeds
 import simple_norm
 import warmup
-from lab import SEEDS, results, runs
+from lab import SEEDS, results, runs, wide_results
 from learning_rate import around_shared_rate, best_rate, same_embedding, shared_rate, times
 from measures import done, last_variance
 from verdict import CONTRADICTED, SHOWN, failed, false_positives, pairs, test, verdict
@@ -94,7 +94,7 @@ def exponents(step):
 def bytes_a_parameter():
     """Of every run, from its command; the embedding and the head are not counted."""
     found = []
-    for r in results().values():
+    for r in wide_results().values():
         flag = lambda name: int(re.search(rf"--{name} (\d+)", r.row["command"])[1])
         w, ffn = flag("width"), flag("ffn")
         parameters = flag("layers") * (4 * w * w + 3 * w * ffn)
@@ -210,7 +210,7 @@ def limits():
     amounts = bytes_a_parameter()
     usual = [amount for amount, length in amounts if length < 256]
     longer = [amount for amount, length in amounts if length >= 256]
-    diverged = sum(r.diverged for r in results().values())
+    diverged = sum(r.diverged for r in wide_results().values())
     return [
         "That the place of the norms makes Peri-LN's lead: embedding norm, initialisation and "
         "warmup were not crossed, and with the first in both no lead is shown.",

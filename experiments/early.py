@@ -8,7 +8,7 @@ from functools import lru_cache
 from math import log
 
 from draw import Curve, Panel, figure
-from lab import LATER, SEEDS, STEPS, THREE, finished, placements, results, runs
+from lab import LATER, SEEDS, STEPS, THREE, finished, placements, runs, wide_results
 from learning_rate import grid, shared_rate, times
 from measures import done, last_variance, rank_correlation, rises, spikes
 from seeds import at_shared_rate
@@ -106,7 +106,7 @@ def divergence_counts():
 def settings_of_pre():
     """The results of Pre-LN's runs at 12 x 64, those that differ in the seed alone together."""
     groups = {}
-    for name, r in results().items():
+    for name, r in wide_results().items():
         scale, norm, rate, _, *flags = name.split()
         kinds = {flag.split("=")[0] for flag in flags}
         if (scale, norm) == ("S64", "pre") and kinds <= {"init", "weight_decay"}:

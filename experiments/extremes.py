@@ -6,7 +6,7 @@ from math import log
 
 from draw import Curve, Panel, band, figure
 from growth import RATES
-from lab import SEEDS, results, runs
+from lab import SEEDS, runs, wide_results
 from measures import done, largest
 from verdict import CONTRADICTED, SHOWN, Claim, judge, pairs, spread, verdict
 
@@ -56,7 +56,7 @@ def top(r):
 
 def twins():
     """[(Pre-LN's result, Peri-LN's)] of runs that are the same in all else."""
-    everything = results()
+    everything = wide_results()
     both = []
     for name, r in everything.items():
         words = name.split()

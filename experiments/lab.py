@@ -242,6 +242,12 @@ def results():
     return _results
 
 
+def wide_results():
+    """Those with nothing rounded to few bits, for what reads all runs there are."""
+    return {name: r for name, r in results().items()
+            if "precision=fp16" not in name and "fake_quant=" not in name}
+
+
 def result(run):
     """None where it has not been made, or not been looked at as is asked for."""
     found = results().get(run.name)

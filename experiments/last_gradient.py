@@ -7,7 +7,7 @@ from statistics import StatisticsError, correlation, median
 
 import matched
 from draw import Curve, Panel, band, figure
-from lab import SEEDS, THREE, result, results, runs
+from lab import SEEDS, THREE, result, runs, wide_results
 from learning_rate import around_shared_rate, grid
 from measures import FIVE, between, done, largest, length, over_steps, rises
 from verdict import CONTRADICTED, OPEN, SHOWN, Claim, joint, judge, pairs, spread, verdict
@@ -170,7 +170,7 @@ def proposition_pre_claim():
 def shares():
     """{placement: gradient over bound, at every probe of every run}"""
     found = {}
-    for r in results().values():
+    for r in wide_results().values():
         for step, value in r.over_time("last_layer_gradient"):
             share = value / (r.value("last_layer_bound", step) or float("nan"))
             if isfinite(share):

@@ -49,7 +49,7 @@ but for those marked *afterwards* there.
 
 `make experiments` does the runs that are missing and can be stopped at any time; `make figures`
 draws what has been measured and writes this page. Runs are rows of `results/*/runs.csv`, each with
-its command; their measurements lie beside it. fp32 (but for the three of `precision`), one thread a
+its command; their measurements lie beside it. fp32 (but in `precision` and `few_bits`), one thread a
 run, `--tune off`: on a processor of the same kind the same bits.
 """
 

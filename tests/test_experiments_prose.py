@@ -20,7 +20,8 @@ PRE, PERI = "S64 pre 4e-3 %", "S64 peri 4e-3 %"
 BOTH_ON = (PRE + " embedding_norm=on", PERI)
 BOTH_OFF = (PRE, PERI + " embedding_norm=off")
 DEPTHS = (12, 24, 48, 96)
-LATER_RECIPES = ("bands", "causes", "causes_ten", "twenty")  # made after the answers
+LATER_RECIPES = ("bands", "causes", "causes_ten", "twenty", "few_bits", "sharpness",
+                 "scale")  # made after the answers
 
 
 def at_600(rate, step):
