@@ -159,6 +159,47 @@ TEST_CASE("stories: the floor is the mean cost of the validation targets, recoun
     CHECK(data->floor(50, 16, 128) < 0.45);
 }
 
+TEST_CASE("--draw once: each window once a pass, in an order of the seed's", "[data]") {
+    const TemporaryDirectory directory;
+    constexpr int T = 10;
+    for (const int size : {13, 22, 1'000, 10'000}) {
+        const std::string text = counting_text(size);
+        const std::string path = directory.write(std::to_string(size) + ".txt", text);
+        const auto data = open_data(path, path, T, Draw::once);
+        const int n = (size - 1) / T;
+        std::set<std::vector<int>> windows;
+        std::vector<std::vector<int>> orders[2];
+        for (int pass = 0; pass < 2; pass++) {
+            for (int i = 0; i < n; i++) {
+                // rows of batches of 4, counted through the run
+                const int64_t number = int64_t(pass) * n + i;
+                const Batch one =
+                    data->training_rows(7, 1 + number / 4, 4, T, static_cast<int>(number % 4), 1);
+                orders[pass].push_back(one.tokens);
+                windows.insert(one.tokens);
+                const auto* first = reinterpret_cast<const unsigned char*>(text.data());
+                REQUIRE(std::search(first, first + size, one.tokens.begin(), one.tokens.end()) -
+                            first <
+                        size);
+            }
+            CHECK(static_cast<int>(windows.size()) == n);
+        }
+        if (n < 50) continue;
+        CHECK(orders[0] != orders[1]);
+        CHECK(data->training(7, 3, 4, T).tokens != data->training(8, 3, 4, T).tokens);
+        CHECK(same(data->training(7, 3, 4, T), data->training(7, 3, 4, T)));
+        // in no order: a sorted pass has all neighbours behind each other, a shuffled one hardly any
+        int neighbours = 0;
+        for (int i = 0; i + 1 < n; i++) {
+            const std::string next(orders[0][i + 1].begin(), orders[0][i + 1].end());
+            const std::string here(orders[0][i].begin(), orders[0][i].end());
+            neighbours += text.find(next) == text.find(here) + T;
+        }
+        CHECK(neighbours < n / 10);
+    }
+    CHECK_THROWS_AS(open_data("", "", T, Draw::once), UserError);
+}
+
 TEST_CASE("text: windows of the file, none of them in both parts", "[data]") {
     const TemporaryDirectory directory;
     constexpr int size = 40'000, T = 50;

@@ -102,10 +102,31 @@ int64_t even_step(int64_t n) {
     return step;
 }
 
+// Where number i of 0 .. n - 1 comes to in a pass's own order: a Feistel network over as many bits as hold n, again
+// until it falls below n.
+int64_t shuffled(uint64_t seed, int64_t pass, int64_t i, int64_t n) {
+    int half = 1;  // of the bits
+    while (int64_t(1) << 2 * half < n) half++;
+    const uint64_t mask = (uint64_t(1) << half) - 1;
+    auto x = static_cast<uint64_t>(i);
+    do {
+        uint64_t left = x >> half, right = x & mask;
+        for (int round = 0; round < 4; round++) {
+            left ^= Rng(seed, pass, round, right, training_stream).next() & mask;
+            std::swap(left, right);
+        }
+        x = left << half | right;
+    } while (x >= static_cast<uint64_t>(n));
+    return static_cast<int64_t>(x);
+}
+
 class Corpus final : public Data {
   public:
-    Corpus(const std::string& path, const std::string& val_path, int T)
-        : name_(path), files_(open_files("--data", path)), shards_(files_[0].is_shard()) {
+    Corpus(const std::string& path, const std::string& val_path, int T, Draw draw)
+        : name_(path),
+          files_(open_files("--data", path)),
+          shards_(files_[0].is_shard()),
+          draw_(draw) {
         if (!val_path.empty()) {
             val_files_ = open_files("--val-data", val_path);
             if (val_files_[0].is_shard() != shards_) {
@@ -140,15 +161,18 @@ class Corpus final : public Data {
     }
     int vocab() const override { return vocab_; }
 
-    // Every place where T + 1 tokens fit is as likely as any other.
-    Batch training_rows(uint64_t seed, int64_t step, int, int T, int first,
+    Batch training_rows(uint64_t seed, int64_t step, int B, int T, int first,
                         int count) const override {
-        const Windows windows(training_, T, 1);
+        const bool once = draw_ == Draw::once;
+        const Windows windows(training_, T, once ? T : 1);
         const int64_t n = windows.size();
         CHECK(n > 0);
         const auto row = [&](int r, std::span<int> tokens) {
-            const uint64_t window = Rng(seed, step, r, training_stream).below(n);
-            windows.read(static_cast<int64_t>(window), tokens);
+            const int64_t before = (step - 1) * B + r;  // rows of the run
+            const auto any = [&] { return Rng(seed, step, r, training_stream).below(n); };
+            windows.read(
+                once ? shuffled(seed, before / n, before % n, n) : static_cast<int64_t>(any()),
+                tokens);
         };
         return make_batch(count, T, row, first);
     }
@@ -226,14 +250,16 @@ class Corpus final : public Data {
     std::string name_;
     std::vector<TokenFile> files_, val_files_;
     bool shards_;
+    Draw draw_;
     std::vector<Stretch> training_, validation_;  // they point into the files
     int vocab_ = 0;
 };
 
 }  // namespace
 
-std::unique_ptr<Data> open_corpus(const std::string& path, const std::string& val_path, int T) {
-    return std::make_unique<Corpus>(path, val_path, T);
+std::unique_ptr<Data> open_corpus(const std::string& path, const std::string& val_path, int T,
+                                  Draw draw) {
+    return std::make_unique<Corpus>(path, val_path, T, draw);
 }
 
 }  // namespace peri

@@ -38,6 +38,10 @@ class Data {
     virtual double floor(int batches, int B, int T) const = 0;
 };
 
+// Which T + 1 tokens of a text or of shards a row of a training batch takes: any, all places as likely; or of windows T
+// apart each once before any a second time, in an order of the seed's.
+enum class Draw { random, once };
+
 // path "" is the built-in stories. A path that ends in .jsonl is samples (samples.h). A path or
 // glob whose files end in .bin is llm.c token shards (uint16 or uint32), any other path or glob
 // text files read as bytes. val_path "" holds out the last 5 % of each file. A path that exists is
@@ -45,6 +49,7 @@ class Data {
 // wrong with it and the remedy: no such file, a directory, empty, too short for one sequence of
 // T + 1 tokens in either part, bad magic, a count that is negative or does not match the file's
 // size.
-std::unique_ptr<Data> open_data(const std::string& path, const std::string& val_path, int T);
+std::unique_ptr<Data> open_data(const std::string& path, const std::string& val_path, int T,
+                                Draw draw = Draw::random);
 
 }  // namespace peri

@@ -15,7 +15,7 @@
 namespace peri {
 
 std::unique_ptr<Data> open_data(RunConfig& run) {
-    std::unique_ptr<Data> data = open_data(run.data, run.val_data, run.seq);
+    std::unique_ptr<Data> data = open_data(run.data, run.val_data, run.seq, run.draw);
     if (run.vocab && run.vocab < data->vocab())
         throw UserError("--vocab " + std::to_string(run.vocab) + ": the data holds token " +
                         std::to_string(data->vocab() - 1) + "; give at least " +

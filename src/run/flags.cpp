@@ -39,6 +39,10 @@ const Choices<AttentionBy>& attentions() {
                                                  {"library", AttentionBy::library}};
     return choices;
 }
+const Choices<Draw>& draws() {
+    static const Choices<Draw> choices = {{"random", Draw::random}, {"once", Draw::once}};
+    return choices;
+}
 const Choices<Tune>& tunes() {
     static const Choices<Tune> choices = {
         {"on", Tune::on}, {"off", Tune::off}, {"again", Tune::again}};
@@ -91,6 +95,7 @@ const std::vector<Flag>& table() {
         {"model", "norm-eps", number, of(d.model.norm_eps), {0, 1}, saved, "eps inside every norm"},
         {"data", "data", file, "", {}, saved, "a text file (read as bytes), token shards such as 'shards/*.bin', or samples to fine-tune on (.jsonl: prompt and completion) (default: the built-in stories)"},
         {"data", "val-data", file, "", {}, saved, "likewise, for validation (default: the last 5 % of --data)"},
+        {"data", "draw", word, word_for(d.draw, draws()), {}, saved, "random: a sequence begins anywhere in --data; once: windows of --seq tokens, each once before any a second time"},
         {"data", "document-mask", toggle, "", {}, saved, "attention does not cross documents: a token sees those from the latest --separator on (RoPE counts positions as without)"},
         {"data", "separator", integer, "", {0, (1 << 24) - 1}, saved, "token that begins each document, itself the first of it (default: 0 for bytes, 50256, 100257 or 199999 where the vocabulary's size is that of gpt2, cl100k_base or o200k_base)"},
         {"data", "batch", integer, of(d.batch), {1, 1 << 20}, saved, "sequences computed at once"},
@@ -343,6 +348,7 @@ void read_training(RunConfig& run, const Settings& flags) {
 void read_data_and_run(RunConfig& run, const Settings& flags) {
     run.data = text_or_nothing(flags, "data");
     run.val_data = text_or_nothing(flags, "val-data");
+    run.draw = read_choice(flags, "draw", draws());
     run.model.document_mask = flags.on("document-mask");
     if (flags.given("separator")) run.separator = flags.count("separator");
     run.batch = flags.count("batch");

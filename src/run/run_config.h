@@ -7,6 +7,7 @@
 
 #include "activations.h"
 #include "config.h"
+#include "data/data.h"
 #include "device.h"
 #include "optimizer.h"
 #include "run/tuning.h"
@@ -47,6 +48,7 @@ struct RunConfig {
     int separator = -1;  // -1: by the vocabulary
 
     std::string data, val_data;  // "": the built-in stories; the last 5 %
+    Draw draw = Draw::random;
     int batch = 16, accumulate = 1, seq = 128;
     uint64_t seed = 1;
     int sequences() const { return batch * accumulate; }  // of a step
