@@ -1,5 +1,5 @@
-// How sharp the loss is where training has come to: the largest eigenvalues of its Hessians, in double on the CPU. Beyond
-// the paper. Gradient descent leaves a place where they exceed 2 / rate.
+// How sharp the loss is where training has come to: the largest eigenvalues of its Hessians, in double on the CPU.
+// Beyond the paper. Gradient descent leaves a place where they exceed 2 / rate.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,9 @@
 
 namespace peri {
 
-// Of a symmetric n x n matrix that is known by its products, times(v), by Lanczos' iteration. Ends when neither has moved
-// by more than `tolerance` of the larger in size twice in succession, or after `most` products. NaN where one is not finite.
+// Of a symmetric n x n matrix that is known by its products, times(v), by Lanczos' iteration. Ends when neither has
+// moved by more than `tolerance` of the larger in size twice in succession, or after `most` products. NaN where one is
+// not finite.
 struct Ends {
     double smallest, largest;
 };
@@ -55,12 +56,13 @@ std::vector<double> adam_scale(const Model<Real>& model, const Optimizer<Real>& 
                                const OptimizerSettings& settings);
 
 // of the model (layer: whole_model)
-//   sharpness, sharpness_least   largest and smallest eigenvalue of H, the Hessian with respect to the weights
-//   sharpness_adam        largest of P^-1/2 H P^-1/2, P = diag(adam_scale), in whose terms Adam's step is the gradient's; it is
-//                         stable below (2 + 2 beta1) / ((1 - beta1) rate) (Cohen et al. 2022, arXiv 2207.14484)
+//   sharpness, sharpness_least  the largest and the smallest of H, the Hessian with respect to the weights
+//   sharpness_adam              the largest of P^-1/2 H P^-1/2, P = diag(adam_scale), in whose terms Adam's step is
+//                               the gradient's; stable below (2 + 2 beta1) / ((1 - beta1) rate) (Cohen et al. 2022,
+//                               arXiv 2207.14484)
 // of hidden states 0, the middle and S (layer: s)
-//   hidden_sharpness      |H_xx|, the largest in size of the Hessian with respect to the state x_s (SimpleGPT, arXiv
-//                         2602.01212)
+//   hidden_sharpness            |H_xx|, the largest in size of the Hessian with respect to the state x_s (SimpleGPT,
+//                               arXiv 2602.01212)
 template <class Real>
 std::vector<Measurement> sharpness(const Model<Real>& model, const Optimizer<Real>& optimizer,
                                    const OptimizerSettings& settings, const Batch& batch);
