@@ -10,7 +10,7 @@ results/RECIPE/*.csv, which stay in the repository:
     validation.csv  run, step, loss
     rounded.csv  run, format, loss   of the finished model, evaluated with --fake-quant
 
-A line holds a whole series: its numbers, with spaces between, are those of the named step (in
+A line holds a whole series (of a run of more than 1,000 steps every tenth alone): its numbers, with spaces between, are those of the named step (in
 probe.csv: layer) and of the ones that follow.
 
 Only Python's own library is used. Equal runs of several recipes are one run; what a recipe needs to
@@ -35,6 +35,7 @@ FAST = bool(os.environ.get("FAST"))  # everything small: shows that the machiner
 RESULTS = Path(os.environ.get("RESULTS", HERE.parent / "build/experiments/results" if FAST
                               else HERE / "results"))
 WORK = Path(os.environ.get("RUNS", HERE.parent / "runs/experiments"))  # what ./train writes
+TEXTS = WORK / "texts/*.txt"  # of training that is long enough
 TRAIN = str(Path(os.environ.get("TRAIN", HERE.parent / "train")).resolve())
 JOBS = int(os.environ.get("JOBS", os.cpu_count()))
 
@@ -44,6 +45,18 @@ SCALES = {
     "S64": dict(layers=12, width=64, heads=4, ffn=192, seq=64, batch=16, steps=STEPS),
     "S128": dict(layers=12, width=128, heads=4, ffn=384, seq=64, batch=16, steps=STEPS),
 }
+
+
+def long_enough(width, batch=32, seq=64, bytes_a_parameter=20):
+    """A scale that sees so many bytes for each parameter but the embedding's and the head's, none twice."""
+    parameters = 12 * (4 * width * width + 3 * width * 3 * width)
+    steps = STEPS if FAST else -(-bytes_a_parameter * parameters // (batch * seq))
+    return dict(layers=12, width=width, heads=4, ffn=3 * width, seq=seq, batch=batch, steps=steps)
+
+
+# Widths of training that is long enough to count; on all texts, each window once.
+SCALES |= {f"C{width}": long_enough(width) for width in (32, 48, 64, 96)}
+
 THREE = ("post", "pre", "peri")
 # Best rates are chosen on SEEDS; what compares placements at these uses LATER (claims.md).
 SEEDS = (11, 12) if FAST else (11, 12, 13)
@@ -87,7 +100,9 @@ class Run:
 
     def command(self, out):
         """The words of the command, which gives the same bits on every machine of a kind."""
-        words = [TRAIN]
+        words, data = [TRAIN], text()
+        if self.scale.startswith("C"):
+            words, data = [TRAIN, "--draw", "once"], TEXTS
         for flag, value in self.settings().items():
             words += [f"--{flag}"] if value is True else [f"--{flag}", str(value)]
         steps = self.settings()["steps"]
@@ -97,14 +112,16 @@ class Run:
         save = steps if self.rounded else 0
         sharp = min(self.sharp, steps // 3) if FAST else self.sharp
         words += ["--sharpness-every", str(sharp)] if sharp else []
-        return words + ["--data", str(text()), "--val-batches", "16", "--val-every", str(validate),
+        return words + ["--data", str(data), "--val-batches", "16", "--val-every", str(validate),
                         "--save-every", str(save), "--probe-every", str(probe), "--threads", "1",
                         "--tune", "off", "--quiet", "--out", str(out)]
 
     def told(self):
         """The command as runs.csv has it."""
         words = ["./train"] + self.command("DIR")[1:]
-        return " ".join(words).replace(str(text()), "gcide.txt")
+        for path, name in ((TEXTS, "'texts/*.txt'"), (WORK / "gcide.txt", "gcide.txt")):
+            words = [name if word == str(path) else word for word in words]
+        return " ".join(words)
 
     def estimate(self):
         """Seconds on one core."""
@@ -130,19 +147,29 @@ def placements():
     return tuple(line.split()[0] for line in listed.splitlines())
 
 
-def text():
-    """The dictionary's text, unpacked once."""
-    path = WORK / "gcide.txt"
+def unpacked(name, path, remedy):
+    """A dictionary's text, unpacked once."""
     if not path.exists():
-        packed = Path("/usr/share/dictd/gcide.dict.dz")
+        packed = Path(f"/usr/share/dictd/{name}.dict.dz")
         if not packed.exists():
-            sys.exit(f"{packed} is missing: on Debian and Ubuntu, make deps")
-        WORK.mkdir(parents=True, exist_ok=True)
+            sys.exit(f"{packed} is missing: on Debian and Ubuntu, {remedy}")
+        path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
         with open(part, "wb") as out:
             subprocess.run(["zcat", str(packed)], stdout=out, check=True)
         part.rename(path)
     return path
+
+
+def text():
+    """The dictionary's text."""
+    return unpacked("gcide", WORK / "gcide.txt", "make deps")
+
+
+def unpack_texts():
+    """Four dictionaries, 78 MB."""
+    for name in ("gcide",) if FAST else ("gcide", "wn", "foldoc", "jargon"):
+        unpacked(name, TEXTS.parent / f"{name}.txt", f"apt-get install dict-{name}")
 
 
 def end_of_text():
@@ -345,8 +372,10 @@ def record(recipe, run, out, code, seconds):
     log = (out / "log").read_text(errors="replace")
     final = {key: line.split()[-1] for line in log.splitlines() for key in ("train", "val")
              if line.startswith(f"final {key} loss ")}
+    lines = [metrics] if len(metrics) <= 1000 else [[row] for row in metrics[::10]]
     append(folder / "metrics.csv", ["run", "step", "loss", "grad_norm"],
-           [[number, metrics[0]["step"], series(metrics, "loss"), series(metrics, "grad_norm")]])
+           [[number, line[0]["step"], series(line, "loss"), series(line, "grad_norm")]
+            for line in lines])
     append(folder / "validation.csv", ["run", "step", "loss"],
            [[number, row["step"], series([row], "loss")]
             for row in rows_of(out / "validation.csv")])
@@ -396,6 +425,8 @@ def perform(recipe, wanted, minutes=None):
     if not missing:
         return 0
     text()
+    if any(run.scale.startswith("C") for run in missing):
+        unpack_texts()
     total = sum(run.estimate() for run in missing) / JOBS / 60
     print(f"{recipe}: {len(missing)} runs to do, about {total:.0f} minutes on {JOBS} cores",
           flush=True)

@@ -426,6 +426,44 @@ class Scale(Fabricated):
         self.assertEqual(self.begun((1.8, 10.0, False, False))[0], [OPEN] * 2)
 
 
+class Optimal(Fabricated):
+    def at(self, losses, widths=(64, 32, 48)):
+        """losses(arm, width), each at 4e-3, which is the best rate of all."""
+        import optimal
+        for width in widths:
+            for arm in optimal.ARMS if width == 64 else optimal.PAIR:
+                level = losses(arm, width)
+                for rate in ("2e-3", "8e-3"):
+                    self.made(optimal.runs_of(arm, rate, width, optimal.FIRST), level + 0.5)
+                self.made(optimal.runs_of(arm, "4e-3", width),
+                          lambda run, level=level: level + 0.0001 * run.seed * (arm[0] == "pre"))
+        return lambda name: self.verdicts(optimal.claims, name)
+
+    def test_peri_leads(self):
+        verdict = self.at(lambda arm, width: 1.5 + (arm[0] != "peri") * 0.02 * (width / 32))
+        self.assertEqual(verdict("optimal-lead"), [SHOWN] * 3)
+        self.assertEqual(verdict("optimal-order"), [SHOWN])
+        self.assertEqual(verdict("optimal-width"), [SHOWN])
+
+    def test_peri_is_behind(self):
+        verdict = self.at(lambda arm, width: 1.5 + (arm[0] == "peri") * 0.02 * (width / 32))
+        self.assertEqual(verdict("optimal-lead"), [CONTRADICTED] * 3)
+        self.assertEqual(verdict("optimal-order"), [CONTRADICTED])
+        self.assertEqual(verdict("optimal-width"), [CONTRADICTED])
+
+    def test_two_widths_are_too_few(self):
+        self.assertEqual(self.at(lambda arm, width: 1.5, (64, 32))("optimal-width"), [])
+
+    def test_long_enough_is_what_it_says(self):
+        for width in (32, 48, 64, 96):
+            s = lab.SCALES[f"C{width}"]
+            parameters = 12 * (4 * width ** 2 + 3 * width * s["ffn"])
+            seen = s["steps"] * s["batch"] * s["seq"]
+            self.assertGreaterEqual(seen, 20 * parameters)
+            self.assertLess(seen - s["batch"] * s["seq"], 20 * parameters)
+            self.assertLess(seen, 0.95 * 39e6)  # less than the largest of the texts
+
+
 class Extremes(Fabricated):
     def beyond(self, pre, peri):
         import extremes
