@@ -4,7 +4,8 @@
 # at each allocation. After each fault the program has ended with one sentence that names the file and
 # exit code 2, or with what it makes without faults; and a run that resumes has the bits of one without faults.
 # usage: tests/check_faults.sh SHIM [EVERY]   SHIM: tests/fault_shim.c built; EVERY: one call of so many of a kind
-#        fails (default 24; 1: all, half an hour); TRAIN names another ./train, OUT another place for the runs
+#        fails (default 24; 1: all, half an hour); TRAIN names another ./train, OUT another place for the runs, STAGES
+#        some of train resume export generate
 # shellcheck disable=SC2086  # flags are meant to be split
 set -eu
 cd "$(dirname "$0")/.."
@@ -24,7 +25,7 @@ run="--size tiny --layers 1 --width 8 --heads 2 --ffn 12 --batch 2 --seq 17 --va
     --data $box/text.txt --out $box/run"
 
 # What fails: each stage begins with a copy of what the ones before have left.
-stages="train resume export generate"
+stages=${STAGES:-train resume export generate}
 flags_of() {
     case $1 in
         train) echo "$run" ;;

@@ -361,12 +361,15 @@ int __libc_start_main(int (*run)(int, char**, char**), int argc, char** argv, vo
                                                            loader, stack);
 }
 
-__attribute__((weak)) void _ZSt17__throw_bad_allocv(void); /* std::__throw_bad_alloc() */
+/* std::__throw_bad_alloc(), std::get_new_handler() */
+__attribute__((weak)) void _ZSt17__throw_bad_allocv(void);
+__attribute__((weak)) void (*_ZSt15get_new_handlerv(void))(void);
 
 static void* allocated(void* memory) {
     const int this_one = news && in_main && __atomic_add_fetch(&calls, 1, __ATOMIC_RELAXED) == at;
     if (!memory || this_one) {
         free(memory);
+        if (_ZSt15get_new_handlerv()) _ZSt15get_new_handlerv()();
         _ZSt17__throw_bad_allocv();
     }
     return memory;

@@ -4,12 +4,12 @@
 #include "jobs/export_hf.h"
 
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <set>
 
 #include "compare.h"
 #include "jobs/hf_architecture.h"
 #include "jobs/hf_tokenizer.h"
+#include "json.h"
 #include "program.h"
 #include "store/checkpoint.h"
 

@@ -6,12 +6,12 @@
 #include <fstream>
 #include <iterator>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <numeric>
 #include <span>
 #include <vector>
 
 #include "check.h"
+#include "json.h"
 #include "open_file.h"
 #include "random.h"
 

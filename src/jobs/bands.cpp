@@ -3,10 +3,10 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <set>
 
 #include "data/embed.h"
+#include "json.h"
 #include "open_file.h"
 #include "store/csv.h"
 #include "store/files.h"

@@ -3,12 +3,12 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 
 #include "check.h"
 #include "data/embed.h"
 #include "jobs/hf_architecture.h"
 #include "jobs/hf_tokenizer.h"
+#include "json.h"
 #include "store/checkpoint.h"
 
 EMBED(peri_configuration_py, "hf/configuration_peri.py");

@@ -1,6 +1,6 @@
 #include "jobs/hf_tokenizer.h"
 
-#include <nlohmann/json.hpp>
+#include "json.h"
 
 namespace peri {
 

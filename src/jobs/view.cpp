@@ -5,7 +5,6 @@
 #include <cstdio>
 #include <filesystem>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <thread>
@@ -14,6 +13,7 @@
 #include "data/data.h"
 #include "data/embed.h"
 #include "jobs/bands.h"
+#include "json.h"
 #include "open_file.h"
 #include "run/flags.h"
 #include "run/interrupt.h"

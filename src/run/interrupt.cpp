@@ -33,13 +33,27 @@ constexpr char last_sentence[] =
     "train: no memory left: choose a smaller --batch, --seq or --size\n";
 int last_code;
 
-[[noreturn]] void end() {
+bool memory_has_ended = false;
+
+void remember() {
+    memory_has_ended = true;
+    throw std::bad_alloc();
+}
+
+bool is_of_memory(const std::exception_ptr& exception) {
     try {
-        throw;
+        if (exception) std::rethrow_exception(exception);
     } catch (const std::bad_alloc&) {
-        if (write(STDERR_FILENO, last_sentence, sizeof last_sentence - 1) > 0) _exit(last_code);
+        return true;
     } catch (...) {
     }
+    return false;
+}
+
+[[noreturn]] void end() {
+    const bool of_memory = memory_has_ended || is_of_memory(std::current_exception());
+    if (of_memory && write(STDERR_FILENO, last_sentence, sizeof last_sentence - 1) > 0)
+        _exit(last_code);
     std::abort();
 }
 
@@ -47,6 +61,7 @@ int last_code;
 
 void end_with_memory(int code) {
     last_code = code;
+    std::set_new_handler(remember);
     std::set_terminate(end);
 }
 

@@ -9,9 +9,9 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "check.h"
+#include "json.h"
 #include "number.h"
 #include "open_file.h"
 

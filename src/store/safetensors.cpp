@@ -6,10 +6,10 @@
 #include <cstdint>
 #include <cstdio>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <set>
 
 #include "check.h"
+#include "json.h"
 #include "open_file.h"
 
 namespace peri {

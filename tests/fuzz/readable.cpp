@@ -3,9 +3,9 @@
 #include "jobs/readable.h"
 
 #include <cstdio>
-#include <nlohmann/json.hpp>
 
 #include "fuzz.h"
+#include "json.h"
 
 namespace {
 

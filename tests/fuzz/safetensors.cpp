@@ -1,10 +1,10 @@
 // Any bytes as a safetensors file: what is accepted has every tensor inside of the file.
 #include "store/safetensors.h"
 
-#include <nlohmann/json.hpp>
 #include <random>
 
 #include "fuzz.h"
+#include "json.h"
 
 extern "C" size_t LLVMFuzzerMutate(uint8_t* data, size_t size, size_t max_size);
 

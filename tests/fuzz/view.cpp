@@ -2,9 +2,8 @@
 // which nothing in the files ends early.
 #include "jobs/view.h"
 
-#include <nlohmann/json.hpp>
-
 #include "fuzz.h"
+#include "json.h"
 
 namespace {
 
