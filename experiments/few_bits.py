@@ -10,7 +10,7 @@ from math import isfinite, log, nan
 from statistics import mean
 
 from draw import Curve, Panel, band, figure
-from lab import FAST, SEEDS, THREE, finished, placements, runs
+from lab import FAST, SCALES, SEEDS, THREE, finished, placements, runs
 from measures import FIVE, done, largest, length
 from verdict import Claim, alike, failed, interval, judge, loss, pairs, spread, verdict
 
@@ -84,6 +84,22 @@ def wanted():
 def passes(r):
     """Whether a state of an FP16 run has gone beyond the format at a probe."""
     return any(value > 0 for at in r.probe.get("beyond_fp16", {}).values() for value in at.values())
+
+
+def inside(r):
+    """Whether it was inside of a sub-layer that numbers went beyond: the first state that shows it has lost
+    whole tokens, as a norm of infinity leaves them."""
+    steps = r.probe.get("beyond_fp16", {})
+    lost = [count for _, count in sorted(steps[max(steps)].items()) if count > 0] if steps else []
+    width = SCALES[r.row["name"].split()[0]]["width"]
+    return bool(lost) and lost[0] % width == 0
+
+
+def told(made):
+    """"3 (1 inside of a sub-layer)": of runs that pass."""
+    past = [r for r in made if passes(r)]
+    within = sum(map(inside, past))
+    return f"{len(past)}{f' ({within} inside of a sub-layer)' if within else ''}"
 
 
 def rise(format):
@@ -173,7 +189,7 @@ def overview():
             found = done(in_fp16(norm, rate, shape))
             beyond = [length(r) for r in found if passes(r)]
             cells.append("" if not found else
-                         f"{len(beyond)} of {len(found)} pass, at step {min(beyond)} to {max(beyond)}"
+                         f"{told(found)} of {len(found)} pass, at step {min(beyond)} to {max(beyond)}"
                          if beyond else spread([loss(r) for r in found]))
         if any(cells):
             rows.append(f"| {shape} | {norm} | {' | '.join(cells)} |")
@@ -193,8 +209,8 @@ def who(shape):
         both = [(by_norm[0][s], by_norm[1][s]) for s in SEEDS if all(s in at for at in by_norm)]
         either += [pair for pair in both if any(pair)]
         if both:
-            words.append(f"{rate}: Pre-LN {sum(p for p, _ in both)}, Peri-LN {sum(q for _, q in both)} "
-                         f"of {len(both)}")
+            told_of = [told(done(in_fp16(norm, rate, shape))) for norm in PAIR]
+            words.append(f"{rate}: Pre-LN {told_of[0]}, Peri-LN {told_of[1]} of {len(both)}")
     if not words:
         return []
     enough = len(either) >= (1 if FAST else 3)
@@ -213,7 +229,8 @@ def others(shape):
             all_of.add(norm)
     if set(counts) != set(placements()):
         return []
-    seen = ", ".join(f"{norm} {n}" for norm, n in counts.items() if n) or "none"
+    seen = ", ".join(f"{norm} {told([r for rate in RATES for r in done(in_fp16(norm, rate, shape))])}"
+                     for norm, n in counts.items() if n) or "none"
     rest = [norm for norm in counts if norm not in BOUNDED]
     return [Claim("fp16-others", f"{shape}, FP16, {RAN}", f"runs that pass: {seen}",
                   judge(counts["pre"] >= 3 and not any(counts[norm] for norm in rest),
@@ -233,7 +250,7 @@ def embedding():
     for title, pre, peri in (("size 1", "pre, size 1", "peri"), ("norm in both", "pre, norm", "peri"),
                              ("norm in neither", "pre", "peri, none")):
         above = pairs(arm(pre, rate), arm(peri, rate), log_largest)
-        passed = "; ".join(f"{name} {sum(map(passes, made))} of {len(made)}" for name in (pre, peri)
+        passed = "; ".join(f"{name} {told(made)} of {len(made)}" for name in (pre, peri)
                            if (made := done(arm(name, RATES[-1]))))
         if len(above) > 1:
             found.append(Claim("fp16-embedding", f"12 x 128, FP16, {rate}, {RAN}",
