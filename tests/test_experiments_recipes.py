@@ -283,6 +283,14 @@ class FewBits(Fabricated):
         rows = [row for row in few_bits.overview() if "12 x 128 | pre " in row]
         self.assertIn("3 of 3 pass, at step 9 to 9", rows[0])
 
+    def test_inside_of_a_sublayer_whole_tokens_are_lost(self):
+        import few_bits
+        for count, expected in ((128 * 5, True), (3, False), (3.277e4, True), (667, False)):
+            self.again().fp16({"pre": count})
+            found = [r for _, r in lab.finished(few_bits.in_fp16("pre", "6.4e-2"))]
+            self.assertEqual([few_bits.inside(r) for r in found], [expected] * 3)
+            self.assertIn("inside" if expected else "3 of 3 pass", " ".join(few_bits.overview()))
+
     def alike(self, away):
         import few_bits
         loss = lambda run: 1.7 + 0.001 * run.seed
