@@ -124,6 +124,28 @@ TEST_CASE("where the hidden state is largest", "[run]") {
     CHECK_THAT(forward(), contains("nan, behind attention of layer 1"));
 }
 
+TEST_CASE("where numbers first go beyond fp16, in a state or inside of a sub-layer", "[run]") {
+    Model<fp16> model(small_config(2), 1, 3);
+    const auto forward = [&] {
+        model.load({1, 3, {5, 6, 7}, {6, 7, 8}});
+        model.forward();
+        return largest_hidden_state(model);
+    };
+    const SubLayerIds& ids = model.table().sublayers[2];
+    model.initialise(1);
+    CHECK_THAT(forward(), contains("the largest |x|"));
+    std::vector<double> gamma = model.values(ids.output_norm.gamma);
+    gamma[3] = 1e6;
+    model.set_values(ids.output_norm.gamma, gamma);
+    CHECK_THAT(forward(), contains("beyond 65,504") && contains("is behind attention of layer 1"));
+    // what attention gives out is beyond it, and the norm behind that makes NaN of infinity
+    model.initialise(1);
+    model.set_values(ids.v, std::vector<double>(8 * 8, 5));
+    model.set_values(ids.o, std::vector<double>(8 * 8, 60000));
+    CHECK_THAT(forward(),
+               contains("beyond 65,504") && contains("is inside of attention of layer 1"));
+}
+
 TEST_CASE("auto takes the newest checkpoint that is whole", "[run]") {
     const TemporaryDirectory folder;
     Model<float> model(small_config(1), 1, 3);

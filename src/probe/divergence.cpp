@@ -1,5 +1,6 @@
 #include "probe/divergence.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 
@@ -39,21 +40,32 @@ std::string place(int s) {
     return (s % 2 ? "attention of layer " : "the MLP of layer ") + std::to_string((s - 1) / 2);
 }
 
+// Of fp16, where a number first went beyond its largest: "behind" a sub-layer lies infinity, "inside of" it was if a
+// norm has made NaN of it. "" if nowhere.
+std::string where_beyond(const std::vector<double>& state, int s) {
+    if (std::ranges::all_of(state, [](double x) { return std::isfinite(x); })) return "";
+    const bool infinite = std::ranges::any_of(state, [](double x) { return std::isinf(x); });
+    return std::string("the first number beyond 65,504, fp16's largest, is ") +
+           (infinite || s == 0 ? "behind " : "inside of ") + place(s);
+}
+
 }  // namespace
 
 template <class Real>
 std::string largest_hidden_state(const Model<Real>& model) {
     double largest = -1;
     int where = 0;
-    for (int s = 0; s <= model.sublayer_count() && !std::isnan(largest); s++)
-        for (const double x : model.hidden_state(s)) {
-            if (std::is_same_v<Real, fp16> && !std::isfinite(x))
-                return "the first number beyond 65,504, fp16's largest, is behind " + place(s);
+    for (int s = 0; s <= model.sublayer_count() && !std::isnan(largest); s++) {
+        const std::vector<double> state = model.hidden_state(s);
+        const std::string beyond = std::is_same_v<Real, fp16> ? where_beyond(state, s) : "";
+        if (!beyond.empty()) return beyond;
+        for (const double x : state) {
             if (std::abs(x) <= largest) continue;  // false for NaN
             largest = std::abs(x);
             where = s;
             if (std::isnan(x)) break;
         }
+    }
     return "the largest |x| of the hidden state is " + number(largest) + ", behind " + place(where);
 }
 

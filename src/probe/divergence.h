@@ -25,7 +25,7 @@ class DivergenceWatch {
 };
 
 // The largest |x| of the hidden state and the sub-layer behind which it is, NaN before any number; of fp16 the first
-// sub-layer behind which a number is beyond its largest, where there is one. After forward.
+// sub-layer behind which, or inside of which, a number is beyond its largest, where there is one. After forward.
 template <class Real>
 std::string largest_hidden_state(const Model<Real>& model);
 
