@@ -73,7 +73,10 @@ class Events(unittest.TestCase):
     def test_following(self):
         metrics = self.run_ / "metrics.csv"
         metrics.write_text(HEADER + "1,64,2.5,1,0.1,500,9,0.5,10\n")
-        follower = subprocess.Popen([sys.executable, ROOT / "data/events.py", "--follow", self.run_])
+        # which a shell that runs the tests in the background lets its children ignore
+        heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+        follower = subprocess.Popen([sys.executable, ROOT / "data/events.py", "--follow", self.run_],
+                                    preexec_fn=heed)
         self.addCleanup(follower.wait)
         self.addCleanup(follower.kill)
 
