@@ -10,6 +10,7 @@
 #              make train_sim_mpi for simulated ones
 #              (make deps-cudnn fetches what attention by cuDNN needs; make check-cudnn asks cuDNN to plan it)
 # make train_port PORT=DIR  the same with your kernels in DIR; make test-port PORT=DIR tests them
+#              (gpu/PORTING.md)
 # make test-machines  the tests as other processors, compilers and orders of sums run them
 # make check-precision  fp16 trains as fp32 does
 # make check-travel  a run goes on with other threads, another precision and on another machine

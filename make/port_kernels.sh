@@ -27,6 +27,7 @@ nm -C "$@" /dev/null 2> /dev/null | awk -v port="$port" -v build="$build" -v ker
         gsub(/peri::|\[.*\]/, "", symbol)
         return symbol
     }
+    function stem_of(path) { sub(/.*\//, "", path); sub(/\.[^.]*$/, "", path); return path }
     function listed(list, word) { return list == "" ? word : index(", " list ", ", ", " word ", ") ? list : list ", " word }
     function refuse(sentence) { print sentence > "/dev/stderr"; failed = 1 }
 
@@ -49,17 +50,18 @@ nm -C "$@" /dev/null 2> /dev/null | awk -v port="$port" -v build="$build" -v ker
             sub(/<.*/, "", name)
             # what is no template is of the device, whose double has no such function
             place = name in home ? home[name] : symbol ~ /</ ? "" : "src/cpu/device.cpp"
-            stem = place
-            sub(/.*\//, "", stem)
-            sub(/\.cpp$/, "", stem)
+            stem = stem_of(place)
             if (!(symbol in has)) { if (index(" " kernels " ", " " stem " ")) lacks[stem] = listed(lacks[stem], function_of(symbol)) }
             else if (has[symbol] ~ /, /) twice[has[symbol]] = function_of(symbol)
             else if (name in home) from[stem] = listed(from[stem], has[symbol])
         }
         for (stem in lacks)
             refuse("PORT=" port ": its " stem " takes the place of src/cpu/" stem ".cpp and lacks " lacks[stem] ": define what src/kernels.h and src/device.h declare, with their parameters")
-        for (files in twice)
-            refuse("PORT=" port ": " twice[files] " is in " files ", and the linker would take either: leave it in the one that is called after it, and double in src/cpu")
+        for (files in twice) {
+            split(files, two, ", ")
+            refuse("PORT=" port ": " twice[files] " is in " files ", and the linker would take either: " \
+                   (stem_of(two[1]) == stem_of(two[2]) ? "the CPU keeps it, take it out of " two[2] : "a kernel stands in the file that is called as the CPU has it, and in no other"))
+        }
         if (failed) exit 2
         n = split(kernels, all, " ")
         for (i = 1; i <= n; i++) print all[i], from[all[i]]
