@@ -45,8 +45,9 @@ cp "$ports/b"/* "$ports/other/a"
 touch -d 2001-01-01 "$ports/b"/* "$ports/other/a"/*
 finds PORT="$ports/b"
 finds PORT="$ports/other/a"
+cp -p "$ports/b/fault.h" "$port" # which only the faulty one reads
 passes "^norm: $port/norm.cpp" PORT="$port"
-cp -p "$ports/b"/* "$port"
+cp -p "$ports/b/norm.cpp" "$port"
 finds PORT="$port"
 # a header alone, of a file that the other compiler makes; its flags; back again, older
 mv "$port/norm.cpp" "$port/norm.cc"
