@@ -10,6 +10,7 @@
 #              make train_sim_mpi for simulated ones
 #              (make deps-cudnn fetches what attention by cuDNN needs; make check-cudnn asks cuDNN to plan it)
 # make train_port PORT=DIR  the same with your kernels in DIR; make test-port PORT=DIR tests them
+#              (gpu/PORTING.md)
 # make test-machines  the tests as other processors, compilers and orders of sums run them
 # make check-precision  fp16 trains as fp32 does
 # make check-travel  a run goes on with other threads, another precision and on another machine
@@ -206,28 +207,50 @@ check-cudnn:
 
 PORT ?=
 PORT_CC ?= $(CXX)
-PORT_FILES := $(if $(PORT),$(filter-out %.h %.md,$(wildcard $(PORT)/*.*)))
-PORT_OBJECTS := $(patsubst $(PORT)/%,$(BUILD)/port/%.o,$(PORT_FILES))
-PORTED := $(addprefix $(BUILD)/src/cpu/,$(addsuffix .o,$(basename $(notdir $(PORT_FILES)))))
+PORT_DIR := $(patsubst %/,%,$(PORT))
+PORT_BUILD := $(BUILD)/port/$(notdir $(abspath $(PORT)))
+# the names of src/cpu's files that a port's may have
+KERNELS := device $(filter-out main suite,$(basename $(notdir $(CONFORMANCE))))
+# what is read by others, or only lies there; the rest is compiled, and in folders helpers of the same kinds
+PORT_READ := %.h %.hpp %.cuh %.inc %.cl %.metal
+PORT_BESIDE := %.md %.txt %.mk %.py %.sh %~
+PORT_FILES := $(if $(PORT),$(wildcard $(PORT_DIR)/*.*))
+PORT_DEEPER := $(if $(PORT),$(wildcard $(PORT_DIR)/*/*.*))
+PORT_KERNELS := $(filter-out $(PORT_READ) $(PORT_BESIDE),$(PORT_FILES))
+PORT_SOURCES := $(PORT_KERNELS) $(filter $(addprefix %,.cpp $(suffix $(PORT_KERNELS))),$(PORT_DEEPER))
+PORT_OBJECTS := $(PORT_SOURCES:$(PORT_DIR)/%=$(PORT_BUILD)/%.o)
+# of the CPU's files whose places are taken double alone is linked
+PORTED := $(addprefix $(BUILD)/src/cpu/,$(addsuffix .o,$(basename $(notdir $(PORT_KERNELS)))))
 PORT_LIBRARY := $(HOUSE) $(filter-out $(PORTED),$(CPU)) \
     $(patsubst $(BUILD)/%,$(BUILD)/oracle/%,$(filter $(PORTED),$(CPU))) $(PORT_OBJECTS)
 
-$(BUILD)/port/%.cpp.o: $(PORT)/%.cpp $(BUILD)/flags
+# refuses what is no port; changes when its list of files, a file that others read, flags, compilers or libraries do
+$(PORT_BUILD)/stamp: export ASKED = $(abspath $(PORT)): $(PORT_SOURCES), $(FLAGS), $(PORT_FLAGS), $(LIBS), $(PORT_LIBS)
+$(PORT_BUILD)/stamp: FORCE
+	@PORT='$(PORT)' CXX='$(CXX)' PORT_CC='$(PORT_CC)' make/port_files.sh $@ '$(KERNELS)' '$(PORT_SOURCES)' '$(filter $(PORT_READ),$(PORT_FILES) $(PORT_DEEPER))'
+# changes when what the file holds does, whatever its date
+$(PORT_OBJECTS:.o=.sum): $(PORT_BUILD)/%.sum: $(PORT_DIR)/% FORCE
 	@mkdir -p $(@D)
+	@cksum < $< | cmp -s - $@ || cksum < $< > $@
+
+$(PORT_BUILD)/%.cpp.o: $(PORT_DIR)/%.cpp $(PORT_BUILD)/%.cpp.sum $(PORT_BUILD)/stamp | $(BUILD)/found
 	$(CXX) $(FLAGS) $(PORT_FLAGS) -MMD -MP -c $< -o $@
-$(BUILD)/port/%.o: $(PORT)/% Makefile
-	@mkdir -p $(@D)
+$(PORT_BUILD)/%.o: $(PORT_DIR)/% $(PORT_BUILD)/%.sum $(PORT_BUILD)/stamp $(wildcard src/*.h src/*/*.h gpu/*.h)
 	$(PORT_CC) $(PORT_FLAGS) -Isrc -c $< -o $@
 
-train_port: $(BUILD)/train.o $(PORT_LIBRARY)
-	$(CXX) $(FLAGS) $^ $(LIBS) $(PORT_LIBS) -o $@
+# linked each time: ./train_port may be another port's, and a library may have changed
+train_port: $(PORT_BUILD)/stamp $(BUILD)/train.o $(PORT_LIBRARY) FORCE
+	@make/port_kernels.sh '$(PORT_DIR)' $(BUILD) '$(KERNELS)' $(filter %.o,$^)
+	$(CXX) $(FLAGS) $(filter %.o,$^) $(LIBS) $(PORT_LIBS) -o $@
 
-$(BUILD)/tests/conformance_port: $(CONFORMANCE) $(PORT_LIBRARY)
-	$(CXX) $(FLAGS) $^ $(LIBS) $(PORT_LIBS) -o $@
+$(PORT_BUILD)/conformance: $(PORT_BUILD)/stamp $(CONFORMANCE) $(PORT_LIBRARY) FORCE
+	@make/port_kernels.sh '$(PORT_DIR)' $(BUILD) '$(KERNELS)' $(filter %.o,$^) > $(@D)/kernels
+	$(CXX) $(FLAGS) $(filter %.o,$^) $(LIBS) $(PORT_LIBS) -o $@
 
 # PORT_CASES chooses a part of the suite
-test-port: $(BUILD)/tests/conformance_port
-	$(BUILD)/tests/conformance_port --quiet $(PORT_CASES)
+test-port: $(PORT_BUILD)/conformance
+	$< --quiet --kernels $(<D)/kernels $(PORT_CASES)
+FORCE:
 
 # the same .cu files by the host's compiler, run thread by thread on the CPU (gpu/sim)
 SIMULATOR := $(addprefix $(BUILD)/sim/,$(GPU)) $(BUILD)/gpu/no_cudnn.o $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard gpu/sim/*.cpp))

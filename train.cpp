@@ -223,12 +223,12 @@ int main(int argc, char** argv) {
     } catch (const comm::Ended&) {
         return exit_user;
     } catch (const UserError& e) {
-        if (session.fail(e.what())) std::fprintf(stderr, "train: %s\n", e.what());
+        if (session.fail(e.what())) print_error(argv[0], e.what());
         return exit_user;
     } catch (const std::bad_alloc&) {
         std::terminate();  // as where it cannot be caught
     } catch (const std::exception& e) {
-        std::fprintf(stderr, "train: the system failed: %s\n", e.what());
+        print_error(argv[0], std::string("the system failed: ") + e.what());
     }
     return exit_user;
 }

@@ -57,9 +57,10 @@ case $($CXX -dumpmachine) in aarch64*) takes -Wpsabi && warnings="$warnings -Wno
 # another. Debian's, Fedora's, any, Homebrew's.
 cblas="#include <cblas.h>
     int main() { openblas_set_num_threads(1); }"
-[ -n "$BLAS_DIR" ] || for d in /usr/lib/"$($CXX -dumpmachine)"/openblas-openmp /usr/lib/*/openblas-openmp; do
-    [ -d "$d" ] && BLAS_DIR=$d && break
-done
+# Debian's name of the machine that is compiled for; a compiler that does not tell it names a vendor in between
+multiarch=$($CXX -print-multiarch 2> /dev/null)
+[ -n "$multiarch" ] || multiarch=$($CXX -dumpmachine | sed 's/-[^-]*-linux/-linux/')
+[ -n "$BLAS_DIR" ] || [ ! -d "/usr/lib/$multiarch/openblas-openmp" ] || BLAS_DIR=/usr/lib/$multiarch/openblas-openmp
 blas_flags= blas_libs= blas=
 for found in "${BLAS_DIR:+-I$(echo "$BLAS_DIR" | sed 's|/usr/lib|/usr/include|')} : ${BLAS_DIR:+-L$BLAS_DIR -Wl,-rpath,$BLAS_DIR} -lopenblas" \
     "-I/usr/include/openblas : -lopenblaso" ": -lopenblas" "-I/usr/include/openblas : -lopenblas" \

@@ -156,23 +156,23 @@ grep -q "rank 2" "$out/dead.log" || fail "dead: $(cat "$out/dead.log")"
 code=0
 mpi 2 bash -c "trap '' XFSZ; ulimit -f 200; exec ./train_mpi $small --batch 4 --steps 5 --save-every 2 --width 64 --ffn 400 --out $out/full" > "$out/full.log" 2>&1 || code=$?
 [ $code != 0 ] || fail "full: exit code 0"
-[ "$(grep -c "^train: " "$out/full.log")" = 1 ] || fail "full: $(cat "$out/full.log")"
+[ "$(grep -c "^train_mpi: " "$out/full.log")" = 1 ] || fail "full: $(cat "$out/full.log")"
 
 # one process that has less memory than the model needs
 code=0
 mpi 1 ./train_mpi $small --batch 4 --steps 5 --width 1024 --layers 16 --out "$out/poor" : \
     -n 1 bash -c "ulimit -v 1200000; exec ./train_mpi $small --batch 4 --steps 5 --width 1024 --layers 16 --out $out/poor" > "$out/poor.log" 2>&1 || code=$?
 [ $code != 0 ] || fail "poor: exit code 0"
-[ "$(grep -c "^train: " "$out/poor.log")" = 1 ] || fail "poor: $(cat "$out/poor.log")"
+[ "$(grep -c "^train_mpi: " "$out/poor.log")" = 1 ] || fail "poor: $(cat "$out/poor.log")"
 
 code=0
 mpi 1 ./train_mpi $small --batch 4 --steps 5 --out "$out/other" : -n 1 ./train_mpi $small --batch 4 --steps 6 --out "$out/other" > "$out/other.log" 2>&1 || code=$?
 grep -q "process 1 has another settings" "$out/other.log" || fail "other: $(cat "$out/other.log")"
-[ "$(grep -c "^train: " "$out/other.log")" = 1 ] || fail "other: said more than once: $(cat "$out/other.log")"
+[ "$(grep -c "^train_mpi: " "$out/other.log")" = 1 ] || fail "other: said more than once: $(cat "$out/other.log")"
 
 code=0
 train 3 uneven --batch 4 --steps 5 || code=$?
-[ "$(grep -c "^train: .*3 processes cannot share equally" "$out/uneven.log")" = 1 ] || fail "uneven: $(cat "$out/uneven.log")"
+[ "$(grep -c "^train_mpi: .*3 processes cannot share equally" "$out/uneven.log")" = 1 ] || fail "uneven: $(cat "$out/uneven.log")"
 echo "stopped, interrupted, killed, disk full, no memory, other settings, uneven: each ends with its sentence"
 
 # ---- a simulated GPU each -----------------------------------------------------------------------

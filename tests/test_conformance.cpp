@@ -4,6 +4,7 @@
 
 #include "catch.h"
 #include "conformance/suite.h"
+#include "helpers.h"
 
 using namespace peri;
 
@@ -113,6 +114,20 @@ TEST_CASE("conformance: --time runs the cases that a model's step is made of", "
     CHECK(runs == 2);
     CHECK_THROWS_AS(run({"--time", "C=8"}), UserError);
     CHECK_THROWS_AS(run({"--time"}), UserError);
+}
+
+TEST_CASE("conformance: --kernels says of each family whose kernels ran", "[conformance]") {
+    const TemporaryDirectory folder;
+    const std::string file = folder.write(
+        "kernels", "device src/cpu/device.cpp\nother a/b.cu, a/c.cu\nparity p.cpp\nspeed s.cu\n");
+    CHECK_THAT(run({"--kernels", file}).out,
+               contains("device: src/cpu/device.cpp\n"
+                        "other: a/b.cu, a/c.cu, 3 ok, 0 failed, 0 not supported\n"
+                        "parity: p.cpp, 7 ok, 1 failed, 1 not supported\n"
+                        "speed: s.cu, 1 ok, 0 failed, 0 not supported\n"));
+    CHECK(run({"--kernels", file, "plain"}).out.find("parity: ") == std::string::npos);
+    const std::string less = folder.write("less", "device src/cpu/device.cpp\nother a.cu\n");
+    CHECK_THROWS_WITH(run({"--kernels", less}), contains("less has no line for parity"));
 }
 
 TEST_CASE("conformance: only the backend that was asked for is tested", "[conformance]") {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <set>
 
 #include "catch.h"
 #include "check.h"
@@ -28,6 +29,20 @@ TEST_CASE("one process at a time in a run's directory", "[run]") {
     CHECK_THROWS_WITH(RunDirectory(out, false), contains("already holds a run"));
     folder.write("file", "");
     CHECK_THROWS_WITH(RunDirectory(folder / "file/c", false), contains("cannot make"));
+}
+
+TEST_CASE("runs that begin in the same second have directories of their own", "[run]") {
+    const TemporaryDirectory folder;
+    const std::filesystem::path before = std::filesystem::current_path();
+    std::filesystem::current_path(folder / "");
+    std::set<std::string> paths;
+    for (int i = 0; i < 4; i++) {  // three of them at least within one second
+        paths.insert(default_directory("peri"));
+        CHECK_NOTHROW(RunDirectory(*paths.rbegin(), false));
+    }
+    CHECK(paths.size() == 4);
+    CHECK_THAT(*paths.begin(), contains("runs/2") && contains("-peri"));
+    std::filesystem::current_path(before);
 }
 
 TEST_CASE("tables are cut back to the step that a run goes on from", "[run]") {

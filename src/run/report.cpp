@@ -1,6 +1,7 @@
 #include "run/report.h"
 
 #include <cstdio>
+#include <cstring>
 
 #include "run/fit.h"
 #include "store/files.h"
@@ -17,6 +18,11 @@ const char* describe(Precision precision) {
 }
 
 }  // namespace
+
+void print_error(const char* program, const std::string& what) {
+    const char* const slash = std::strrchr(program, '/');
+    std::fprintf(stderr, "%s: %s\n", slash ? slash + 1 : program, what.c_str());
+}
 
 void print_settings(const RunConfig& run) {
     const ModelConfig& m = run.model;

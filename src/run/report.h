@@ -6,6 +6,9 @@
 
 namespace peri {
 
+// "train_mpi: what", on stderr; program: as it was called.
+void print_error(const char* program, const std::string& what);
+
 void print_settings(const RunConfig& run);
 
 template <class Real>

@@ -11,15 +11,24 @@
 #include <filesystem>
 
 #include "check.h"
+#include "comm.h"
 #include "store/files.h"
 
 namespace peri {
 
 std::string default_directory(const std::string& norm) {
+    if (comm::rank() > 0) return "";
     char date[32];
     const std::time_t now = std::time(nullptr);
     std::strftime(date, sizeof date, "%Y-%m-%d-%H%M%S", std::localtime(&now));
-    return std::string("runs/") + date + "-" + norm;
+    const std::string first = std::string("runs/") + date + "-" + norm;
+    std::string path = first;
+    make_directories_durably("runs");
+    std::error_code error;  // then RunDirectory says what is wrong there
+    for (int i = 2; !std::filesystem::create_directory(path, error) && !error; i++)
+        path = first + "-" + std::to_string(i);
+    if (!error) sync_directory("runs");
+    return path;
 }
 
 bool is_training(const std::string& path) {

@@ -7,7 +7,8 @@
 
 namespace peri {
 
-// Where a run without --out goes: runs/<date>-<norm>.
+// Where a run without --out goes, made by the first process: runs/<date>-<norm>, and with -2, -3, ... behind it
+// where another run has begun in the same second.
 std::string default_directory(const std::string& norm);
 
 // Whether a process trains there now.

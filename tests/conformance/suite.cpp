@@ -2,6 +2,8 @@
 
 #include <charconv>
 #include <cstdlib>
+#include <fstream>
+#include <map>
 #include <sstream>
 
 #include "check.h"
@@ -82,6 +84,7 @@ bool Case::yes(const std::string& parameter) const { return choice(parameter, {"
 namespace {
 
 struct Job {
+    const Family* family;
     const Check* check;
     Case line;
 };
@@ -91,13 +94,14 @@ struct Options {
     bool list = false, quiet = false;
     int seeds = 1;
     std::string model;                  // its sizes, where kernels are to be timed
+    std::string kernels;                // a file: whose they are
     std::string type;                   // "": all
     std::vector<std::string> selected;  // families, checks and lines
 };
 
 const char* const usage =
     "conformance [--backend NAME] [--seeds N] [--quiet] [--list] [--type TYPE] [--attention WORD]\n"
-    "            [--time SIZES] [FAMILY | CHECK | 'CASE']...\n"
+    "            [--time SIZES] [--kernels FILE] [FAMILY | CHECK | 'CASE']...\n"
     "  runs the cases of these families and checks, or of all, or one case as its line says\n"
     "  --backend NAME  refuses to test another backend (or BACKEND in the environment)\n"
     "  --seeds N       every case with the seeds 1 to N, not with 1 alone\n"
@@ -106,7 +110,10 @@ const char* const usage =
     "  --quiet         only cases that are not ok, and the count\n"
     "  --list          the lines of the cases, and which are not supported, without running them\n"
     "  --time SIZES    how long the kernels of a model's step take, such as\n"
-    "                  'B=16 T=128 C=128 H=4 F=384 V=256', beside the machine's own peaks\n";
+    "                  'B=16 T=128 C=128 H=4 F=384 V=256', beside the machine's own peaks\n"
+    "  --kernels FILE  the count a family, with the source of its kernels, a line of FILE (a "
+    "port's:\n"
+    "                  make/port_kernels.sh)\n";
 
 AttentionBy attention_by(const std::string& word) {
     if (word == "auto") return AttentionBy::automatic;
@@ -128,6 +135,8 @@ Options parse_options(const std::vector<std::string>& arguments) {
             options.backend = value();
         else if (word == "--time")
             options.model = value();
+        else if (word == "--kernels")
+            options.kernels = value();
         else if (word == "--type")
             options.type = value();
         else if (word == "--attention")
@@ -157,16 +166,18 @@ std::string joined(const std::vector<std::string>& words) {
     return result;
 }
 
-Job job(const Check& check, const std::string& parameters, const std::string& type, int seed) {
+Job job(const Family& family, const Check& check, const std::string& parameters,
+        const std::string& type, int seed) {
     const std::string seed_text = "seed=" + std::to_string(seed);
     std::vector<std::string> words = {check.name};
     if (parameters != "") words.push_back(parameters);
     words.push_back("type=" + type);
     words.push_back(seed_text);
-    return {&check, Case(joined(words))};
+    return {&family, &check, Case(joined(words))};
 }
 
-void add_listed(std::vector<Job>& jobs, const Check& check, const Options& options) {
+void add_listed(std::vector<Job>& jobs, const Family& family, const Check& check,
+                const Options& options) {
     const bool timed = options.model != "";
     if (timed && !check.in_model) return;
     for (const std::string& parameters :
@@ -174,7 +185,7 @@ void add_listed(std::vector<Job>& jobs, const Check& check, const Options& optio
         for (const std::string& type : check.types)
             for (int seed = 1; seed <= options.seeds; seed++) {
                 if (options.type != "" && options.type != type) continue;
-                jobs.push_back(job(check, parameters, type, seed));
+                jobs.push_back(job(family, check, parameters, type, seed));
                 jobs.back().line.timed = timed;
             }
 }
@@ -185,12 +196,12 @@ Job parse_job(const std::vector<Family>& suite, const std::string& line) {
     for (const Family& family : suite)
         for (const Check& check : family.checks) {
             if (check.name != c.check()) continue;
-            const Job example = job(check, check.cases.front(), check.types.front(), 1);
+            const Job example = job(family, check, check.cases.front(), check.types.front(), 1);
             c.require(c.parameters() == example.line.parameters(),
                       "the parameters of '" + example.line.line() + "', in this order");
             c.choice("type", check.types);
             c.seed();
-            return {&check, c};
+            return {&family, &check, c};
         }
     throw UserError("the case '" + line + "' names no check: --list shows the cases there are");
 }
@@ -199,7 +210,7 @@ std::vector<Job> jobs_for(const std::vector<Family>& suite, const Options& optio
     std::vector<Job> jobs;
     for (const Family& family : suite)
         for (const Check& check : family.checks)
-            if (options.selected.empty()) add_listed(jobs, check, options);
+            if (options.selected.empty()) add_listed(jobs, family, check, options);
     for (const std::string& word : options.selected) {
         if (word.find('=') != std::string::npos) {
             jobs.push_back(parse_job(suite, word));
@@ -208,7 +219,8 @@ std::vector<Job> jobs_for(const std::vector<Family>& suite, const Options& optio
         const size_t before = jobs.size();
         for (const Family& family : suite)
             for (const Check& check : family.checks)
-                if (word == family.name || word == check.name) add_listed(jobs, check, options);
+                if (word == family.name || word == check.name)
+                    add_listed(jobs, family, check, options);
         if (jobs.size() == before)
             throw UserError("there is no family and no check '" + word +
                             "': --list shows the cases there are");
@@ -231,6 +243,31 @@ bool is_supported(const Check& check, const Case& c) {
     return !check.supported || check.supported(c);
 }
 
+struct Count {
+    int ok = 0, failed = 0, not_supported = 0;
+
+    std::string text() const {
+        return std::to_string(ok) + " ok, " + std::to_string(failed) + " failed, " +
+               std::to_string(not_supported) + " not supported";
+    }
+};
+
+// Whose kernels ran: of each family that was run the source, as the file names it, and its count.
+std::string sources(const std::string& path, const std::map<std::string, Count>& counts) {
+    std::ifstream file(path);
+    std::map<std::string, std::string> of;
+    for (std::string name, source; file >> name && std::getline(file >> std::ws, source);)
+        of[name] = source;
+    std::string lines = "device: " + of["device"] + "\n";
+    for (const auto& [name, count] : counts) {
+        if (!of.contains(name))
+            throw UserError("--kernels " + path + " has no line for " + name +
+                            ": give the file that make/port_kernels.sh wrote");
+        lines += name + ": " + of[name] + ", " + count.text() + "\n";
+    }
+    return lines;
+}
+
 std::string indented(const std::string& text) {
     std::istringstream lines(text);
     std::string result;
@@ -251,7 +288,7 @@ int run_suite(const std::vector<Family>& suite, const std::string& program,
     const Options options = parse_options(arguments);
     const std::vector<Job> jobs = jobs_for(suite, options);
     if (options.list) {
-        for (const auto& [check, c] : jobs)
+        for (const auto& [family, check, c] : jobs)
             out << c.line() << (is_supported(*check, c) ? "" : "  (not supported)") << "\n";
         return 0;
     }
@@ -265,8 +302,9 @@ int run_suite(const std::vector<Family>& suite, const std::string& program,
     if (times("float")) out << ceilings_line<float>("float");
     if (times("bf16")) out << ceilings_line<bf16>("bf16");
     if (times("fp16")) out << ceilings_line<fp16>("fp16");
-    int ok = 0, failed = 0, not_supported = 0;
-    for (const auto& [check, c] : jobs) {
+    Count all;
+    std::map<std::string, Count> of_family;
+    for (const auto& [family, check, c] : jobs) {
         // The line comes first: where a backend ends the program, it is the last one printed.
         if (!options.quiet) out << c.line() << " " << std::flush;
         const bool supported = is_supported(*check, c);
@@ -275,7 +313,8 @@ int run_suite(const std::vector<Family>& suite, const std::string& program,
             continue;
         }
         const std::string errors = supported ? check->errors(c) : "";
-        (!supported ? not_supported : errors == "" ? ok : failed)++;
+        for (Count* const count : {&all, &of_family[family->name]})
+            (!supported ? count->not_supported : errors == "" ? count->ok : count->failed)++;
         const std::string status = !supported ? "not supported" : errors == "" ? "ok" : "FAIL";
         if (!options.quiet)
             out << status << "\n";
@@ -285,9 +324,9 @@ int run_suite(const std::vector<Family>& suite, const std::string& program,
             out << indented(errors) << "    again: " << program << " '" << c.line() << "'\n";
     }
     if (options.model != "") return 0;
-    out << ok << " ok, " << failed << " failed, " << not_supported << " not supported ("
-        << backend_name() << ")\n";
-    return failed > 0;
+    if (options.kernels != "") out << sources(options.kernels, of_family);
+    out << all.text() << " (" << backend_name() << ")\n";
+    return all.failed > 0;
 }
 
 }  // namespace peri
