@@ -3,12 +3,12 @@
 # rename of its own (one of five with fewer than 500 kills), and resumed each time, ends with the bits of one that was
 # never interrupted.
 # Single-process training, --keep-best, fine-tuning on samples, accumulated, bf16, fp16 with its loss scale, and what has diverged.
-# usage: tests/check_resume.sh SHIM [KILLS]   SHIM: tests/exit_shim.c built; default 60
+# usage: tests/check_resume.sh SHIM [KILLS]   SHIM: tests/exit_shim.c built; default 28
 # shellcheck disable=SC2086  # flags are meant to be split
 set -eu
 cd "$(dirname "$0")/.."
 shim=$(realpath "$1")
-kills=${2:-60}
+kills=${2:-28}
 out=build/check-resume
 rm -rf "$out"
 mkdir -p "$out"
