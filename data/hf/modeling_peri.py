@@ -174,19 +174,21 @@ class PeriForCausalLM(PreTrainedModel, GenerationMixin):
         labels=None,
         use_cache=None,
         logits_to_keep=0,
+        cache=None,  # what transformers from 5.24 on calls past_key_values
         **kwargs,
     ):
         embedded = self.embedding(input_ids) if inputs_embeds is None else inputs_embeds
         T = embedded.shape[1]
-        if use_cache and past_key_values is None:
-            past_key_values = DynamicCache()
-        first = 0 if past_key_values is None else past_key_values.get_seq_length()
+        cache = past_key_values if cache is None else cache
+        if use_cache and cache is None:
+            cache = DynamicCache()
+        first = 0 if cache is None else cache.get_seq_length()
         if position_ids is None:
             position_ids = torch.arange(first, first + T, device=embedded.device)[None]
         context = {
             "rope": rope_table(position_ids, self.config.head_size, self.config.rope_theta),
             "mask": causal_mask(first, T, attention_mask, embedded.device),
-            "cache": past_key_values,
+            "cache": cache,
         }
         x = self.embedding_norm(embedded)
         for layer in self.layers:
@@ -198,4 +200,4 @@ class PeriForCausalLM(PreTrainedModel, GenerationMixin):
         loss = None
         if labels is not None:
             loss = self.loss_function(logits, labels, self.config.vocab_size, **kwargs)
-        return CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=past_key_values)
+        return CausalLMOutputWithPast(loss, logits, cache)
