@@ -31,8 +31,8 @@ const std::vector<Count>& counts() {
     return table;
 }
 
-// What is so in every model of ours, and is so in theirs where they do not say it; told: the
-// architectures that are told it.
+// What is so in every model of ours, and in theirs where they do not say it (of Glm4's biases its tensors tell); told:
+// the architectures that are told it.
 struct Fixed {
     const char* key;
     Json value;
