@@ -448,7 +448,7 @@ FUZZ_SECONDS ?= 10
 FUZZ_TARGETS ?= $(patsubst tests/fuzz/%.cpp,%,$(wildcard tests/fuzz/*.cpp))
 FUZZ_FLAGS := -std=c++20 -Wall -Wextra $(WERROR) -Isrc -Itests $(SANITIZE) -O2 $(DATA) \
     -fsanitize-coverage-ignorelist=tests/fuzz/libraries.txt
-FUZZ_SOURCES := $(READERS) jobs/bands jobs/readable jobs/view probe/probe_file probe/spikes run/metrics store/csv store/step_file
+FUZZ_SOURCES := $(READERS) jobs/bands jobs/hf_config jobs/readable jobs/view probe/probe_file probe/spikes run/metrics store/csv store/step_file
 FUZZ_READERS := $(FUZZ_SOURCES:%=$(FUZZ)/src/%.o) $(filter-out $(FUZZ_SOURCES:%=$(BUILD)/src/%.o),$(LIBRARY))
 # the rest of the library is what it is elsewhere, with its compiler's OpenMP
 FUZZ_LIBS := $(patsubst -fopenmp,$(if $(findstring clang,$(CXX)),-fopenmp,-lgomp),$(LIBS))

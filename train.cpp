@@ -16,6 +16,7 @@
 #include "jobs/evaluate.h"
 #include "jobs/export_hf.h"
 #include "jobs/generate.h"
+#include "jobs/import_hf.h"
 #include "jobs/journal.h"
 #include "jobs/prepare.h"
 #include "jobs/readable.h"
@@ -199,11 +200,11 @@ int start(const RunConfig& run) {
         throw UserError("several processes only train, --check and --evaluate: use ./train here");
     set_tf32(run.precision == Precision::tf32);
     set_attention(run.attention);
-    if (run.dry_run || run.job == Job::train || run.job == Job::check)
-        return plan_and_run<Real>(run);
+    if (run.dry_run || run.job <= Job::check) return plan_and_run<Real>(run);
     if (run.job == Job::evaluate) print_evaluation<Real>(run);
     if (run.job == Job::generate) print_generated<Real>(run);
     if (run.job == Job::export_hf) std::printf("%s", export_hf(run).c_str());
+    if (run.job == Job::import_hf) std::printf("%s", import_hf(run).c_str());
     if (run.job == Job::view) view(run);
     return exit_done;
 }
@@ -224,7 +225,6 @@ int main(int argc, char** argv) {
         return exit_user;
     } catch (const UserError& e) {
         if (session.fail(e.what())) print_error(argv[0], e.what());
-        return exit_user;
     } catch (const std::bad_alloc&) {
         std::terminate();  // as where it cannot be caught
     } catch (const std::exception& e) {

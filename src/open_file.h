@@ -32,6 +32,15 @@ inline bool is_directory(const std::string& path) {
     return std::filesystem::is_directory(path, nowhere);
 }
 
+// Whether path, seen from the directory `here`, leads out of it, links followed.
+inline bool leads_out(const std::string& path, const std::filesystem::path& here) {
+    namespace fs = std::filesystem;
+    std::error_code error;
+    const fs::path place = fs::weakly_canonical(here / fs::path(path).lexically_normal(), error);
+    const fs::path way = place.lexically_relative(fs::canonical(here, error));
+    return way.empty() || *way.begin() == "..";
+}
+
 // As std::ifstream(path, std::ios::binary).
 inline std::ifstream open_file(const std::string& path) {
     std::error_code ignored;

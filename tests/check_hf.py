@@ -1,9 +1,10 @@
-"""Models that ./train --export-hf writes, in Hugging Face transformers.
+"""Models that ./train --export-hf writes, in Hugging Face transformers, and theirs by --import-hf.
 
 usage: check_hf.py TRAIN LOGITS DIRECTORY   (./train; tests/hf/logits built; a directory, made anew)
 
 Every placement and many options, with random weights and gammas that are not one: the logits of
-transformers are those of peri.cpp within 1e-4, and both write the same text. Then the tokenizers.
+transformers are those of peri.cpp within 1e-4, and both write the same text. Then models that
+transformers made: the same logits, and the same bits when they are exported again. Then the tokenizers.
 """
 
 import json
@@ -225,6 +226,88 @@ def check_bf16_training():
     check_same(our_logits(checkpoint, tokens), their_logits(load(path), tokens), "bf16 training")
 
 
+# ---- models that transformers made --------------------------------------------------------------
+
+THEIRS = [
+    ("Llama", {}),
+    ("Llama", {"num_key_value_heads": 4}),
+    ("Llama", {"num_key_value_heads": 1, "dtype": torch.bfloat16}),
+    ("Llama", {"tie_word_embeddings": True}),
+    ("Olmo2", {}),
+    ("Olmo2", {"num_key_value_heads": 4, "dtype": torch.float16}),
+    ("Olmo2", {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 12}),
+    ("Glm4", {}),
+    ("Glm4", {"num_key_value_heads": 1}),
+    ("Glm4", {"num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 12, "dtype": torch.bfloat16}),
+]
+
+
+def their_model(name, dtype=torch.float32, **options):
+    """One with random weights, gammas in [0.5, 1.5]."""
+    rope = {"rope_type": "default", "rope_theta": 500.0}
+    if name == "Glm4":
+        rope["partial_rotary_factor"] = options["partial_rotary_factor"] = 1.0
+    shape = {"vocab_size": VOCAB, "hidden_size": 24, "intermediate_size": 37, "num_hidden_layers": 3,
+             "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 6,
+             "max_position_embeddings": SEQ, "rms_norm_eps": 0.02, "rope_theta": 500.0,
+             "rope_parameters": rope, "attention_bias": False, "pad_token_id": None, "eos_token_id": None,
+             "bos_token_id": None}  # fmt: skip
+    config = getattr(transformers, name + "Config")(**{**shape, **options})
+    model = AutoModelForCausalLM.from_config(config)
+    for values in model.parameters():
+        size = tuple(values.shape)
+        drawn = (numbers.normal(size=size) / size[-1] ** 0.5 if len(size) == 2
+                 else numbers.uniform(0.5, 1.5, size=size))  # fmt: skip
+        values.data = torch.tensor(drawn, dtype=dtype)
+    return model
+
+
+def refused(path, to):
+    done = subprocess.run([train, "--import-hf", str(path), "--out", str(to)], capture_output=True)
+    said = done.stderr.decode()
+    assert done.returncode == 2 and said.count("\n") == 1 and not to.exists(), (done, said)
+    return said
+
+
+def check_import(i, name, options):
+    what = f"{name} {options}"
+    path, to = directory / "theirs" / str(i), directory / "imported" / str(i)
+    their_model(name, **options).save_pretrained(path, max_shard_size="20KB" if i % 2 else "5GB")
+    run(train, "--import-hf", path, "--out", to)
+    model = load(path)
+    tokens = numbers.integers(0, VOCAB, size=20).tolist()
+    error = check_same(our_logits(to, tokens), their_logits(model, tokens), what)
+    again = load(export(to, f"theirs-{i}"))
+    assert type(again) is type(model), what
+    old, new = model.state_dict(), again.state_dict()
+    assert old.keys() == new.keys(), what
+    assert all(torch.equal(old[key], new[key]) for key in old), what
+    return error
+
+
+def check_imports():
+    errors = [check_import(i, *case) for i, case in enumerate(THEIRS)]
+    print(f"check-hf: {len(errors)} models of transformers imported: logits within {max(errors):.2g}, the same "
+          "bits when exported again")  # fmt: skip
+    yarn = {"rope_type": "yarn", "factor": 4.0, "rope_theta": 500.0, "original_max_position_embeddings": 12}
+    for i, (name, options, words) in enumerate([
+        ("Llama", {"rope_parameters": yarn}, "rope"),
+        ("Llama", {"attention_bias": True}, "attention_bias"),
+        ("Llama", {"hidden_act": "gelu"}, "hidden_act"),
+        ("Llama", {"head_dim": 8}, "head_dim"),
+        ("Qwen3", {}, "model_type"),
+    ]):  # fmt: skip
+        path = directory / "theirs" / f"refused-{i}"
+        their_model(name, **options).save_pretrained(path)
+        said = refused(path, directory / "imported" / f"refused-{i}")
+        assert words in said, (words, said)
+    half = directory / "theirs" / "half"  # as real GLM-4 models are
+    model = their_model("Glm4")
+    model.config.partial_rotary_factor = model.config.rope_parameters["partial_rotary_factor"] = 0.5
+    model.save_pretrained(half)
+    assert "partial_rotary_factor" in refused(half, directory / "imported" / "half")
+
+
 # ---- text ---------------------------------------------------------------------------------------
 
 
@@ -359,6 +442,7 @@ errors = [check_case(*case) for case in CASES]
 worst, near = (max(column) for column in zip(*errors))
 print(f"check-hf: {len(CASES)} models in transformers {transformers.__version__}: the same text, "
       f"logits within {worst:.2g}; in bf16 within {near:.2g} of the largest")  # fmt: skip
+check_imports()
 check_parts()
 check_bf16_training()
 check_bytes()

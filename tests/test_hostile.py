@@ -196,6 +196,150 @@ class Hostile(RunCopy):
         if HOSTILE > 40:
             print(f"hostile: {HOSTILE} damaged checkpoints: {codes[0]} accepted, {codes[2]} refused, {codes[3]} diverged")
 
+    # ---- models of strangers -------------------------------------------------------------------------
+
+    def foreign(self, norm="peri"):
+        """A model's directory as --import-hf takes it."""
+        place = self.folder / "hf"
+        shutil.rmtree(place, ignore_errors=True)
+        flags = ["--norm", norm, *(["--embedding-norm", "off"] if norm == "peri" else [])]
+        made = self.folder / f"of-{norm}"
+        if not made.exists():
+            self.assertEqual(self.bounded(*TINY, *flags, "--save-every", "9", "--out", made)[0], 0)
+        self.assertEqual(self.bounded("--export-hf", place, "--init-from", made)[0], 0)
+        return place
+
+    def imported(self, place, **limits):
+        """Exit code and sentence; nothing is there where it is refused."""
+        to = self.folder / "imported"
+        shutil.rmtree(to, ignore_errors=True)
+        code, text = self.bounded("--import-hf", place, "--out", to, **limits)
+        self.assertEqual((to / "model.safetensors").exists(), code == 0)
+        self.assertFalse((self.folder / "imported.unfinished").exists())
+        self.assertLess(len(text), 2000)
+        return code, text
+
+    def test_foreign_weights(self):
+        place = self.foreign()
+        self.assertEqual(self.imported(place), (0, ""))
+        weights = place / "model.safetensors"
+        header, numbers = opened(weights)
+        for begin, unit, end in ((b'{"a":', b"[", b""), (b"{", b'"%08d":0,', b'"x":0}'),
+                                 (b'{"__metadata__":{"a":"', b"x", b'"}}'), (b"{}", b" ", b"")):
+            write_long(weights, begin, unit, 99_999_000, end)
+            self.assertEqual(self.imported(place)[0], 2)
+        for name in ("../outside/precious/file", "/etc/passwd", "\0", "x" * 100_000):
+            weights.write_bytes(safetensors({**header, name: {"dtype": "F32", "shape": [0], "data_offsets": [len(numbers)] * 2}}, numbers))
+            code, text = self.imported(place)
+            self.assertIn("is none of a Glm4ForCausalLM", text)
+        weights.write_bytes(struct.pack("<Q", 1 << 62) + b"{}")
+        self.assertEqual(self.imported(place)[0], 2)
+
+    def test_foreign_parts_with_long_headers(self):
+        """Each may be as long as the format allows, all together not."""
+        place = self.foreign()
+        header, numbers = opened(place / "model.safetensors")
+        names = [name for name in header if name != "__metadata__"]
+        (place / "model.safetensors").unlink()
+        files = [f"{i}.safetensors" for i in range(len(names))]
+        (place / "model.safetensors.index.json").write_text(json.dumps({"weight_map": dict(zip(names, files))}))
+        for name, file in zip(names[:8], files):
+            entry = header[name]
+            first, end = entry["data_offsets"]
+            entry = {**entry, "data_offsets": [0, end - first]}
+            (place / file).write_bytes(safetensors({"__metadata__": {"a": "x" * 30_000_000}, name: entry}, numbers[first:end]))
+        code, text = self.imported(place)
+        self.assertEqual(code, 2)
+        self.assertIn("longer than 100 MB", text)
+
+    def test_a_foreign_model_that_is_not_there(self):
+        """A config.json and a header that ask for terabytes, in a sparse file of as many."""
+        place = self.foreign("pre")
+        config = json.loads((place / "config.json").read_text())
+        (place / "config.json").write_text(json.dumps({**config, "vocab_size": 1 << 24, "hidden_size": 1 << 20, "head_dim": 1 << 19}))
+        self.assertEqual(self.imported(place)[0], 2)
+        vocab = 1 << 24
+        (place / "config.json").write_text(json.dumps({**config, "vocab_size": vocab, "num_hidden_layers": 10_000}))
+        self.assertEqual(self.imported(place)[0], 2)
+        (place / "config.json").write_text(json.dumps({**config, "hidden_size": 1 << 18, "head_dim": 1 << 17, "vocab_size": 1 << 20}))
+        header, _ = opened(place / "model.safetensors")
+        end = 0
+        for name, entry in header.items():
+            if name == "__metadata__":
+                continue
+            small, large = config["hidden_size"], 1 << 18
+            kv = config["num_key_value_heads"] * large // config["num_attention_heads"]
+            shape = [large if n == small else n for n in entry["shape"]]
+            if "k_proj" in name or "v_proj" in name:
+                shape[0] = kv
+            if name in ("model.embed_tokens.weight", "lm_head.weight"):
+                shape[0] = 1 << 20
+            bytes_ = 4
+            for n in shape:
+                bytes_ *= n
+            entry.update(shape=shape, data_offsets=[end, end + bytes_])
+            end += bytes_
+        header.pop("__metadata__")
+        data = safetensors(header)
+        (place / "model.safetensors").write_bytes(data)
+        try:
+            os.truncate(place / "model.safetensors", len(data) + end)
+        except OSError as error:
+            self.skipTest(f"no sparse file of {end} bytes: {error}")
+        code, text = self.imported(place)
+        self.assertEqual(code, 2)
+        self.assertIn("more memory", text)
+
+    def test_foreign_texts(self):
+        for text in (b"[" * 1_000_000, b'{"model_type":' + b"[" * 300_000, b'{"model_type":' * 70_000, b"\0" * 1000, b"\xff\xfe" * 1000,
+                     b'{"' + b"x" * 900_000 + b'":1}', b'{"model_type":"' + b"x" * 900_000 + b'"}', b" " * (1 << 22), b""):
+            for name in ("config.json", "model.safetensors.index.json"):
+                with self.subTest(text=text[:10], name=name):
+                    place = self.foreign()
+                    (place / name).write_bytes(text)
+                    if name != "config.json":
+                        (place / "model.safetensors").unlink()
+                    if text[:1] == b" ":
+                        os.truncate(place / name, 1 << 33)
+                    self.assertEqual(self.imported(place)[0], 2)
+
+    def test_foreign_links_and_pipes(self):
+        for name in ("config.json", "model.safetensors", "model.safetensors.index.json"):
+            for make in (lambda path: path.symlink_to(self.outside / "secret.txt"), lambda path: path.symlink_to(self.outside / "new"),
+                         lambda path: path.symlink_to("/dev/zero"), lambda path: path.symlink_to(path.name), os.mkfifo, os.mkdir):
+                with self.subTest(name=name):
+                    place = self.foreign()
+                    if name != "config.json":
+                        (place / "model.safetensors").unlink()
+                    (place / name).unlink(missing_ok=True)
+                    make(place / name)
+                    code, text = self.imported(place)
+                    self.assertEqual(code, 2)
+                    self.assertNotIn("what only its owner", text)
+
+    def test_foreign_models_damaged_at_random(self):
+        """So many, a value or a byte of a file changed; the seed is 12."""
+        draw = random.Random(12)
+        place = self.foreign()
+        config, weights = (place / "config.json").read_bytes(), (place / "model.safetensors").read_bytes()
+        values = [0, 1, -1, 7, 1 << 31, 1 << 63, 10**30, 1e300, None, True, [], {}, [[]], "", "llama", "../x", "\ud800"]
+        codes = {0: 0, 2: 0}
+        for _ in range(HOSTILE):
+            lie = json.loads(config)
+            for _ in range(draw.randint(0, 2)):
+                lie[draw.choice(list(lie))] = draw.choice(values)
+            (place / "config.json").write_text(json.dumps(lie))
+            data = bytearray(weights)
+            for _ in range(draw.randint(0, 1)):
+                data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
+            if draw.random() < 0.1:
+                del data[draw.randrange(len(data)):]
+            (place / "model.safetensors").write_bytes(data)
+            codes[self.imported(place)[0]] += 1
+        self.assertGreater(codes[2], HOSTILE // 2, codes)
+        if HOSTILE > 40:
+            print(f"hostile: {HOSTILE} damaged models to import: {codes[0]} accepted, {codes[2]} refused")
+
     # ---- texts ---------------------------------------------------------------------------------------
 
     def test_texts_of_any_kind(self):
@@ -267,7 +411,8 @@ class Hostile(RunCopy):
                         self.from_stranger({key: str(value)}, job, f'"{key}" leads out of the working directory', f"give --{key}")
         for key, value, job in (("out", self.outside / "new", []), ("out", "../new", []), ("out", "link/new", []),
                                 ("resume", self.whole / "step-00000006", []), ("init-from", self.whole, ["--generate", "3"]),
-                                ("export-hf", self.outside / "new", ["--init-from", self.weights])):
+                                ("export-hf", self.outside / "new", ["--init-from", self.weights]),
+                                ("import-hf", self.outside, ["--out", "new"])):
             with self.subTest(key=key, value=value):
                 self.from_stranger({key: str(value)}, job, f'"{key}" leads out of the working directory', f"give --{key}")
 

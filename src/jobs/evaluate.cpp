@@ -3,12 +3,18 @@
 #include <cmath>
 #include <cstdio>
 #include <numbers>
+#include <optional>
 
 #include "accumulate.h"
 #include "check.h"
 #include "comm.h"
+#include "jobs/journal.h"
+#include "jobs/view.h"
+#include "probe/probe_file.h"
 #include "run/fit.h"
 #include "run/flags.h"
+#include "run/metrics.h"
+#include "run/run_directory.h"
 #include "store/checkpoint.h"
 
 namespace peri {
@@ -38,8 +44,9 @@ namespace {
 
 // No part of the files is held out, so whatever holds two tokens will do.
 std::unique_ptr<Data> open_whole(RunConfig& run) {
-    // a text may be shorter than a window; samples are cut to it
-    const int shortest = run.data.ends_with(".jsonl") || run.data.empty() ? run.seq : 1;
+    // a text may be shorter than a window, except to be measured; samples are cut to it
+    const bool cut = run.data.ends_with(".jsonl") || run.data.empty() || !run.out.empty();
+    const int shortest = cut ? run.seq : 1;
     std::unique_ptr<Data> data = open_data(run.data, run.data, shortest);
     choose_vocab(run, saved_vocab(run.init_from));
     if (data->vocab() > run.model.vocab)
@@ -77,6 +84,14 @@ void print(const Evaluation& e, bool bytes) {
             "bits        %.6f a token (how many bytes of text that is, shards do not say)\n", bits);
 }
 
+// The model as a run that has done no step: settings, loss and measurements.
+template <class Real>
+void keep(Model<Real>& model, const Data& data, const RunConfig& run, double loss) {
+    save_durably(run.out + "/config.json", run.json);
+    MetricsFiles(run.out, 0).add_validation(0, loss);
+    ProbeFile(run.out, 0, {}).add(0, measure(model, probe_batch(data, run)));
+}
+
 }  // namespace
 
 template <class Real>
@@ -88,6 +103,9 @@ template <class Real>
 void print_evaluation(RunConfig run) {
     const std::unique_ptr<Data> data = open_whole(run);
     check_memory<Real>(run);
+    const bool kept = !run.out.empty() && comm::rank() == 0;
+    std::optional<RunDirectory> directory;
+    if (kept) directory.emplace(run.out, false);
     Model<Real> model(run.model, run.batch, run.seq, Purpose::inference);
     load_weights(run.init_from, model);
     std::printf("weights     %s\n", run.init_from.c_str());
@@ -106,6 +124,11 @@ void print_evaluation(RunConfig run) {
                             : "the loss is not finite: the weights of --init-from " +
                                   run.init_from + " have diverged; choose an earlier checkpoint");
     print(result, data->bytes());
+    if (!kept) return;
+    keep(model, *data, run, result.loss);
+    directory.reset();  // the page would wait for its end
+    run.viewed = {run.out};
+    view(run);
 }
 
 #define INSTANTIATE(Real) \

@@ -2,11 +2,12 @@
 
 #include <cmath>
 #include <cstdio>
-#include <filesystem>
+#include <map>
 
 #include "check.h"
 #include "data/embed.h"
 #include "jobs/hf_architecture.h"
+#include "jobs/hf_config.h"
 #include "jobs/hf_tokenizer.h"
 #include "json.h"
 #include "store/checkpoint.h"
@@ -16,23 +17,9 @@ EMBED(peri_modeling_py, "hf/modeling_peri.py");
 
 namespace peri {
 
-namespace fs = std::filesystem;
-
 namespace {
 
 using Numbers = std::vector<double>;
-
-// The rows of each head in the order 0, D/2, 1, D/2 + 1, ...
-//   w (H D, C)
-Numbers interleaved(const Numbers& w, int D, int C) {
-    Numbers result;
-    for (size_t head = 0; head < w.size(); head += size_t(D) * C)
-        for (int row = 0; row < D; row++) {
-            const auto from = w.begin() + head + size_t(row / 2 + row % 2 * (D / 2)) * C;
-            result.insert(result.end(), from, from + C);
-        }
-    return result;
-}
 
 // The embedding norm of every row of the table: E[t] -> gamma E[t] / sqrt(mean E[t]^2 + eps)
 //   table (V, C)   gamma (C)
@@ -55,23 +42,19 @@ struct Export {
     TensorTable table = tensor_table(config);
     std::vector<HfTensor> tensors = hf_tensors(architecture, config);
 
-    // The vocabulary's padding stays behind: elsewhere its logits would count.
-    int rows_of(int id) const {
-        const bool padded = id == table.embedding || id == table.head;
-        return padded ? config.vocab : table.rows[id].rows;
-    }
-
     Numbers values(const HfTensor& tensor) const {
-        Numbers all;
+        std::map<int, Numbers> ours;
         for (const int id : tensor.ours) {
-            const Tensor& ours = table.rows[id];
-            Numbers part = weights.values(ours);
-            if (ours.is_matrix()) part.resize(size_t(rows_of(id)) * ours.cols);
+            ours[id] = weights.values(table.rows[id]);
             if (id == table.embedding && table.embedding_norm && !architecture.ours())
-                fold_norm(part, weights.values(table.rows[table.embedding_norm.gamma]),
+                fold_norm(ours[id], weights.values(table.rows[table.embedding_norm.gamma]),
                           config.norm_eps);
-            if (tensor.interleaved) part = interleaved(part, config.head_size(), ours.cols);
-            all.insert(all.end(), part.begin(), part.end());
+        }
+        const int C = table.rows[tensor.ours[0]].cols;
+        Numbers all;
+        for (const HfRow& row : hf_rows(tensor, table, config.head_size())) {
+            const auto from = ours[row.id].begin() + ptrdiff_t(row.row) * C;
+            all.insert(all.end(), from, from + C);
         }
         return all;
     }
@@ -80,13 +63,10 @@ struct Export {
         const Tensor& first = table.rows[tensor.ours[0]];
         const std::string& stored = weights.dtype(first);
         const bool narrow = stored == "BF16" || stored == "F16";
-        TensorInfo info = {tensor.name, "F32", {size_t(first.cols)}};
+        TensorInfo info = {tensor.name, "F32", hf_shape(tensor, table)};
         if (dtype == ExportDtype::bf16) info.dtype = "BF16";
         if (dtype == ExportDtype::fp16) info.dtype = "F16";
         if (dtype == ExportDtype::stored && narrow) info.dtype = stored;
-        size_t rows = 0;
-        for (const int id : tensor.ours) rows += rows_of(id);
-        if (first.is_matrix()) info.shape.insert(info.shape.begin(), rows);
         return info;
     }
 };
@@ -177,18 +157,6 @@ TextFiles text_files(const Export& model, int seq) {
     return files;
 }
 
-// The directory's path, without a slash at its end. Throws unless a new one can be put there.
-std::string free_place(const std::string& directory) {
-    fs::path place = fs::absolute(directory).lexically_normal();
-    if (!place.has_filename()) place = place.parent_path();
-    std::error_code error;
-    if (fs::exists(place, error) && !(fs::is_directory(place, error) && fs::is_empty(place, error)))
-        throw UserError("--export-hf " + directory +
-                        ": there is something already: name a new directory, or remove it");
-    fs::create_directories(place.parent_path(), error);
-    return place;
-}
-
 std::string summary(const Export& model, const RunConfig& run, size_t files) {
     const std::string& directory = run.export_hf;
     const int vocab = model.config.vocab;
@@ -208,7 +176,7 @@ std::string summary(const Export& model, const RunConfig& run, size_t files) {
 }  // namespace
 
 std::string export_hf(const RunConfig& run, size_t part_bytes) {
-    const std::string place = free_place(run.export_hf);
+    const std::string place = new_place("export-hf", run.export_hf);
     const SavedWeights weights(run.init_from);
     ModelConfig config = run.model;
     config.vocab = run.vocab ? run.vocab : weights.vocab();

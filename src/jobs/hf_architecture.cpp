@@ -9,8 +9,6 @@
 
 namespace peri {
 
-using Json = nlohmann::ordered_json;
-
 // Their norms are named after what comes before them: post_attention_layernorm is the norm before
 // the MLP in Llama and Glm4, and the one behind attention in Olmo2.
 const std::vector<HfArchitecture>& hf_architectures() {
@@ -18,6 +16,7 @@ const std::vector<HfArchitecture>& hf_architectures() {
         {"llama",
          "LlamaForCausalLM",
          "llama",
+         "pre",
          {{{"attention.input_norm"}, "input_layernorm"},
           {{"attention.q"}, "self_attn.q_proj"},
           {{"attention.k"}, "self_attn.k_proj"},
@@ -30,6 +29,7 @@ const std::vector<HfArchitecture>& hf_architectures() {
         {"glm4",
          "Glm4ForCausalLM",
          "glm4",
+         "peri",
          {{{"attention.input_norm"}, "input_layernorm"},
           {{"attention.q"}, "self_attn.q_proj", true},
           {{"attention.k"}, "self_attn.k_proj", true},
@@ -43,6 +43,7 @@ const std::vector<HfArchitecture>& hf_architectures() {
         {"olmo2",
          "Olmo2ForCausalLM",
          "olmo2",
+         "olmo2",
          {{{"attention.q"}, "self_attn.q_proj"},
           {{"attention.k"}, "self_attn.k_proj"},
           {{"attention.v"}, "self_attn.v_proj"},
@@ -54,7 +55,7 @@ const std::vector<HfArchitecture>& hf_architectures() {
           {{"mlp.up"}, "mlp.up_proj"},
           {{"mlp.down"}, "mlp.down_proj"},
           {{"mlp.output_norm"}, "post_feedforward_layernorm"}}},
-        {"peri", "PeriForCausalLM", "peri", {}},
+        {"peri", "PeriForCausalLM", "peri", "", {}},
     };
     return table;
 }
@@ -133,82 +134,32 @@ std::vector<HfTensor> hf_tensors(const HfArchitecture& architecture, const Model
     return tensors;
 }
 
-// ---- config.json --------------------------------------------------------------------------------
-
 namespace {
 
-// null where there is none: the libraries' own defaults are tokens of other vocabularies
-void add_special_tokens(Json& json, int vocab) {
-    const int end = end_of_text(vocab);
-    for (const char* token : {"bos_token_id", "eos_token_id", "pad_token_id"})
-        json[token] = end < 0 ? Json() : Json(end);
-}
-
-// The table of placements, a row a sub-layer (data/hf/configuration_peri.py).
-Json sublayer_rows(const ModelConfig& c) {
-    Json rows = Json::array();
-    for (const SubLayer& s : sublayers(c.placement))
-        rows.push_back({{"A", s.input_norm},
-                        {"B", s.output_norm},
-                        {"C", s.main_norm},
-                        {"alpha", s.alpha},
-                        {"qk", s.attention ? word_for(s.qk, qk_norms()) : "none"},
-                        {"inner", s.inner}});
-    return rows;
-}
-
-void add_ours(Json& json, const ModelConfig& c) {
-    json["norm_eps"] = c.norm_eps;
-    json["layernorm"] = c.layernorm;
-    json["embedding_norm"] = c.embedding_norm;
-    json["final_norm"] = c.final_norm;
-    json["sublayers"] = sublayer_rows(c);
-    json["auto_map"] = {{"AutoConfig", "configuration_peri.PeriConfig"},
-                        {"AutoModelForCausalLM", "modeling_peri.PeriForCausalLM"}};
-}
-
-void add_theirs(Json& json, const HfArchitecture& architecture, const ModelConfig& c) {
-    json["rms_norm_eps"] = c.norm_eps;
-    json["head_dim"] = c.head_size();
-    json["hidden_act"] = "silu";
-    json["attention_bias"] = false;
-    json["attention_dropout"] = 0.0;
-    // newer releases read rope_parameters, older ones and other programs rope_theta
-    json["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", c.rope_base}};
-    if (std::string(architecture.name) == "llama") json["mlp_bias"] = false;
-    if (std::string(architecture.name) == "glm4")
-        json["partial_rotary_factor"] = json["rope_parameters"]["partial_rotary_factor"] = 1.0;
+// The vocabulary's padding stays behind: elsewhere its logits would count.
+int rows_there(const TensorTable& table, int id) {
+    const bool padded = id == table.embedding || id == table.head;
+    return padded ? table.vocab : std::max(1, table.rows[id].rows);
 }
 
 }  // namespace
 
-std::string hf_config(const HfArchitecture& architecture, const ModelConfig& c, int seq,
-                      const std::string& dtype) {
-    Json json;
-    json["architectures"] = Json::array({architecture.class_name});
-    json["model_type"] = architecture.model_type;
-    json["torch_dtype"] = dtype;
-    json["vocab_size"] = c.vocab;
-    json["hidden_size"] = c.width;
-    json["intermediate_size"] = c.ffn;
-    json["num_hidden_layers"] = c.layers;
-    json["num_attention_heads"] = c.heads;
-    json["num_key_value_heads"] = c.kv_heads;
-    json["max_position_embeddings"] = seq;
-    json["rope_theta"] = c.rope_base;
-    json["tie_word_embeddings"] = false;
-    add_special_tokens(json, c.vocab);
-    if (architecture.ours())
-        add_ours(json, c);
-    else
-        add_theirs(json, architecture, c);
-    return json.dump(2) + "\n";
+std::vector<size_t> hf_shape(const HfTensor& tensor, const TensorTable& table) {
+    const Tensor& first = table.rows[tensor.ours[0]];
+    if (!first.is_matrix()) return {size_t(first.cols)};
+    size_t rows = 0;
+    for (const int id : tensor.ours) rows += rows_there(table, id);
+    return {rows, size_t(first.cols)};
 }
 
-std::string hf_generation_config(int vocab) {
-    Json json = Json::object();
-    add_special_tokens(json, vocab);
-    return json.dump(2) + "\n";
+std::vector<HfRow> hf_rows(const HfTensor& tensor, const TensorTable& table, int D) {
+    std::vector<HfRow> rows;
+    for (const int id : tensor.ours)
+        for (int row = 0; row < rows_there(table, id); row++) {
+            const int i = row % D;  // in its head
+            rows.push_back({id, tensor.interleaved ? row - i + i / 2 + i % 2 * (D / 2) : row});
+        }
+    return rows;
 }
 
 }  // namespace peri

@@ -1,5 +1,5 @@
 // What a model is called elsewhere: the architectures of Hugging Face transformers that a model can
-// be exactly, which of their tensors is which of ours, and their config.json.
+// be exactly, and which of their tensors is which of ours. Export and import read the same table.
 #pragma once
 
 #include <string>
@@ -20,6 +20,7 @@ struct HfName {
 
 struct HfArchitecture {
     const char *name, *class_name, *model_type;
+    const char* norm;           // the placement that it becomes
     std::vector<HfName> layer;  // the tensors of each, after "layers.N."; none: all as ours
     bool ours() const { return layer.empty(); }
 };
@@ -39,9 +40,11 @@ struct HfTensor {
 };
 std::vector<HfTensor> hf_tensors(const HfArchitecture& architecture, const ModelConfig& config);
 
-// config.json and generation_config.json. dtype: float32, bfloat16 or float16; seq: the context.
-std::string hf_config(const HfArchitecture& architecture, const ModelConfig& config, int seq,
-                      const std::string& dtype);
-std::string hf_generation_config(int vocab);
+// Its shape, and which row of ours each of its rows is (of a vector, row 0); D: the size of a head.
+struct HfRow {
+    int id, row;
+};
+std::vector<size_t> hf_shape(const HfTensor& tensor, const TensorTable& table);
+std::vector<HfRow> hf_rows(const HfTensor& tensor, const TensorTable& table, int D);
 
 }  // namespace peri

@@ -29,16 +29,19 @@ class Prober {
           sublayers_(sublayers(model.config().placement)) {}
 
     std::vector<Measurement> run(const Batch& batch) {
+        const bool trained = model_.all_gradients();
         model_.load(batch);
-        model_.zero_loss();
-        model_.zero_gradients();
         model_.forward([&](const Passed<Real>& passed) { state_is_there(passed); });
-        model_.backward(std::max<double>(1, static_cast<double>(target_count(batch))),
-                        [&](const Passed<Real>& passed) { gradient_is_there(passed); });
+        if (trained) {
+            model_.zero_loss();
+            model_.zero_gradients();
+            model_.backward(std::max<double>(1, static_cast<double>(target_count(batch))),
+                            [&](const Passed<Real>& passed) { gradient_is_there(passed); });
+        }
         add_growth();
         add_angles();
         add_largest();
-        add_weight_gradients();
+        if (trained) add_weight_gradients();
         add_gammas();
         return std::move(rows_);
     }

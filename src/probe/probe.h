@@ -23,7 +23,7 @@ struct Measurement {
     double value;
 };
 
-// Runs the model on a batch, forward and backward, and measures. Norms and variances of gradients
+// Runs the model on a batch, forward and, unless it is for inference, backward, and measures. Norms and variances of gradients
 // are over all numbers together; the loss is the mean over the targets.
 //
 // of hidden state s = 0 .. S (0: what enters the first sub-layer, s: behind sub-layer s)

@@ -139,7 +139,7 @@ const std::vector<Flag>& table() {
         {"run", "verbose", toggle, "", {}, no, "also print which library computes which product"},
         {"run", "profile", toggle, "", {}, no, "at the end a table of what each kernel took of a step, and of what the machine can do (OUT/profile.csv)"},
         {"run", "help", toggle, "", {}, no, "this text"},
-        {"other job", "evaluate", toggle, "", {}, no, "print loss, perplexity and bits per byte of --init-from over all of --data, in place of training"},
+        {"other job", "evaluate", toggle, "", {}, no, "print loss, perplexity and bits per byte of --init-from over all of --data, in place of training; with --out also measure the model (OUT/probe.csv) and draw that (OUT/view.html)"},
         {"other job", "generate", integer, of(d.generate), {0, 1e9}, no, "write so many tokens with the weights of --init-from, in place of training; 0: train"},
         {"other job", "prompt", text, "", {}, no, "what --generate continues: text, or token numbers where tokens are not bytes (default: a new text)"},
         {"other job", "temperature", number, of(d.sampling.temperature), {0, 1000}, no, "--generate draws from softmax(logits / temperature); 0: the likeliest token"},
@@ -149,6 +149,7 @@ const std::vector<Flag>& table() {
         {"other job", "export-hf", directory, "", {}, no, "write the weights of --init-from as a model of Hugging Face transformers into this new directory, in place of training"},
         {"other job", "export-as", word, d.export_as, {}, no, "architecture of --export-hf: llama (pre), glm4 (peri), olmo2, peri (any, by Python code of its own); auto: the first that is exact"},
         {"other job", "export-dtype", word, word_for(d.export_dtype, export_dtypes()), {}, no, "numbers of --export-hf: stored (as they are), fp32, bf16, fp16"},
+        {"other job", "import-hf", directory, "", {}, no, "write a model of Hugging Face transformers, its directory with config.json and safetensors (Llama, GLM-4, OLMo-2), to --out, a new directory, as weights for --init-from, in place of training"},
         {"other job", "view", toggle, "", {}, no, "write a page that draws runs, such as --view runs/peri runs/pre, to OUT/view.html (without --out in the first of them), and anew as long as one of them trains"},
         {"other job", "check", integer, of(d.check), {0, 1e6}, no, "run so many steps beside the oracle (double, on the CPU) in place of training and name the first tensor that differs (exit code 4); 0: train"},
         {"other job", "dry-run", toggle, "", {}, no, "print parameters, memory and what fits; allocate nothing; with --vocab, read no data"},
@@ -387,12 +388,15 @@ Job job_of(const RunConfig& run, const Settings& flags) {
     if (run.generate > 0) asked.emplace_back(Job::generate, "--generate");
     if (run.check > 0) asked.emplace_back(Job::check, "--check");
     if (!run.export_hf.empty()) asked.emplace_back(Job::export_hf, "--export-hf");
+    if (!run.import_hf.empty()) asked.emplace_back(Job::import_hf, "--import-hf");
     if (flags.on("view")) asked.emplace_back(Job::view, "--view");
     if (asked.empty()) return Job::train;
     const auto& [job, flag] = asked.front();
     if (asked.size() > 1)
         throw UserError(flag + " and " + asked[1].second + " are one job each: choose one of them");
-    if (run.init_from.empty() && job != Job::check && job != Job::view)
+    if (job == Job::import_hf && run.out.empty())
+        throw UserError(flag + " needs --out, the new directory for its weights");
+    if (run.init_from.empty() && job <= Job::export_hf && job != Job::check)
         throw UserError(flag +
                         " needs weights: give --init-from the directory of a run or checkpoint, "
                         "such as runs/a or runs/a/step-00001000");
@@ -401,7 +405,7 @@ Job job_of(const RunConfig& run, const Settings& flags) {
 
 // Those that the job reads or writes, of a settings file that may be a stranger's.
 void check_paths(const RunConfig& run, const Settings& flags) {
-    for (const char* flag : {"out", "resume", "export-hf"}) flags.path(flag);
+    for (const char* flag : {"out", "resume", "export-hf", "import-hf"}) flags.path(flag);
     if (run.job == Job::train || run.job == Job::check || run.job == Job::evaluate)
         flags.path("data");
     if (run.job == Job::train || run.job == Job::check) flags.path("val-data");
@@ -417,6 +421,7 @@ void read_jobs(RunConfig& run, const Settings& flags) {
     run.sampling.top_p = flags.number("top-p");
     if (flags.given("stop-at")) run.sampling.stop_at = flags.count("stop-at");
     run.export_hf = text_or_nothing(flags, "export-hf");
+    run.import_hf = text_or_nothing(flags, "import-hf");
     run.export_as = flags.text("export-as");
     run.export_dtype = read_choice(flags, "export-dtype", export_dtypes());
     run.job = job_of(run, flags);
@@ -513,6 +518,10 @@ std::optional<RunConfig> parse_flags(int argc, char** argv) {
         throw UserError(std::string(e.what()) + " (some settings are from " +
                         settings.text("config") + ")");
     }
+}
+
+Range range_of(const std::string& flag) {
+    return std::ranges::find(table(), flag, &Flag::name)->range;
 }
 
 void choose_vocab(RunConfig& run, int needed) {

@@ -25,6 +25,7 @@ enum class Job {
     evaluate,
     generate,
     export_hf,
+    import_hf,
     view
 };  // the first three by many processes too
 
@@ -85,7 +86,7 @@ struct RunConfig {
     int generate = 0;  // tokens to write
     std::string prompt;
     Sampling sampling;
-    std::string export_hf;  // a directory
+    std::string export_hf, import_hf;  // directories
     std::string export_as = "auto";
     ExportDtype export_dtype = ExportDtype::stored;
     std::vector<std::string> viewed;  // directories of runs

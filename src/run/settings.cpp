@@ -65,14 +65,9 @@ const char* example(Kind kind) {
                                   : "a text in quotation marks";
 }
 
-// Out of the working directory, links followed.
 bool is_outside(const std::string& path) {
-    namespace fs = std::filesystem;
     std::error_code error;
-    const fs::path here = fs::current_path(error);
-    const fs::path place = fs::weakly_canonical(here / fs::path(path).lexically_normal(), error);
-    const fs::path way = place.lexically_relative(fs::canonical(here, error));
-    return way.empty() || *way.begin() == "..";
+    return leads_out(path, std::filesystem::current_path(error));
 }
 
 // Itself, or one of the files that it matches ('shards/*.bin'); or a pattern that goes up again, as every

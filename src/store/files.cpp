@@ -115,6 +115,18 @@ void rename_durably(const std::string& from, const std::string& to) {
     sync_directory(parent.empty() ? "." : parent.string());
 }
 
+std::string new_place(const std::string& flag, const std::string& directory) {
+    namespace fs = std::filesystem;
+    fs::path place = fs::absolute(directory).lexically_normal();
+    if (!place.has_filename()) place = place.parent_path();
+    std::error_code error;
+    if (fs::exists(place, error) && !(fs::is_directory(place, error) && fs::is_empty(place, error)))
+        throw UserError("--" + flag + " " + directory +
+                        ": there is something already: name a new directory, or remove it");
+    fs::create_directories(place.parent_path(), error);
+    return place;
+}
+
 void make_directory_durably(const std::string& place, const std::string& beside,
                             const std::function<void(const std::string& directory)>& write) {
     try {

@@ -48,9 +48,10 @@ class SafetensorsFile {
     explicit SafetensorsFile(const std::string& path);
 
     const std::vector<TensorInfo>& tensors() const { return tensors_; }  // in file order
-    const Metadata& metadata() const { return metadata_; }               // without checksums
-    const TensorInfo* find(const std::string& name) const;               // null: not there
-    bool has_checksums() const;                                          // of every tensor
+    size_t header_bytes() const { return data_; }
+    const Metadata& metadata() const { return metadata_; }  // without checksums
+    const TensorInfo* find(const std::string& name) const;  // null: not there
+    bool has_checksums() const;                             // of every tensor
 
     // Both throw UserError where the bytes are not those of the checksum; check keeps none of them.
     void read(const TensorInfo& tensor, void* to) const;
