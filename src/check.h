@@ -22,10 +22,17 @@ inline std::string one_line(const std::string& text) {
     return line;
 }
 
+// Without the middle, where it is longer than a screen.
+inline std::string shortened(const std::string& line) {
+    constexpr size_t begin = 1000, end = 500;
+    if (line.size() <= begin + end) return line;
+    return line.substr(0, begin) + " ... " + line.substr(line.size() - end);
+}
+
 // What a user can mend: one sentence naming the file or flag, the value and the remedy.
 // train.cpp prints it on stderr and ends with exit code 2.
 struct UserError : std::runtime_error {
-    explicit UserError(const std::string& what) : std::runtime_error(one_line(what)) {}
+    explicit UserError(const std::string& what) : std::runtime_error(shortened(one_line(what))) {}
 };
 
 // A device without enough memory; shortage says what was asked for and what was left, so that one

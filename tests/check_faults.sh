@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Whatever the system answers, nothing is lost: each call of the program on a file fails in turn, in each way
-# that such a call can (tests/fault_shim.c), while it trains, resumes, exports and generates; and memory ends
-# at each allocation. After each fault the program has ended with one sentence that names the file and
+# that such a call can (tests/fault_shim.c), while it trains, resumes, exports, imports and generates; and
+# memory ends at each allocation. After each fault the program has ended with one sentence that names the file and
 # exit code 2, or with what it makes without faults; and a run that resumes has the bits of one without faults.
 # usage: tests/check_faults.sh SHIM [EVERY]   SHIM: tests/fault_shim.c built; EVERY: one call of so many of a kind
 #        fails (default 24; 1: all, half an hour); TRAIN names another ./train, OUT another place for the runs, STAGES
-#        some of train resume export generate
+#        some of train resume export import generate
 # shellcheck disable=SC2086  # flags are meant to be split
 set -eu
 cd "$(dirname "$0")/.."
@@ -25,22 +25,29 @@ run="--size tiny --layers 1 --width 8 --heads 2 --ffn 12 --batch 2 --seq 17 --va
     --data $box/text.txt --out $box/run"
 
 # What fails: each stage begins with a copy of what the ones before have left.
-stages=${STAGES:-train resume export generate}
+stages=${STAGES:-train resume export import generate}
 flags_of() {
     case $1 in
         train) echo "$run" ;;
         resume) echo "$run --resume auto" ;;
         export) echo "--export-hf $box/exported --init-from $box/run --threads 1" ;;
+        import) echo "--import-hf $box/exported --out $box/imported --threads 1" ;;
         generate) echo "--generate 20 --init-from $box/run --threads 1 --tune off" ;;
     esac
 }
 begin() {
-    rm -rf "$box/run" "$box/exported"
+    rm -rf "$box/run" "$box/exported" "$box/imported"
     case $1 in
         train) ;;
         resume) cp -r "$out/cut" "$box/run" ;;  # two checkpoints, and rows behind them
+        import) cp -r "$out/exported" "$box/exported" ;;
         *) cp -r "$out/whole" "$box/run" ;;
     esac
+}
+
+# The directory that STAGE makes, all of it or nothing.
+made_by() {
+    case $1 in export) echo exported ;; import) echo imported ;; esac
 }
 
 # shimmed STAGE VARIABLES...: its exit code
@@ -55,7 +62,7 @@ shimmed() {
 # Whether STAGE has left what it leaves without faults.
 same() {
     case $1 in
-        export) diff -r "$out/exported" "$box/exported" && return ;;
+        export | import) diff -r "$out/$(made_by "$1")" "$box/$(made_by "$1")" && return ;;
         generate) cmp "$out/generated" "$out/stdout" && return ;;
         *)
             for file in step-00000007/model.safetensors step-00000007/optimizer.safetensors validation.csv \
@@ -79,10 +86,11 @@ cut=$(awk '$2 == "write" && $3 ~ /metrics.csv$/ && ++n == 6 { print $1 }' "$out/
 [ "$(shimmed train FAULT_KIND=exit FAULT_AT="$cut")" = 99 ]
 cp -r "$box/run" "$out/cut"
 [ -d "$out/cut/step-00000002" ] && [ -d "$out/cut/step-00000004" ]
-for stage in resume export generate; do
+for stage in resume export import generate; do
     begin $stage
     [ "$(shimmed $stage FAULT_LIST="$out/$stage.calls")" = 0 ] || { cat "$out/stderr"; exit 1; }
-    if [ $stage = export ]; then cp -r "$box/exported" "$out/exported"; fi
+    made=$(made_by $stage)
+    if [ -n "$made" ]; then cp -r "$box/$made" "$out/$made"; fi
     if [ $stage = generate ]; then cp "$out/stdout" "$out/generated"; fi
     same $stage
 done
@@ -181,9 +189,10 @@ for stage in $stages; do
         case $stage in
             train | resume) if [ "$code" != 0 ]; then must_resume; fi ;;
             *)
-                if [ "$stage" = export ] && [ "$code" != 0 ] && [ -d "$box/exported" ]; then
-                    same export || complain "leaves half a model"
-                    rm -rf "$box/exported"
+                made=$(made_by "$stage")
+                if [ -n "$made" ] && [ "$code" != 0 ] && [ -d "$box/$made" ]; then
+                    same "$stage" || complain "leaves half a model"
+                    rm -rf "${box:?}/$made"
                 fi
                 if [ "$code" != 0 ] && [ "$(shimmed "$stage")" != 0 ]; then complain "cannot be done again"; fi
                 same "$stage" || complain "done again, it is another"

@@ -241,7 +241,7 @@ class Hostile(RunCopy):
         header, numbers = opened(place / "model.safetensors")
         names = [name for name in header if name != "__metadata__"]
         (place / "model.safetensors").unlink()
-        files = [f"{i}.safetensors" for i in range(len(names))]
+        files = [f"{i:03}.safetensors" for i in range(len(names))]
         (place / "model.safetensors.index.json").write_text(json.dumps({"weight_map": dict(zip(names, files))}))
         for name, file in zip(names[:8], files):
             entry = header[name]

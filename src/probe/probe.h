@@ -23,8 +23,8 @@ struct Measurement {
     double value;
 };
 
-// Runs the model on a batch, forward and, unless it is for inference, backward, and measures. Norms and variances of gradients
-// are over all numbers together; the loss is the mean over the targets.
+// Runs the model on a batch, forward and, unless it is for inference, backward, and measures. Norms
+// and variances of gradients are over all numbers together; the loss is the mean over the targets.
 //
 // of hidden state s = 0 .. S (0: what enters the first sub-layer, s: behind sub-layer s)
 //   hidden_mean_abs, hidden_variance         |x|; as in hidden_variance above   (Figures 1, 6, 14)
