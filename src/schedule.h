@@ -10,13 +10,14 @@
 
 namespace peri {
 
-enum class Decay { cosine, linear, constant, wsd };
+enum class Decay { cosine, linear, constant, wsd, exponential };
 
 inline const Choices<Decay>& decays() {
     static const Choices<Decay> choices = {{"cosine", Decay::cosine},
                                            {"linear", Decay::linear},
                                            {"constant", Decay::constant},
-                                           {"wsd", Decay::wsd}};
+                                           {"wsd", Decay::wsd},
+                                           {"exponential", Decay::exponential}};
     return choices;
 }
 
@@ -25,7 +26,7 @@ struct Schedule {
     int64_t steps = 200;   // of the whole run
     double warmup = 0.1;   // share of the steps
     Decay decay = Decay::cosine;
-    double min_lr = 0;  // at the end, as a share of max_lr
+    double min_lr = 0;  // at the end, as a share of max_lr; above 1 the rate rises
     // wsd (warmup, stable, decay): constant until the last 20 % of the steps, then linear
     static constexpr double wsd_decay = 0.2;
 };
@@ -45,6 +46,8 @@ inline double learning_rate(const Schedule& s, int64_t step) {
             break;
         case Decay::constant:
             return s.max_lr;
+        case Decay::exponential:
+            return s.max_lr * std::pow(s.min_lr, progress);
         case Decay::wsd:
             share = std::clamp((s.steps - step) / std::max(1.0, s.wsd_decay * s.steps), 0.0, 1.0);
             break;

@@ -15,6 +15,7 @@ os.environ.pop("FAST", None)
 import draw  # noqa: E402
 import lab  # noqa: E402
 import learning_rate  # noqa: E402
+import log_ramp  # noqa: E402
 import measures  # noqa: E402
 import ramp  # noqa: E402
 import report  # noqa: E402
@@ -225,6 +226,14 @@ class OfARun(unittest.TestCase):
         back = falling[:200] + [3.8] * 50 + [3.0] * 50 + [2.9] * 200  # a rise that heals
         self.assertAlmostEqual(ramp.limit(made_up(back)), 5e-2)
         self.assertAlmostEqual(ramp.limit(made_up(falling + [nan])), 5e-2 * 300 / 500)
+
+    def test_limit_of_a_ramp_by_factors(self):
+        with unittest.mock.patch.object(log_ramp, "STEPS", 500):
+            falling = [4 - 0.005 * i for i in range(300)]
+            self.assertAlmostEqual(log_ramp.limit(made_up(falling + [2.5] * 200)), 1)
+            left = log_ramp.limit(made_up(falling + [3.5] * 200))
+            self.assertAlmostEqual(math.log10(left), -4 + 4 * 303 / 500, delta=4 * 3 / 500)
+            self.assertEqual(log_ramp.limit(made_up([3.25] * 500)), 1e-4)  # never learns
 
     def test_left_out(self):
         self.assertEqual(seeds.left_out([1.0, 1.0, 3.0]),

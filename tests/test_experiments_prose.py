@@ -21,7 +21,8 @@ BOTH_ON = (PRE + " embedding_norm=on", PERI)
 BOTH_OFF = (PRE, PERI + " embedding_norm=off")
 DEPTHS = (12, 24, 48, 96)
 LATER_RECIPES = ("bands", "causes", "causes_ten", "twenty", "few_bits", "sharpness",
-                 "scale")  # made after the answers
+                 "scale", "optimal", "depths",
+                 "log_ramp")  # made after the answers
 
 
 def at_600(rate, step):

@@ -121,6 +121,14 @@ TEST_CASE("the learning rate's schedule", "[schedule]") {
     CHECK(learning_rate(s, 80) == 2);
     CHECK(learning_rate(s, 90) == about(1));
     CHECK(learning_rate(s, 100) == near(0, roundings(8)));
+    s.decay = Decay::exponential;
+    s.min_lr = 0.01;
+    CHECK(learning_rate(s, 10) == 2);
+    CHECK(learning_rate(s, 55) == about(0.2));  // half way: the geometric mean
+    CHECK(learning_rate(s, 100) == about(0.02));
+    s.min_lr = 100;
+    CHECK(learning_rate(s, 55) == about(20));
     s.warmup = 0;
+    s.decay = Decay::wsd;
     CHECK(learning_rate(s, 1) == 2);
 }

@@ -303,6 +303,7 @@ TEST_CASE("mistakes are answered in one sentence with cause and remedy, exit cod
         {"--norm pre --freeze-output-gamma", "no output norm", "choose peri"},
         {"--seed 1.5", "--seed 1.5", "whole number"},
         {"--precision fp8", "--precision fp8", "choose one of fp32, tf32, bf16, fp16"},
+        {"--decay exponential", "--min-lr 0", "above 0"},
         {"--loss-scale 1000", "--loss-scale 1000", "a power of two"},
         {"--loss-scale 0", "--loss-scale 0", "a power of two"},
         {"--loss-scale much", "--loss-scale much", "auto, dynamic, off"},

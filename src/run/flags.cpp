@@ -107,7 +107,7 @@ const std::vector<Flag>& table() {
         {"training", "lr", number, of(d.schedule.max_lr), {0, 100}, saved, "peak learning rate"},
         {"training", "warmup", number, of(d.schedule.warmup), {0, 1}, saved, "share of the steps"},
         {"training", "decay", word, word_for(d.schedule.decay, decays()), {}, saved, words(decays())},
-        {"training", "min-lr", number, of(d.schedule.min_lr), {0, 1}, saved, "final learning rate, as a share of the peak"},
+        {"training", "min-lr", number, of(d.schedule.min_lr), {0, 1e6}, saved, "final learning rate, as a share of --lr; above 1 it rises"},
         {"training", "optimizer", word, word_for(d.optimizer.sgd, optimizers()), {}, saved, words(optimizers())},
         {"training", "weight-decay", number, of(d.optimizer.weight_decay), {0, 100}, saved, "of matrices"},
         {"training", "clip", number, of(d.optimizer.clip), {0, 1e9}, saved, "largest gradient norm; 0: none"},
@@ -327,6 +327,9 @@ void read_training(RunConfig& run, const Settings& flags) {
     run.schedule.warmup = flags.number("warmup");
     run.schedule.min_lr = flags.number("min-lr");
     run.schedule.decay = read_choice(flags, "decay", decays());
+    if (run.schedule.decay == Decay::exponential && run.schedule.min_lr == 0)
+        throw UserError(
+            "--decay exponential never comes to --min-lr 0: give a --min-lr above 0, such as 0.01");
     OptimizerSettings& s = run.optimizer;
     s.sgd = read_choice(flags, "optimizer", optimizers());
     s.weight_decay = flags.number("weight-decay");
