@@ -1,7 +1,6 @@
-"""What the first report (of commit 86edf2a) got wrong, with today's numbers: the top of the report,
-and a part of docs/results.md. tests/test_experiments_prose.py holds the latter to it.
+"""What the first report (of commit 86edf2a) got wrong, with today's numbers: a page of the report, and
+a part of docs/results.md. tests/test_experiments_prose.py holds the latter to it.
 """
-import re
 from statistics import mean
 
 import depth
@@ -13,12 +12,10 @@ import olmo2
 import seeds
 import simple_norm
 import warmup
-from lab import SEEDS, results, runs, wide_results
+from lab import SEEDS, results, runs
 from learning_rate import around_shared_rate, best_rate, same_embedding, shared_rate, times
 from measures import done, last_variance
 from verdict import CONTRADICTED, SHOWN, failed, false_positives, pairs, test, verdict
-
-ENOUGH = 20  # bytes of text a parameter, as compute-optimal training has tokens
 
 
 def short(differences):
@@ -89,17 +86,6 @@ def exponents(step):
     """Peri-LN's mean exponent at each depth."""
     return [mean(depth.exponent(r, step) for r in done(depth.runs_of("peri", layers)))
             for layers in depth.DEPTHS]
-
-
-def bytes_a_parameter():
-    """Of every run, from its command; the embedding and the head are not counted."""
-    found = []
-    for r in wide_results().values():
-        flag = lambda name: int(re.search(rf"--{name} (\d+)", r.row["command"])[1])
-        w, ffn = flag("width"), flag("ffn")
-        parameters = flag("layers") * (4 * w * w + 3 * w * ffn)
-        found.append((flag("steps") * flag("batch") * flag("seq") / parameters, flag("seq")))
-    return found
 
 
 def ready():
@@ -192,39 +178,16 @@ def rule_sentence(counts):
             f"correction over all {counts['family']} that rest on tests.")
 
 
-def top(counts):
-    """The report's first part."""
+def page(counts):
+    """Of the report. counts: what report.py knows of the verdicts."""
+    lines = ["# What was corrected\n", "[The report](../README.md)\n",
+             "A referee recomputed the first version of this report and read its verdicts against its own runs. No run "
+             "was added for it. Each point is answered in [claims.md](../claims.md#answers-to-a-referee).\n"]
     if not ready():
-        return []
-    lines = ["\n## What was corrected\n",
-             "A referee recomputed the first version of this report and read its verdicts against "
-             "its own runs. No run was added for it. Each point is answered in "
-             "[claims.md](claims.md#answers-to-a-referee).\n"]
-    lines += [f"- {sentence}" for sentence in (
+        return lines
+    return lines + [f"- {sentence}" for sentence in (
         embedding_sentence(), warmup_sentence(), initialisation_sentence(), survivors_sentence(),
         growth_sentence(), controls_sentence(), rule_sentence(counts))]
-    return lines + ["\n## What may not be concluded\n"] + [f"- {line}" for line in limits()]
-
-
-def limits():
-    amounts = bytes_a_parameter()
-    usual = [amount for amount, length in amounts if length < 256]
-    longer = [amount for amount, length in amounts if length >= 256]
-    diverged = sum(r.diverged for r in wide_results().values())
-    return [
-        "That the place of the norms makes Peri-LN's lead: embedding norm, initialisation and "
-        "warmup were not crossed, and with the first in both no lead is shown.",
-        "Which of ten placements is best: their order changes with the size of the initialisation "
-        "and with the embedding norm, and Post-LN at width 128 was tried at two rates.",
-        f"How training ends. {ENOUGH} bytes a parameter are usual; these runs saw "
-        f"{min(usual):.2f} to {max(usual):.2f} (without embeddings), {ENOUGH / max(usual):.0f} to "
-        f"{ENOUGH / min(usual):.0f} times fewer; {len(longer)} runs of longer sequences saw "
-        f"{max(longer):.2f}.",
-        f"How stable a placement is: gradients are clipped at 1, and {diverged} of {len(amounts)} "
-        "runs diverged.",
-        "Anything of other texts: all are of one dictionary, in bytes; and most verdicts share "
-        "seeds 11 to 13.",
-    ]
 
 
 def readme():

@@ -17,6 +17,7 @@ import lab  # noqa: E402
 import learning_rate  # noqa: E402
 import log_ramp  # noqa: E402
 import measures  # noqa: E402
+import pages  # noqa: E402
 import ramp  # noqa: E402
 import report  # noqa: E402
 import seeds  # noqa: E402
@@ -505,7 +506,7 @@ class Recipes(Folder):
         self.assertIn("there is no recipe nowhere", given.stderr)
 
     def test_sections_are_those_of_claims_md(self):
-        titles = {title for title, _ in report.claims_by_section()}
+        titles = {title for title, _ in pages.claims_by_section()}
         for recipe in report.RECIPES:
             self.assertIn(recipe.SECTION, titles)
 

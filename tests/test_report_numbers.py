@@ -1,4 +1,4 @@
-"""Ten numbers of experiments/README.md, drawn anew at each run, computed again from the CSVs by
+"""Ten numbers of the report in experiments/, drawn anew at each run, computed again from the CSVs by
 code that shares nothing with experiments/ (second_reading.py). REPORT_SEED=n repeats a draw.
 
 `python3 -m unittest discover -s tests -p test_report_numbers.py`
@@ -12,7 +12,8 @@ from second_reading import (FIVE, LATER, ROOT, RUNS, THREE, along, deep, exponen
                             interval, last_variance, lead, losses, mean, names, near, p_value,
                             stdev)
 
-REPORT = (ROOT / "experiments/README.md").read_text()
+PAGES = [ROOT / "experiments/README.md", *sorted((ROOT / "experiments/report").glob("*.md"))]
+REPORT = "\n".join(page.read_text() for page in PAGES)
 SPREAD = r" (\S+) \((\S+) to (\S+), n = \d+\)"
 DEPTHS = (12, 24, 48, 96)
 
