@@ -3,11 +3,13 @@
 Panels of a figure that show the same quantity have the same axes, so that heights compare, and curves
 are named at their ends.
 """
+import re
 import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
-from math import ceil, log10
+from itertools import pairwise
+from math import ceil, floor, log10
 from pathlib import Path
 from statistics import mean
 
@@ -90,6 +92,30 @@ def axes(panel, panels):
     y = of(lambda p: (p.y, p.logy, p.rows, p.closer), panel.logy,
            lambda curve, q: (1,) if curve.bars else range(1, len(q)))
     return x, (0.5, len(panel.rows) + 0.5) if panel.rows else y
+
+
+def short(value):
+    """"2e-3" of a rate, "48" of layers."""
+    return f"{value:g}" if value >= 1 else re.sub(r"\.0(?=e)|(?<=e-)0", "", f"{value:.1e}")
+
+
+def x_ticks(panel, x, columns):
+    """Of a logarithmic axis that is short those that were measured, as decades name one or two alone; few where
+    there is little room."""
+    low, high = x
+    if panel.logx and high / low < 60:
+        at = sorted({q[0] for curve in panel.curves for q in panel.shown(curve)})
+        room = (0.05 + 0.05 * columns) * log10(high / low)  # of a name
+        for below, above in pairwise(list(at)):
+            if below in at and log10(above / below) < room:
+                at.remove(above)
+        if 1 < len(at) <= 8:
+            return f"set xtics ({', '.join(f'{short(v)!r} {v:g}' for v in at)})".replace("'", '"')
+    if panel.logx or columns < 3:
+        return "set xtics auto"
+    rough = (high - low) / 4
+    unit = 10 ** floor(log10(rough))
+    return f"set xtics {min((m * unit for m in (1, 2, 5, 10)), key=lambda step: abs(log10(step / rough))):g}"
 
 
 def row_names(rows):
@@ -177,6 +203,7 @@ def script(path, name, title, panels, columns):
             lines.append('plot [1:2][1:2] NaN title "not run"')
             continue
         lines += [f"set {axis}range [{low:.6g}:{high:.6g}]" for axis, (low, high) in zip("xy", (x, y))]
+        lines.append("set xtics auto" if panel.rows else x_ticks(panel, x, columns))
         if named:
             found = ends(panel, y)
             lines.append(f"set rmargin {1.5 + 0.85 * max(len(label) for label, _, _ in found):.1f}")

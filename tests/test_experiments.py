@@ -489,6 +489,23 @@ class Overviews(Folder):
         self.assertTrue(table[4].endswith("| not run |"), table[4])
 
 
+class LookedAt(unittest.TestCase):
+    def setUp(self):
+        lab._results = None
+
+    def test_figures_were_looked_at(self):
+        """Those whose runs are all there; what is said of them has no number that a run could change."""
+        words, here = pages.looked_at(), lab.HERE / "figures"
+        for name, text in words.items():
+            self.assertTrue((here / f"{name}.svg").exists(), name)
+            self.assertNotRegex(text, r"\d\.\d", name)
+        for recipe in report.RECIPES:
+            if not report.missing(recipe):
+                for figure in here.glob(f"{recipe.__name__}*.svg"):
+                    if draw.recipe(figure.stem).endswith(f" {recipe.__name__}"):
+                        self.assertIn(figure.stem, words)
+
+
 class Recipes(Folder):
     """Without any run: nothing is claimed, drawn or invented."""
 
