@@ -5,12 +5,13 @@ from html import escape
 from statistics import mean, median
 
 import depth
+import depths
 import placements as wide
 from draw import COLOURS, FIGURES, WIDTH
 from lab import placements
 from learning_rate import best_rate, grid, runs_of, shared_rate
 from measures import done, last_variance, shapes
-from verdict import failed, loss
+from verdict import FAILED_LOSS, failed, loss
 
 NAME, ROW, GAP, TOP, BOTTOM = 84, 26, 14, 92, 60
 COLUMN, WORDS = 41, 62  # widths of a cell, of a cell that says more
@@ -27,8 +28,21 @@ def mean_loss(made):
     return "x" if any(map(failed, made)) else mean(map(loss, made))
 
 
+def by_depth():
+    """As losses(), of depths.py: all the same but the placement, a block a depth."""
+    cell = lambda value: None if value is None else "x" if value >= FAILED_LOSS else value
+    return [(f"{layers} layers", [(f"{float(rate):.2g}".lstrip("0"), {norm: cell(v) for norm, v in column.items()})
+                                  for rate, column in columns]) for layers, columns in depths.cells()]
+
+
+def whole(blocks):
+    return all(value is not None for _, columns in blocks for _, column in columns for value in column.values())
+
+
 def losses():
     """[(title, [(column, {placement: mean_loss})])], in blocks whose losses compare."""
+    if whole(found := by_depth()):
+        return found
     rates = sorted({rate for norm in placements() for rate in grid(norm)}, key=float)
     found = [("12 layers, 300 steps, by learning rate",
               [(f"{float(rate):.2g}".lstrip("0"),
@@ -104,10 +118,12 @@ def drawn():
         lines += [text(x + WORDS / 2, y[norm] + 16, told[norm].get(name, "")) for norm in norms]
         x += WORDS
     width, height = max(x, WIDTH), TOP + ROW * len(norms) + BOTTOM
+    what = ("validation loss (nats a byte) at width 64, the embedding norm in all" if whole(by_depth()) else
+            "mean validation loss (nats a byte) of three seeds at width 64")
     lines += [text(width / 2, 22, "Ten placements on one page", size=15),
-              text(width / 2, 42, "python3 experiments/report.py run learning_rate depth placements", size=11),
-              text(NAME, height - 34, "Cells: mean validation loss (nats a byte) of three seeds at width 64; the darker the "
-                   f"further above the block's best (framed), up to {WORST}; × a seed failed.", "start"),
+              text(width / 2, 42, "python3 experiments/report.py run learning_rate depth depths placements", size=11),
+              text(NAME, height - 34, f"Cells: {what}; the darker the further above the block's best (framed), up to "
+                   f"{WORST}; × failed.", "start"),
               text(NAME, height - 16, "Highest: rate at which no seed failed (≥: none higher was tried). Var.: of the last "
                    "hidden state after 300 steps at width 128; it grows like s^exponent at 2e-3.", "start")]
     return [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '

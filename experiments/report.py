@@ -25,7 +25,7 @@ RECIPES = [importlib.import_module(name) for name in (
     "warmup", "layernorm", "embedding_norm", "table5", "qk_norm", "olmo2", "sgd", "ramp",
     "simple_norm", "depth", "gap", "placements", "precision", "causes", "causes_ten",
     "twenty", "few_bits", "sharpness",
-    "scale", "optimal", "depths", "log_ramp")]
+    "depths", "scale", "optimal", "log_ramp")]
 
 
 def look():

@@ -8,6 +8,7 @@ import math
 import re
 import sys
 import unittest
+from unittest import mock
 from itertools import combinations
 from pathlib import Path
 
@@ -133,6 +134,15 @@ class Overview(unittest.TestCase):
         self.assertEqual("".join(page).count('stroke-width="2"'), len(self.table()))
         self.assertTrue({"post", "pre", "peri"} <= set(columns[0][1]))
         self.assertTrue(all(value is None or value == "x" or 0 < value < 4 for value in values))
+
+    def test_four_depths_once_all_are_there(self):
+        column = {"pre": 2.0, "post": 3.2}
+        made = lambda *columns: [(12, [("1e-3", column), ("4e-3", columns[0])])]
+        with mock.patch.object(overview.depths, "cells", lambda: made({"pre": 1.9, "post": None})):
+            self.assertFalse(overview.whole(overview.by_depth()))
+        with mock.patch.object(overview.depths, "cells", lambda: made({"pre": 1.9, "post": 2.1})):
+            self.assertEqual(overview.losses(), [("12 layers", [(".001", {"pre": 2.0, "post": "x"}),
+                                                               (".004", {"pre": 1.9, "post": 2.1})])])
 
     def test_nothing_was_run(self):
         lab._results = {}
