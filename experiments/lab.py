@@ -55,7 +55,7 @@ def long_enough(width, batch=32, seq=64, bytes_a_parameter=20):
 
 
 # Widths of training that is long enough to count; on all texts, each window once.
-SCALES |= {f"C{width}": long_enough(width) for width in (32, 48, 64, 96)}
+SCALES |= {f"C{width}": long_enough(width) for width in (24, 32, 48, 64, 96)}
 
 THREE = ("post", "pre", "peri")
 # Best rates are chosen on SEEDS; what compares placements at these uses LATER (claims.md).

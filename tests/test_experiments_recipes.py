@@ -459,11 +459,28 @@ class Optimal(Fabricated):
         self.assertEqual(verdict("optimal-order"), [CONTRADICTED])
         self.assertEqual(verdict("optimal-width"), [CONTRADICTED])
 
+    def test_the_lead_shrinks_with_more_text(self):
+        import optimal
+        verdict = self.at(lambda arm, width: 1.5 + (arm[0] != "peri") * 0.02)
+        self.publish()  # the best rates come from there
+        for amount, lead in ((1, 0.3), (5, 0.1)):
+            for arm in optimal.TOLD:
+                self.made(optimal.of_bytes(arm, amount), 2 + (arm[0] == "pre") * lead)
+        self.assertEqual(verdict("optimal-bytes"), [SHOWN])
+        self.assertEqual({run.settings()["steps"] for run in optimal.of_bytes(optimal.TOLD[0], 100)}, {31200})
+
+    def test_power_law(self):
+        import optimal
+        made = [(c, 1.2 + 0.5 * (c / 1e12) ** -0.3) for c in (1e12, 4e12, 1.6e13, 6.4e13)]
+        for found, expected in zip(optimal.power_law(made), (1.2, 0.5, 0.3)):
+            self.assertAlmostEqual(found, expected, places=6)
+        self.assertIsNone(optimal.power_law(made[:3]))
+
     def test_two_widths_are_too_few(self):
         self.assertEqual(self.at(lambda arm, width: 1.5, (64, 32))("optimal-width"), [])
 
     def test_long_enough_is_what_it_says(self):
-        for width in (32, 48, 64, 96):
+        for width in (24, 32, 48, 64, 96):
             s = lab.SCALES[f"C{width}"]
             parameters = 12 * (4 * width ** 2 + 3 * width * s["ffn"])
             seen = s["steps"] * s["batch"] * s["seq"]
