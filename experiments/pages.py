@@ -99,7 +99,8 @@ def pictures(recipe, words):
 
 def details(claim, rows, holds):
     """A line, and folded the paper's words and what was run and seen, a row a setting."""
-    lines = [f"<details><summary><b>{told(rows, holds)}</b> {claim['claim']}</summary>\n",
+    words = re.sub(r"`(.+?)`", r"<code>\1</code>", claim["claim"])
+    lines = [f"<details><summary><b>{told(rows, holds)}</b> {words}</summary>\n",
              "| claim | the paper | run here | seen | effect | verdict |", "|---|---|---|---|---|---|"]
     for each in rows:
         word = each.verdict + (f"; next: {each.larger}" if each.verdict == OPEN else "")

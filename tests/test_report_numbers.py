@@ -139,6 +139,13 @@ def others():
     return found
 
 
+def seen_once(command):
+    """Bytes a parameter (without embedding and head) of a run that sees no window twice; 0 of any other."""
+    flag = lambda name: int(re.search(rf"--{name} (\d+)", command)[1])
+    parameters = flag("layers") * (4 * flag("width") ** 2 + 3 * flag("width") * flag("ffn"))
+    return flag("steps") * flag("batch") * flag("seq") / parameters if "--draw once" in command else 0
+
+
 class Report(unittest.TestCase):
     def setUp(self):
         self.pool = table_1() + rates() + deep_ones() + single_tests() + others()
@@ -148,6 +155,17 @@ class Report(unittest.TestCase):
         for where, said, value in random.Random(seed).sample(self.pool, 10):
             with self.subTest(where, seed=seed):
                 self.assertTrue(near(said, value), f"the report says {said}, the CSVs {value}")
+
+    def test_what_counts_as_long_enough_saw_its_text_once(self):
+        """20 bytes a parameter, but for the runs that are named by their steps."""
+        long = [run for name, run in RUNS.items() if name.startswith("C") and " steps=" not in name]
+        for run in long:
+            with self.subTest(run["name"]):
+                self.assertGreaterEqual(seen_once(run["command"]), 20)
+        command = "./train --draw once --layers 12 --width 64 --ffn 192 --seq 64 --batch 32 --steps 6240"
+        self.assertGreaterEqual(seen_once(command), 20)
+        self.assertLess(seen_once(command.replace("6240", "6200")), 20)
+        self.assertEqual(seen_once(command.replace("--draw once ", "")), 0)
 
     def test_the_pool_is_large(self):
         self.assertGreater(len(self.pool), 200)
