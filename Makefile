@@ -9,6 +9,7 @@
 # make train_cuda  the same program for NVIDIA GPUs, one or, with MPI and NCCL, many; make train_sim and
 #              make train_sim_mpi for simulated ones
 #              (make deps-cudnn fetches what attention by cuDNN needs; make check-cudnn asks cuDNN to plan it)
+# make check-hip  the CUDA files compiled as HIP's, for AMD's GPUs (make deps-hip)
 # make train_port PORT=DIR  the same with your kernels in DIR; make test-port PORT=DIR tests them
 #              (gpu/PORTING.md)
 # make test-machines  the tests as other processors, compilers and orders of sums run them
@@ -191,6 +192,21 @@ check-ptx accept-ptx:
 	@if command -v $(NVCC) > /dev/null; then \
 	    $(MAKE) --no-print-directory ptx-logs && NVCC=$(NVCC) gpu/check_ptx.sh $(PTX) $(filter accept,$(@:-ptx=)); \
 	else echo "skipped: $@ (no nvcc here)"; fi
+
+# The CUDA files as HIP's, for AMD's GPUs: compiled, not run. Products by cuBLASLt and attention by tensor cores
+# are left out.
+HIP_ARCHITECTURES ?= gfx90a gfx1030
+HIP_FILES := $(filter-out gpu/matmul.cu gpu/attention_tiles.cu,$(wildcard gpu/*.cu))
+HIP_OBJECTS := $(HIP_FILES:gpu/%.cu=$(BUILD)/hip/%.o)
+$(BUILD)/hip/%.o: gpu/%.cu $(wildcard gpu/*.h gpu/hip/*.h src/*.h)
+	@mkdir -p $(@D)
+	@echo "hipcc $<"
+	@hipcc $(HIP_ARCHITECTURES:%=--offload-arch=%) -std=c++20 -O2 -Wall -Wextra $(WERROR) -Igpu/hip -Igpu -Isrc -x hip -c $< -o $@
+check-hip:
+	@if command -v hipcc > /dev/null; then $(MAKE) --no-print-directory hip-objects; \
+	else echo "skipped: check-hip (no hipcc here: make deps-hip)"; fi
+hip-objects: $(HIP_OBJECTS)
+	@echo "$(words $^) of $(words $(wildcard gpu/*.cu)) CUDA files are HIP's too, for $(HIP_ARCHITECTURES)"
 
 # What of attention by cuDNN a machine without a GPU can be asked: cuDNN plans the graphs for an H100, as
 # far as loading the kernels, with the driver's stub from the CUDA folder in a driver's place.
@@ -622,6 +638,8 @@ deps:
 	@make/deps.sh "$(NEEDED)"
 deps-mpi:
 	@make/deps.sh "Open MPI" mpi
+deps-hip:
+	@make/deps.sh "hipcc, HIP's headers and the device libraries of ROCm" hip
 # headers alone, of a wheel of Python's
 deps-cudnn:
 	@python3 -m pip download --quiet --no-deps --dest $(BUILD)/cudnn-frontend nvidia-cudnn-frontend && \
@@ -631,4 +649,4 @@ deps-compilers deps-cross:
 	@tests/machines_deps.sh $(@:deps-%=%) $(MACHINES_ROOT)
 
 .PHONY: test test-machines deps-compilers deps-cross test-halved test-faults test-experiments test-docs test-view test-lost test-versions test-prepare experiments figures test-asan test-tsan races check-uninitialised uninitialised fuzz fuzz-total fuzz-coverage test-grid test-conformance test-port test-sim \
-    check-sim check-resume check-faults check-power check-precision check-hostile check-soak check-travel check-mpi FORCE deps-mpi check-cudnn deps-cudnn check-safetensors check-hf sim-race bench bench-compare bench-ranks bench_cuda portable ptx-logs check-ptx accept-ptx format clean deps
+    check-sim check-resume check-faults check-power check-precision check-hostile check-soak check-travel check-mpi FORCE deps-mpi check-hip hip-objects deps-hip check-cudnn deps-cudnn check-safetensors check-hf sim-race bench bench-compare bench-ranks bench_cuda portable ptx-logs check-ptx accept-ptx format clean deps

@@ -129,7 +129,7 @@ void* device_allocate(size_t bytes) {
     take_device();
     const cudaError_t error = cudaMalloc(&memory, bytes ? bytes : 1);
     if (error == cudaErrorMemoryAllocation) {
-        cudaGetLastError();  // forgets it
+        static_cast<void>(cudaGetLastError());  // forgets it
         throw OutOfMemory("the GPU has no memory for " + std::to_string(bytes >> 20) +
                           " MiB more (" + std::to_string(device_memory_left<Real>() >> 20) +
                           " MiB are left)");

@@ -76,7 +76,7 @@ __device__ A block_sum(A value, A* shared) {
 
 // ---- several entries a thread -------------------------------------------------------------------
 
-#ifdef __CUDACC__
+#if defined(__CUDACC__) && !defined(__HIP__)  // PTX
 // fp16 with the GPU's own conversions: an instruction each, where those of real.h are some twenty.
 struct Half {
     uint16_t bits;

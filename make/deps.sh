@@ -2,7 +2,7 @@
 # Installs what the Makefile needs, by the package manager that is here. Of these, apt alone has been
 # run (Debian 12); the others' package names have not been tried.
 #
-#   make/deps.sh "what to install, in words" [mpi]
+#   make/deps.sh "what to install, in words" [mpi | hip]
 set -eu
 sudo=
 [ "$(id -u)" = 0 ] || sudo=sudo
@@ -18,6 +18,14 @@ if [ "${2:-}" = mpi ]; then
     elif has apk; then $sudo apk add openmpi-dev
     else
         echo "make deps-mpi knows apt, dnf, pacman, apk and brew, none of which is here: $1" >&2
+        exit 2
+    fi
+elif [ "${2:-}" = hip ]; then
+    if has apt-get; then
+        dpkg -s hipcc libamdhip64-dev rocm-device-libs > /dev/null 2>&1 ||
+            { $sudo apt-get update && $sudo apt-get install -y --no-install-recommends hipcc libamdhip64-dev rocm-device-libs; }
+    else
+        echo "make deps-hip knows apt alone: $1" >&2
         exit 2
     fi
 elif has apt-get; then
