@@ -208,6 +208,8 @@ check-cudnn:
 PORT ?=
 PORT_CC ?= $(CXX)
 PORT_DIR := $(patsubst %/,%,$(PORT))
+# flags and libraries of the port's own (override PORT_FLAGS += ...)
+-include $(if $(PORT),$(wildcard $(PORT_DIR)/port.mk))
 PORT_BUILD := $(BUILD)/port/$(notdir $(abspath $(PORT)))
 # the names of src/cpu's files that a port's may have
 KERNELS := device $(filter-out main suite,$(basename $(notdir $(CONFORMANCE))))
