@@ -66,7 +66,7 @@ kernel void layernorm_forward(OUT(real, y), OUT(float, mean), OUT(float, rstd), 
     const float m = group_sum(sum_of(sum), shared) / C;
     pack squares = 0;
     for (int c = FIRST; c < C; c += STRIDE) {
-        const pack a = there(load(x + row + c, C - c) - m, C - c);
+        const pack a = there(load(x + row + c, C - c) - m, C - c, 0);
         squares += a * a;
     }
     const float s = reciprocal_root(group_sum(sum_of(squares), shared) / C + eps);

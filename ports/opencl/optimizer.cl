@@ -9,12 +9,7 @@ kernel void sum_of_squares(OUT(double, sums), IN(float, g), ulong n, ulong block
     if (get_local_id(0) == 0) sums[get_group_id(0)] = sum;
 }
 
-// src/loss_scale.h
-typedef struct {
-    float scale;
-    int grows_after, good, skipped;
-} LossScale;
-
+// as src/loss_scale.h has it
 void move_on(global LossScale* s, bool finite) {
     s->skipped += !finite;
     if (s->grows_after == 0) return;

@@ -54,6 +54,12 @@ upack narrowed(pack y) {
 typedef float real;
 #endif
 
+// src/loss_scale.h
+typedef struct {
+    float scale;
+    int grows_after, good, skipped;
+} LossScale;
+
 // ---- packs --------------------------------------------------------------------------------------
 
 // x[0 .. WIDE - 1], of which n are there; the others are 0
@@ -113,13 +119,49 @@ void store(global real* y, pack numbers, long n) {
 }
 #endif
 
-// x, but 0 in the places that are not there
-pack there(pack x, long n) {
+// a group's memory, in which packs are whole
+pack load_local(local const float* x) {
+#if WIDE == 1
+    return *x;
+#else
+    return PACK(vload)(0, x);
+#endif
+}
+
+void store_local(local float* y, pack numbers) {
+#if WIDE == 1
+    *y = numbers;
+#else
+    PACK(vstore)(numbers, 0, y);
+#endif
+}
+
+// x, but something else in the places that are not there
+pack there(pack x, long n, float otherwise) {
 #if WIDE == 1
     return x;
 #else
-    const ipack place = (ipack)(0, 1, 2, 3, 4, 5, 6, 7);
-    return select((pack)0, x, place < (int)min(n, (long)WIDE));
+    return select((pack)otherwise, x, (ipack)(0, 1, 2, 3, 4, 5, 6, 7) < (int)min(n, (long)WIDE));
+#endif
+}
+
+// 1 in one place, where that is in the pack, and 0 elsewhere
+pack one_at(int place) {
+#if WIDE == 1
+    return place == 0;
+#else
+    return select((pack)0, (pack)1, (ipack)(0, 1, 2, 3, 4, 5, 6, 7) == place);
+#endif
+}
+
+float larger(float a, float b) { return b <= a ? a : b; }  // NaN if b is
+
+float max_of(pack x) {
+#if WIDE == 1
+    return x;
+#else
+    return larger(larger(larger(x.s0, x.s1), larger(x.s2, x.s3)),
+                  larger(larger(x.s4, x.s5), larger(x.s6, x.s7)));
 #endif
 }
 
@@ -168,5 +210,5 @@ size_t first_entry() { return get_global_id(0) * WIDE; }
     }
 OVER_GROUP(float, group_sum, a + b)
 OVER_GROUP(double, group_sum_double, a + b)
-OVER_GROUP(float, group_max, b <= a ? a : b)  // NaN if b is
+OVER_GROUP(float, group_max, larger(a, b))
 OVER_GROUP(uint, group_largest, max(a, b))
