@@ -10,7 +10,8 @@
 #              make train_sim_mpi for simulated ones
 #              (make deps-cudnn fetches what attention by cuDNN needs; make check-cudnn asks cuDNN to plan it)
 # make train_port PORT=DIR  the same with your kernels in DIR; make test-port PORT=DIR tests them
-#              (gpu/PORTING.md)
+#              (gpu/PORTING.md); PORT=ports/opencl is one (make deps-opencl), make check-opencl tests it,
+#              make test-faults-opencl with planted faults; make bench_port PORT=DIR times a port beside the CPU
 # make test-machines  the tests as other processors, compilers and orders of sums run them
 # make check-precision  fp16 trains as fp32 does
 # make check-travel  a run goes on with other threads, another precision and on another machine
@@ -253,6 +254,25 @@ $(PORT_BUILD)/conformance: $(PORT_BUILD)/stamp $(CONFORMANCE) $(PORT_LIBRARY) FO
 test-port: $(PORT_BUILD)/conformance
 	$< --quiet --kernels $(<D)/kernels $(PORT_CASES)
 FORCE:
+
+# the port that everybody can run: its kernels, a few steps beside the oracle, and no device at all
+check-opencl:
+	@if echo 'int main() {}' | $(CXX) -x c++ -include CL/cl.h -include clblast.h - -lclblast -lOpenCL -o $(BUILD)/has_opencl 2> /dev/null && \
+	    ls /etc/OpenCL/vendors/*.icd > /dev/null 2>&1; then \
+	    $(MAKE) --no-print-directory test-port PORT=ports/opencl && \
+	    $(MAKE) --no-print-directory train_port PORT=ports/opencl && tests/check_opencl.sh ./train_port; \
+	else echo "skipped: check-opencl (no OpenCL, CLBlast or driver here: make deps-opencl)"; fi
+
+# what the suite finds of faults in OpenCL's kernels
+test-faults-opencl:
+	@$(MAKE) --no-print-directory test-faults-port PORT=ports/opencl
+test-faults-port: $(PORT_BUILD)/conformance
+	@tests/planted_port.sh $(PORT_DIR) '$(CXX) $(FLAGS) $(PORT_FLAGS)' '$(CONFORMANCE) $(PORT_LIBRARY)' '$(LIBS) $(PORT_LIBS)' $(PORT_BUILD)/faults
+
+# each kernel of a port and the CPU's at the same sizes
+BENCH_SIZES ?= B=16 T=128 C=128 H=4 F=384 V=256
+bench_port: $(PORT_BUILD)/conformance $(BUILD)/tests/conformance_cpu
+	@tests/bench/port.sh $(PORT_BUILD)/conformance $(BUILD)/tests/conformance_cpu '$(BENCH_SIZES)'
 
 # the same .cu files by the host's compiler, run thread by thread on the CPU (gpu/sim)
 SIMULATOR := $(addprefix $(BUILD)/sim/,$(GPU)) $(BUILD)/gpu/no_cudnn.o $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard gpu/sim/*.cpp))
@@ -615,7 +635,7 @@ bench-ranks: train train_mpi
 	tests/bench/ranks.sh 3 $(shell nproc 2> /dev/null || echo 2)
 
 format:
-	clang-format -i train.cpp $$(find src tests gpu reference -name '*.cpp' -o -name '*.h' -o -name '*.cu')
+	clang-format -i train.cpp $$(find src tests gpu ports reference -name '*.cpp' -o -name '*.h' -o -name '*.cu')
 
 clean:
 	rm -rf $(BUILD) train single train_mpi train_cuda train_sim train_port
@@ -624,6 +644,8 @@ deps:
 	@make/deps.sh "$(NEEDED)"
 deps-mpi:
 	@make/deps.sh "Open MPI" mpi
+deps-opencl:
+	@make/deps.sh "OpenCL's headers and loader, a driver (PoCL computes on the processor), CLBlast" opencl
 # headers alone, of a wheel of Python's
 deps-cudnn:
 	@python3 -m pip download --quiet --no-deps --dest $(BUILD)/cudnn-frontend nvidia-cudnn-frontend && \
@@ -633,4 +655,4 @@ deps-compilers deps-cross:
 	@tests/machines_deps.sh $(@:deps-%=%) $(MACHINES_ROOT)
 
 .PHONY: test test-machines deps-compilers deps-cross test-halved test-faults test-experiments test-docs test-view test-lost test-versions test-prepare experiments figures test-asan test-tsan races check-uninitialised uninitialised fuzz fuzz-total fuzz-coverage test-grid test-conformance test-port test-sim \
-    check-sim check-resume check-faults check-power check-precision check-hostile check-soak check-travel check-mpi FORCE deps-mpi check-cudnn deps-cudnn check-safetensors check-hf sim-race bench bench-compare bench-ranks bench_cuda portable ptx-logs check-ptx accept-ptx format clean deps
+    check-sim check-resume check-faults check-power check-precision check-hostile check-soak check-travel check-mpi FORCE deps-mpi check-opencl test-faults-opencl test-faults-port bench_port deps-opencl check-cudnn deps-cudnn check-safetensors check-hf sim-race bench bench-compare bench-ranks bench_cuda portable ptx-logs check-ptx accept-ptx format clean deps

@@ -2,7 +2,7 @@
 # Installs what the Makefile needs, by the package manager that is here. Of these, apt alone has been
 # run (Debian 12); the others' package names have not been tried.
 #
-#   make/deps.sh "what to install, in words" [mpi]
+#   make/deps.sh "what to install, in words" [mpi | opencl]
 set -eu
 sudo=
 [ "$(id -u)" = 0 ] || sudo=sudo
@@ -18,6 +18,15 @@ if [ "${2:-}" = mpi ]; then
     elif has apk; then $sudo apk add openmpi-dev
     else
         echo "make deps-mpi knows apt, dnf, pacman, apk and brew, none of which is here: $1" >&2
+        exit 2
+    fi
+elif [ "${2:-}" = opencl ]; then
+    packages="pocl-opencl-icd ocl-icd-opencl-dev opencl-headers libclblast-dev"
+    if has apt-get; then
+        dpkg -s $packages > /dev/null 2>&1 ||
+            { $sudo apt-get update && $sudo apt-get install -y --no-install-recommends $packages; }
+    else
+        echo "make deps-opencl knows apt alone, which is not here: $1" >&2
         exit 2
     fi
 elif has apt-get; then

@@ -53,12 +53,14 @@ struct Workspace {
 
 size_t held = 0, most_held = 0;  // bytes of all buffers
 
-bool memory_is_the_hosts() {
+}  // namespace
+
+bool device_memory_is_host() {
     static const bool is = number_of<cl_bool>(CL_DEVICE_HOST_UNIFIED_MEMORY);
     return is;
 }
 
-}  // namespace
+size_t device_alignment() { return 64; }
 
 template <>
 size_t device_memory_left<double>();  // the host's, in src/cpu
@@ -68,7 +70,7 @@ template <class Real>
 size_t device_memory_left() {
     const size_t all = number_of<cl_ulong>(CL_DEVICE_GLOBAL_MEM_SIZE);
     const size_t left = all - std::min(all, held), host = device_memory_left<double>();
-    return memory_is_the_hosts() && host ? std::min(left, host) : left;
+    return device_memory_is_host() && host ? std::min(left, host) : left;
 }
 
 template <class Real>
