@@ -50,6 +50,6 @@ plant 'few_bits: a tie rounded up' few_bits 's/(1 << (dropped - 1)) - 1 + (signi
 plant 'loss: the target is not taken off' loss 's/ - one_at(target - v)//' loss
 plant 'loss: z-loss of the largest logit alone' loss 's/(log(sum) + most)/most/' loss
 plant 'AdamW: decay of the direction' optimizer 's/direction + decay \* old/direction - decay * old/' optimizer
-plant 'clip_scale: without the loss scale' optimizer 's|1.0 / loss_scale->scale|1.0|' optimizer
-plant 'sum_of_squares: in float' optimizer 's/(double)g\[i\] \* (double)g\[i\]/g[i] * g[i]/' optimizer
+plant 'sum_of_squares: the last number forgotten' optimizer 's/min(begin + block, (size_t)n)/min(begin + block, (size_t)n - 1)/' optimizer
+plant 'sum_of_squares: units of a quarter' optimizer 's/2 \* (largest - 150)/2 * (largest - 151)/' optimizer
 [ $missed = 0 ] || { echo "$missed of them were not found"; exit 1; }

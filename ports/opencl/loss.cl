@@ -3,7 +3,7 @@
 // The row's loss is
 //   -log p[target] = log Z - z_target,   log Z = log sum_v exp(z_v - max) + max
 // A group takes a row.
-kernel void softmax_cross_entropy(OUT(double, row_loss), OUT(real, dz), IN(float, z),
+kernel void softmax_cross_entropy(OUT(float, row_loss), OUT(real, dz), IN(float, z),
                                   IN(int, targets), IN(LossScale, loss_scale), int V, float share,
                                   float z_loss) {
     local float shared[GROUP];
@@ -29,15 +29,5 @@ kernel void softmax_cross_entropy(OUT(double, row_loss), OUT(real, dz), IN(float
         store(dz + v, target < 0 ? (pack)0 : d, V - v);
     }
     if (get_local_id(0) == 0)
-        row_loss[r] = target < 0 ? 0 : log((double)sum) + (double)(most - at_target);
-}
-
-// *loss += sum_r row_loss[r] / divisor; one group
-kernel void add_loss(OUT(double, loss), IN(double, row_loss), int R, double divisor) {
-    local double shared[GROUP];
-    loss += loss_at, row_loss += row_loss_at;
-    double sum = 0;
-    for (int r = get_local_id(0); r < R; r += GROUP) sum += row_loss[r];
-    sum = group_sum_double(sum, shared);
-    if (get_local_id(0) == 0) *loss += sum / divisor;
+        row_loss[r] = target < 0 ? 0 : log(sum) + (most - at_target);
 }

@@ -29,17 +29,17 @@ int rows_at_once(int R, int V) {
 // same place where that is the same type.
 template <class Real>
 struct Parts {
-    void* scratch;        // of the products
-    double* row_loss;     // (R)
-    Accum<Real>* logits;  // (rows at once, V)
-    Real* d_logits;       // (rows at once, V)
+    void* scratch;          // of the products
+    Accum<Real>* row_loss;  // (R)
+    Accum<Real>* logits;    // (rows at once, V)
+    Real* d_logits;         // (rows at once, V)
     size_t bytes;
 
     Parts(void* memory, int R, int V) {
         Slicer slice(memory);
         const size_t numbers = rows_at_once<Real>(R, V) * size_t(V);
         scratch = slice.take<char>(linear_workspace<Real>());
-        row_loss = slice.take<double>(R);
+        row_loss = slice.take<Accum<Real>>(R);
         logits = slice.take<Accum<Real>>(numbers);
         if constexpr (std::is_same_v<Real, Accum<Real>>)
             d_logits = logits;
@@ -48,6 +48,16 @@ struct Parts {
         bytes = slice.used();
     }
 };
+
+// *loss += sum_r row_loss[r] / divisor, in the host's double, since a device may have none
+template <class Real>
+void add_loss(double* loss, const Accum<Real>* row_loss, int R, double divisor) {
+    double sum = 0, before = 0;
+    for (const double l : download_as_double<Real>(row_loss, R)) sum += l;
+    device_download<Real>(&before, loss, sizeof before);
+    const double after = before + sum / divisor;
+    device_upload<Real>(loss, &after, sizeof after);
+}
 
 }  // namespace
 
@@ -77,7 +87,7 @@ void head_loss(double* loss, Real* dx, Accum<Real>* dw, const Real* x, const Rea
         if (dw)
             product(dw, p.d_logits, Op::transpose, x_chunk, Op::none, V, C, rows, true, p.scratch);
     }
-    launch<Real>(file, "add_loss", 1, loss, p.row_loss, R, divisor);
+    add_loss<Real>(loss, p.row_loss, R, divisor);
 }
 
 template <class Real>

@@ -1,40 +1,37 @@
-// sums[b] = sum of g[i]^2 over block b: a group takes a block
-kernel void sum_of_squares(OUT(double, sums), IN(float, g), ulong n, ulong block) {
-    local double shared[GROUP];
+// A double of value n 2^exponent, as its bits; n is rounded to the 53 that there are. 2^exponent is far from the ends of
+// what a double holds.
+ulong bits_of_double(ulong n, int exponent) {
+    if (n == 0) return 0;
+    const int above = 11 - (int)clz(n);  // bits that are too many
+    const ulong kept = above > 0 ? (n + ((ulong)1 << (above - 1))) >> above : n << -above;
+    return ((ulong)(1023 + 52 - 1 + exponent + above) << 52) + kept;  // of kept the first bit adds 1
+}
+
+// sums[b] = sum of g[i]^2 over block b, to more bits than float has and beyond its largest number, but without double,
+// which many a device lacks: a float is m 2^(e - 150) with m < 2^24, so squares are whole numbers below 2^48, and 2^16
+// of them, each taken down to the units of the largest, fit into 64 bits. A group takes a block.
+kernel void sum_of_squares(OUT(ulong, sums), IN(float, g), ulong n, ulong block) {
+    local uint shared[GROUP];
+    local ulong shared_sums[GROUP];
     sums += sums_at, g += g_at;
     const size_t begin = get_group_id(0) * block, end = min(begin + block, (size_t)n);
-    double sum = 0;
-    for (size_t i = begin + get_local_id(0); i < end; i += GROUP) sum += (double)g[i] * (double)g[i];
-    sum = group_sum_double(sum, shared);
-    if (get_local_id(0) == 0) sums[get_group_id(0)] = sum;
-}
-
-// as src/loss_scale.h has it
-void move_on(global LossScale* s, bool finite) {
-    s->skipped += !finite;
-    if (s->grows_after == 0) return;
-    s->good = finite ? s->good + 1 : 0;
-    if (!finite && s->scale > 0x1p-60f) s->scale /= 2;
-    if (s->good < s->grows_after) return;
-    s->good = 0;
-    if (s->scale < 0x1p60f) s->scale *= 2;
-}
-
-// *norm = sqrt(sum_b sums[b]) / loss_scale->scale,   *scale = min(1, max_norm / *norm) / loss_scale->scale; one group
-kernel void clip_scale(OUT(double, norm), OUT(float, scale), OUT(LossScale, loss_scale),
-                       IN(double, sums), ulong blocks, double max_norm) {
-    local double shared[GROUP];
-    norm += norm_at, scale += scale_at, loss_scale += loss_scale_at, sums += sums_at;
-    double sum = 0;
-    for (size_t b = get_local_id(0); b < blocks; b += GROUP) sum += sums[b];
-    sum = group_sum_double(sum, shared);
+    uint most = 0;
+    for (size_t i = begin + get_local_id(0); i < end; i += GROUP)
+        most = max(most, as_uint(g[i]) & 0x7fffffff);
+    most = group_largest(most, shared);
+    const int largest = max(most >> 23, 1u);
+    ulong sum = 0;
+    for (size_t i = begin + get_local_id(0); i < end; i += GROUP) {
+        const uint size = as_uint(g[i]) & 0x7fffffff, e = size >> 23;
+        const ulong m = (size & 0x7fffff) | (e > 0 ? 0x800000 : 0);  // without it: subnormal
+        const int down = min(2 * (largest - (int)max(e, 1u)), 62);
+        sum += (m * m + ((ulong)1 << down >> 1)) >> down;
+    }
+    sum = group_sum_whole(sum, shared_sums);
     if (get_local_id(0) > 0) return;
-    const double unscale = loss_scale ? 1.0 / loss_scale->scale : 1;
-    *norm = sqrt(sum) * unscale;
-    const bool good = isfinite(*norm);
-    const double clip = max_norm > 0 && *norm > max_norm ? max_norm / *norm : 1;
-    *scale = good ? (float)(clip * unscale) : loss_scale ? 0 : NAN;
-    if (loss_scale) move_on(loss_scale, good);
+    sums[get_group_id(0)] = most > 0x7f800000    ? 0x7ff8000000000000  // NaN
+                            : most == 0x7f800000 ? 0x7ff0000000000000  // infinity
+                                                 : bits_of_double(sum, 2 * (largest - 150));
 }
 
 // Weights that updates add up in: the masters, or those that are float themselves.

@@ -1,6 +1,7 @@
 #include <cmath>
 #include <type_traits>
 
+#include "device.h"
 #include "help/opencl.h"
 #include "kernels.h"
 
@@ -19,10 +20,25 @@ void sum_of_squares(double* sums, const Accum<Real>* g, size_t n) {
     launch<Real>(file, "sum_of_squares", square_blocks(n), sums, g, n, square_block);
 }
 
+// By the host, since a device may have no double: a wait a step.
 template <class Real>
 void clip_scale(double* norm, Accum<Real>* scale, LossScale* loss_scale, const double* sums,
                 size_t blocks, double max_norm) {
-    launch<Real>(file, "clip_scale", 1, norm, scale, loss_scale, sums, blocks, max_norm);
+    double sum = 0;
+    for (const double s : download_as_double<Real>(sums, blocks)) sum += s;
+    LossScale of_loss = {1, 0, 0, 0};
+    if (loss_scale) device_download<Real>(&of_loss, loss_scale, sizeof of_loss);
+    const double unscale = 1.0 / of_loss.scale, n = std::sqrt(sum) * unscale;
+    const double clip = max_norm > 0 && n > max_norm ? max_norm / n : 1;
+    const Accum<Real> s = std::isfinite(n) ? static_cast<Accum<Real>>(clip * unscale)
+                          : loss_scale     ? 0
+                                           : NAN;
+    if (loss_scale) {
+        move_on(of_loss, std::isfinite(n));
+        device_upload<Real>(loss_scale, &of_loss, sizeof of_loss);
+    }
+    device_upload<Real>(norm, &n, sizeof n);
+    device_upload<Real>(scale, &s, sizeof s);
 }
 
 template <class Real>

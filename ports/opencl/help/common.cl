@@ -209,6 +209,6 @@ size_t first_entry() { return get_global_id(0) * WIDE; }
         return shared[0];                                                \
     }
 OVER_GROUP(float, group_sum, a + b)
-OVER_GROUP(double, group_sum_double, a + b)
 OVER_GROUP(float, group_max, larger(a, b))
 OVER_GROUP(uint, group_largest, max(a, b))
+OVER_GROUP(ulong, group_sum_whole, a + b)

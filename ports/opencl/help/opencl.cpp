@@ -94,11 +94,6 @@ std::string text_of(cl_device_info what) {
 cl_context context() {
     static const cl_context made = [] {
         const cl_device_id id = device();
-        if (number_of<cl_device_fp_config>(CL_DEVICE_DOUBLE_FP_CONFIG) == 0)
-            throw UserError(
-                "the device " + text_of(CL_DEVICE_NAME) +
-                " has no double, in which losses and norms are added: choose another by "
-                "OPENCL_DEVICE, or run ./train");
         cl_int error;
         const cl_context c = clCreateContext(nullptr, 1, &id, nullptr, nullptr, &error);
         CL_CHECK(error);
