@@ -260,6 +260,7 @@ check-opencl:
 	@if echo 'int main() {}' | $(CXX) -x c++ -include CL/cl.h -include clblast.h - -lclblast -lOpenCL -o $(BUILD)/has_opencl 2> /dev/null && \
 	    ls /etc/OpenCL/vendors/*.icd > /dev/null 2>&1; then \
 	    $(MAKE) --no-print-directory test-port PORT=ports/opencl && \
+	    OPENCL_PRODUCTS=clblast $(BUILD)/port/opencl/conformance --quiet linear && \
 	    $(MAKE) --no-print-directory train_port PORT=ports/opencl && tests/check_opencl.sh ./train_port; \
 	else echo "skipped: check-opencl (no OpenCL, CLBlast or driver here: make deps-opencl)"; fi
 

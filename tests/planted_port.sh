@@ -19,8 +19,8 @@ plant() {
     fi
     object=$(printf '%s\n' $objects | grep "/$file\.cpp\.o$")
     # the right one is compiled as the Makefile did but for the folder from which the .cl file is taken
-    ${compile//"$(realpath "$port")"/"$(realpath "$folder/port")"} -c "$port/$file.cpp" -o "$folder/faulty.o"
-    ${compile} ${objects/"$object"/"$folder/faulty.o"} $libraries -o "$folder/conformance"
+    eval "${compile//"$(realpath "$port")"/"$(realpath "$folder/port")"} -c '$port/$file.cpp' -o '$folder/faulty.o'"
+    eval "$compile ${objects/"$object"/"$folder/faulty.o"} $libraries -o '$folder/conformance'"
     if "$folder/conformance" --quiet $cases > "$folder/log" 2>&1; then
         found="NOT FOUND" missed=$((missed + 1))
     else
@@ -35,6 +35,7 @@ plant 'LayerNorm backward: a wrong sign' norm 's/ - a \* dot_all/ + a * dot_all/
 plant 'dgamma: the last part forgotten' norm 's/part < parts; part++/part < parts - 1; part++/' rmsnorm
 plant 'bias: the last column forgotten' linear 's/o < O; o += STRIDE/o < O - 1; o += STRIDE/' linear
 plant 'product: what was there is added' help/product 's/add ? load/!add ? load/' linear
+plant 'product: the last rows of a tile' help/product 's/i < min(ROWS, M - m0)/i < min(ROWS - 1, M - m0)/' linear
 plant 'dbias: overwritten' linear 's/load_floats(dbias + o, O - o) + sum/sum/' linear
 plant 'rope: turned the other way' rope 's/a \* c - b \* s/a * c + b * s/' rope
 plant 'attention: one key too many' attention 's/end = s.first + i.t + 1;/end = s.first + i.t + 2;/' attention

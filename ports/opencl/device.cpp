@@ -6,6 +6,7 @@
 
 #include "check.h"
 #include "help/opencl.h"
+#include "help/product.h"
 
 // Memory is OpenCL's buffers, and a device pointer an address behind which there is nothing (address_map.h).
 
@@ -18,7 +19,7 @@ const char* backend_name() { return "opencl"; }
 std::string backend_description() {
     return "opencl: " + text_of(CL_DEVICE_NAME) + ", " + text_of(CL_DEVICE_VERSION) + ", " +
            std::to_string(number_of<cl_ulong>(CL_DEVICE_GLOBAL_MEM_SIZE) >> 20) +
-           " MiB, products by CLBlast";
+           " MiB, products by " + (products_by_library() ? "CLBlast" : "an own kernel");
 }
 
 void set_tf32(bool on) {
@@ -37,7 +38,7 @@ void set_attention(AttentionBy by) {
             "train_cuda");
 }
 
-// CLBlast alone computes products: there is nothing to choose.
+// Who computes products is no matter of shapes: there is nothing to choose.
 std::string backend_choices() { return ""; }
 
 std::string set_backend_choices(const std::string& lines) {

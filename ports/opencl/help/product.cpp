@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -34,9 +35,11 @@ struct Block {
     int ld;  // from one row to the next
     Op op;
 };
+const float* floats(const Block& block) { return static_cast<const float*>(block.memory); }
 
-void gemm(const Block& c, const Block& a, const Block& b, int M, int N, int K, bool add,
-          void* scratch) {
+// By CLBlast, whose tables are those of GPUs.
+void gemm_of_library(const Block& c, const Block& a, const Block& b, int M, int N, int K, bool add,
+                     void* scratch) {
     const Place to = place_of(c.memory, "product"), x = place_of(a.memory, "product"),
                 y = place_of(b.memory, "product"), temporary = place_of(scratch, "product");
     CHECK(temporary.offset == 0);  // CLBlast takes no other place
@@ -49,6 +52,25 @@ void gemm(const Block& c, const Block& a, const Block& b, int M, int N, int K, b
     std::fprintf(stderr, "product (%d,%d,%d): CLBlast's error %d\n", M, N, K,
                  static_cast<int>(status));
     std::abort();
+}
+
+// By an own kernel, from copies of b, two packs of columns side by side.
+void gemm_by_panels(const Block& c, const Block& a, const Block& b, int M, int N, int K, bool add,
+                    void* scratch) {
+    const auto steps = [](const Block& x) {  // from row to row of op(x), and from column to column
+        return x.op == Op::none ? std::pair(x.ld, 1) : std::pair(1, x.ld);
+    };
+    const int panel = 2 * static_cast<int>(wide()), panels = (N + panel - 1) / panel;
+    const int tiles = (M + 5) / 6;  // ROWS
+    const auto [step_m, step_k] = steps(a);
+    const auto [step_row, step_column] = steps(b);
+    auto* const copies = static_cast<float*>(scratch);
+    const auto groups = [](size_t items) { return (items + group - 1) / group; };
+    launch<float>(file, "make_panels", groups(size_t(panels) * K), copies, floats(b), step_row,
+                  step_column, K, N);
+    launch<float>(file, "multiply", groups(size_t(tiles) * panels), const_cast<float*>(floats(c)),
+                  floats(a), static_cast<const float*>(copies), c.ld, step_m, step_k, M, N, K,
+                  int(add));
 }
 
 // The block of op(x) (rows,cols) at (row,col), where x is stored with ld numbers a row.
@@ -69,6 +91,18 @@ Block as_float(void* memory, const Real* x, Op op, int ld, int row, int col, int
 }
 
 }  // namespace
+
+bool products_by_library() {
+    static const bool chosen = [] {
+        const char* const asked = std::getenv("OPENCL_PRODUCTS");
+        if (!asked) return !on_processor();
+        const std::string word = asked;
+        if (word != "clblast" && word != "own")
+            throw UserError("OPENCL_PRODUCTS is " + word + ": give clblast or own");
+        return word == "clblast";
+    }();
+    return chosen;
+}
 
 template <class Real>
 size_t product_scratch() {
@@ -92,7 +126,8 @@ void product(C* c, const Real* a, Op op_a, const Real* b, Op op_b, int M, int N,
                 const int depth = std::min(side, K - k);
                 const Block x = as_float(blocks, a, op_a, ld_a, m, k, rows, depth);
                 const Block y = as_float(blocks + block_bytes, b, op_b, ld_b, k, n, depth, cols);
-                gemm(sum, x, y, rows, cols, depth, k > 0 || (add && !rounded), scratch);
+                (products_by_library() ? gemm_of_library : gemm_by_panels)(
+                    sum, x, y, rows, cols, depth, k > 0 || (add && !rounded), scratch);
             }
             if constexpr (rounded)
                 launch<Real>(file, "round_block", rows, to, block_c, N, side, cols, int(add));

@@ -1,4 +1,4 @@
-// Matrix products by CLBlast.
+// Matrix products.
 #pragma once
 
 #include <cstddef>
@@ -17,5 +17,9 @@ void product(C* c, const Real* a, Op op_a, const Real* b, Op op_b, int M, int N,
 
 template <class Real>
 size_t product_scratch();
+
+// Whether CLBlast computes them: on a GPU. On a processor an own kernel does, many times as fast as kernels that are
+// tuned for GPUs. OPENCL_PRODUCTS in the environment, clblast or own, chooses otherwise.
+bool products_by_library();
 
 }  // namespace peri::opencl
