@@ -250,6 +250,9 @@ $(PORT_BUILD)/conformance: $(PORT_BUILD)/stamp $(CONFORMANCE) $(PORT_LIBRARY) FO
 	@make/port_kernels.sh '$(PORT_DIR)' $(BUILD) '$(KERNELS)' $(filter %.o,$^) > $(@D)/kernels
 	$(CXX) $(FLAGS) $(filter %.o,$^) $(LIBS) $(PORT_LIBS) -o $@
 
+$(PORT_BUILD)/host_pointer: $(BUILD)/tests/port/host_pointer.o $(PORT_LIBRARY)
+	$(CXX) $(FLAGS) $^ $(LIBS) $(PORT_LIBS) -o $@
+
 # PORT_CASES chooses a part of the suite
 test-port: $(PORT_BUILD)/conformance
 	$< --quiet --kernels $(<D)/kernels $(PORT_CASES)
@@ -261,14 +264,16 @@ check-opencl:
 	    ls /etc/OpenCL/vendors/*.icd > /dev/null 2>&1; then \
 	    $(MAKE) --no-print-directory test-port PORT=ports/opencl && \
 	    OPENCL_PRODUCTS=clblast $(BUILD)/port/opencl/conformance --quiet linear && \
-	    $(MAKE) --no-print-directory train_port PORT=ports/opencl && tests/check_opencl.sh ./train_port; \
+	    $(MAKE) --no-print-directory train_port $(BUILD)/port/opencl/host_pointer PORT=ports/opencl && \
+	    tests/check_opencl.sh ./train_port $(BUILD)/port/opencl/host_pointer; \
 	else echo "skipped: check-opencl (no OpenCL, CLBlast or driver here: make deps-opencl)"; fi
 
 # what the suite finds of faults in OpenCL's kernels
 test-faults-opencl:
 	@$(MAKE) --no-print-directory test-faults-port PORT=ports/opencl
+test-faults-port: export COMPILE = $(CXX) $(FLAGS) $(PORT_FLAGS)
 test-faults-port: $(PORT_BUILD)/conformance
-	@tests/planted_port.sh $(PORT_DIR) '$(CXX) $(FLAGS) $(PORT_FLAGS)' '$(CONFORMANCE) $(PORT_LIBRARY)' '$(LIBS) $(PORT_LIBS)' $(PORT_BUILD)/faults
+	@tests/planted_port.sh $(PORT_DIR) '$(CONFORMANCE) $(PORT_LIBRARY)' '$(LIBS) $(PORT_LIBS)' $(PORT_BUILD)/faults
 
 # each kernel of a port and the CPU's at the same sizes
 BENCH_SIZES ?= B=16 T=128 C=128 H=4 F=384 V=256

@@ -2,7 +2,7 @@
 # The OpenCL backend as a whole program: steps beside the oracle, two runs to the same bits, the
 # compiled kernels kept from one run to the next, no device, and a host pointer stopped by name.
 set -eu
-train=$1 runs=build/check-opencl
+train=$1 host_pointer=$2 runs=build/check-opencl
 rm -rf "$runs"
 mkdir -p "$runs"
 fail() { echo "check_opencl: $*"; exit 1; }
@@ -28,4 +28,9 @@ code=0
 OCL_ICD_VENDORS=/nonexistent tiny --steps 1 --out "$runs/none" || code=$?
 [ $code = 2 ] && [ "$(wc -l < "$runs/log")" = 1 ] && grep -q "no device that OpenCL can use" "$runs/log" ||
     { cat "$runs/log"; fail "without a device: exit code $code"; }
+# stopped by abort: the shell says so too
+code=0
+(ulimit -c 0; "$host_pointer") > "$runs/log" 2>&1 || code=$?
+[ $code != 0 ] && grep -q "bug: residual_add was given .* no memory of the device" "$runs/log" ||
+    { cat "$runs/log"; fail "a host pointer: exit code $code"; }
 echo "check_opencl: every run as it should be"

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Plants one fault at a time in a copy of a port's kernels of OpenCL, links the suite with it in place of the right
 # object, and asks that it fails. make test-faults-opencl calls this with
-#   $1 the port   $2 the compiler's command   $3 the suite's objects   $4 libraries   $5 a folder to work in
+#   $1 the port   $2 the suite's objects   $3 libraries   $4 a folder to work in   $COMPILE the compiler's command
 set -eu
-port=$1 compile=$2 objects=$3 libraries=$4 folder=$5
+port=$1 objects=$2 libraries=$3 folder=$4 compile=$COMPILE
 missed=0
 
 # NAME FILE, an expression for sed, the cases that look
