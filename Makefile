@@ -263,7 +263,7 @@ check-opencl:
 	@if echo 'int main() {}' | $(CXX) -x c++ -include CL/cl.h -include clblast.h - -lclblast -lOpenCL -o $(BUILD)/has_opencl 2> /dev/null && \
 	    ls /etc/OpenCL/vendors/*.icd > /dev/null 2>&1; then \
 	    $(MAKE) --no-print-directory test-port PORT=ports/opencl && \
-	    OPENCL_PRODUCTS=clblast $(BUILD)/port/opencl/conformance --quiet linear && \
+	    OPENCL_AS=gpu $(BUILD)/port/opencl/conformance --quiet --type bf16 && \
 	    $(MAKE) --no-print-directory train_port $(BUILD)/port/opencl/host_pointer PORT=ports/opencl && \
 	    tests/check_opencl.sh ./train_port $(BUILD)/port/opencl/host_pointer; \
 	else echo "skipped: check-opencl (no OpenCL, CLBlast or driver here: make deps-opencl)"; fi

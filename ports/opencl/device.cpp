@@ -6,7 +6,6 @@
 
 #include "check.h"
 #include "help/opencl.h"
-#include "help/product.h"
 
 // Memory is OpenCL's buffers, and a device pointer an address behind which there is nothing (address_map.h).
 
@@ -19,7 +18,7 @@ const char* backend_name() { return "opencl"; }
 std::string backend_description() {
     return "opencl: " + text_of(CL_DEVICE_NAME) + ", " + text_of(CL_DEVICE_VERSION) + ", " +
            std::to_string(number_of<cl_ulong>(CL_DEVICE_GLOBAL_MEM_SIZE) >> 20) +
-           " MiB, products by " + (products_by_library() ? "CLBlast" : "an own kernel");
+           " MiB, products by " + (for_processor() ? "an own kernel" : "CLBlast");
 }
 
 void set_tf32(bool on) {

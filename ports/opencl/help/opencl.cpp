@@ -113,12 +113,19 @@ cl_command_queue queue() {
     return made;
 }
 
-bool on_processor() {
-    static const bool is = type_of(device()) & CL_DEVICE_TYPE_CPU;
+bool for_processor() {
+    static const bool is = [] {
+        const char* const asked = std::getenv("OPENCL_AS");
+        if (!asked) return (type_of(device()) & CL_DEVICE_TYPE_CPU) != 0;
+        const std::string word = asked;
+        if (word != "processor" && word != "gpu")
+            throw UserError("OPENCL_AS is " + word + ": give processor or gpu");
+        return word == "processor";
+    }();
     return is;
 }
 
-size_t wide() { return on_processor() ? 8 : 1; }
+size_t wide() { return for_processor() ? 8 : 1; }
 
 // ---- memory -------------------------------------------------------------------------------------
 

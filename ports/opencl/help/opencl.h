@@ -25,7 +25,10 @@ namespace peri::opencl {
 cl_device_id device();
 cl_context context();
 cl_command_queue queue();
-bool on_processor();  // the device is the host's own
+
+// Whether kernels are as a processor likes them: where the device is one. OPENCL_AS in the environment, processor or gpu,
+// chooses otherwise, so that what is for GPUs is tested without one.
+bool for_processor();
 
 std::string text_of(cl_device_info what);
 template <class Number>

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -54,6 +53,8 @@ void gemm_of_library(const Block& c, const Block& a, const Block& b, int M, int 
     std::abort();
 }
 
+constexpr int rows_of_item = 6;  // ROWS of product.cl
+
 // By an own kernel, from copies of b, two packs of columns side by side.
 void gemm_by_panels(const Block& c, const Block& a, const Block& b, int M, int N, int K, bool add,
                     void* scratch) {
@@ -61,7 +62,7 @@ void gemm_by_panels(const Block& c, const Block& a, const Block& b, int M, int N
         return x.op == Op::none ? std::pair(x.ld, 1) : std::pair(1, x.ld);
     };
     const int panel = 2 * static_cast<int>(wide()), panels = (N + panel - 1) / panel;
-    const int tiles = (M + 5) / 6;  // ROWS
+    const int tiles = (M + rows_of_item - 1) / rows_of_item;
     const auto [step_m, step_k] = steps(a);
     const auto [step_row, step_column] = steps(b);
     auto* const copies = static_cast<float*>(scratch);
@@ -92,18 +93,6 @@ Block as_float(void* memory, const Real* x, Op op, int ld, int row, int col, int
 
 }  // namespace
 
-bool products_by_library() {
-    static const bool chosen = [] {
-        const char* const asked = std::getenv("OPENCL_PRODUCTS");
-        if (!asked) return !on_processor();
-        const std::string word = asked;
-        if (word != "clblast" && word != "own")
-            throw UserError("OPENCL_PRODUCTS is " + word + ": give clblast or own");
-        return word == "clblast";
-    }();
-    return chosen;
-}
-
 template <class Real>
 size_t product_scratch() {
     return (std::is_same_v<Real, float> ? 3 : 6) * block_bytes;
@@ -126,7 +115,7 @@ void product(C* c, const Real* a, Op op_a, const Real* b, Op op_b, int M, int N,
                 const int depth = std::min(side, K - k);
                 const Block x = as_float(blocks, a, op_a, ld_a, m, k, rows, depth);
                 const Block y = as_float(blocks + block_bytes, b, op_b, ld_b, k, n, depth, cols);
-                (products_by_library() ? gemm_of_library : gemm_by_panels)(
+                (for_processor() ? gemm_by_panels : gemm_of_library)(
                     sum, x, y, rows, cols, depth, k > 0 || (add && !rounded), scratch);
             }
             if constexpr (rounded)

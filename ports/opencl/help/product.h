@@ -1,4 +1,5 @@
-// Matrix products.
+// Matrix products: by CLBlast on a GPU, by an own kernel on a processor, where kernels that are tuned for GPUs take many
+// times as long.
 #pragma once
 
 #include <cstddef>
@@ -17,9 +18,5 @@ void product(C* c, const Real* a, Op op_a, const Real* b, Op op_b, int M, int N,
 
 template <class Real>
 size_t product_scratch();
-
-// Whether CLBlast computes them: on a GPU. On a processor an own kernel does, many times as fast as kernels that are
-// tuned for GPUs. OPENCL_PRODUCTS in the environment, clblast or own, chooses otherwise.
-bool products_by_library();
 
 }  // namespace peri::opencl
