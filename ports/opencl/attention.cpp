@@ -40,7 +40,8 @@ void attention_backward(Real* dq, Real* dk, Real* dv, const Real* dout, const Re
                         const int* document, AttentionShape s) {
     auto* const delta = static_cast<Accum<Real>*>(workspace<Real>(attention_workspace<Real>(s)));
     const Local head = of_head(s);
-    launch<Real>(file, "attention_delta", (queries(s) + group - 1) / group, delta, dout, out, s);
+    launch<Real>(file, "attention_delta", (queries(s) + group() - 1) / group(), delta, dout, out,
+                 s);
     launch<Real>(file, "attention_dq", queries(s), dq, dout, q, k, v, lse, delta, document, s, head,
                  head, head);
     launch<Real>(file, "attention_dkv", keys(s), dk, dv, dout, q, k, v, lse, delta, document, s,

@@ -125,6 +125,8 @@ bool for_processor() {
     return is;
 }
 
+size_t group() { return for_processor() ? 16 : 64; }
+
 size_t wide() { return for_processor() ? 8 : 1; }
 
 // ---- memory -------------------------------------------------------------------------------------
@@ -214,7 +216,8 @@ cl_program compiled(const std::string& source, const std::string& options, const
 cl_program program_of(const File& file, const std::string& type) {
     const std::string source =
         std::string(opencl_common_begin, opencl_common_end) + std::string(file.begin, file.end);
-    std::string options = "-cl-std=CL1.2 -DSTORAGE_" + type + " -DGROUP=" + std::to_string(group) +
+    std::string options = "-cl-std=CL1.2 -DSTORAGE_" + type +
+                          " -DGROUP=" + std::to_string(group()) +
                           " -DWIDE=" + std::to_string(wide());
     if (number_of<cl_device_fp_config>(CL_DEVICE_SINGLE_FP_CONFIG) &
         CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT)
@@ -244,9 +247,9 @@ cl_kernel kernel(const File& file, const char* type, const char* name) {
 }
 
 void enqueue(cl_kernel kernel, const char* name, size_t groups) {
-    const size_t items = groups * group;
+    const size_t size = group(), items = groups * size;
     const cl_int error =
-        clEnqueueNDRangeKernel(queue(), kernel, 1, nullptr, &items, &group, 0, nullptr, nullptr);
+        clEnqueueNDRangeKernel(queue(), kernel, 1, nullptr, &items, &size, 0, nullptr, nullptr);
     if (error != CL_SUCCESS) failed(name, error, __FILE__, __LINE__);
 }
 

@@ -50,7 +50,7 @@ Place place_of(const void* pointer, const char* user);
 
 // A group's work-items, which kernels know as GROUP, and the numbers that one of them takes at once: a vector of a
 // processor; a GPU's work-items are themselves the lanes of one.
-constexpr size_t group = 64;
+size_t group();
 size_t wide();
 
 // A file of kernels, such as {"norm", begin, end} of its text.
@@ -114,7 +114,7 @@ void launch(const File& file, const char* name, size_t groups, A... arguments) {
 
 // Groups for n numbers, of which each work-item takes wide().
 inline size_t groups_for(size_t n) {
-    const size_t numbers = group * wide();
+    const size_t numbers = group() * wide();
     return (n + numbers - 1) / numbers;
 }
 

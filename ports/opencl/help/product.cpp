@@ -66,7 +66,7 @@ void gemm_by_panels(const Block& c, const Block& a, const Block& b, int M, int N
     const auto [step_m, step_k] = steps(a);
     const auto [step_row, step_column] = steps(b);
     auto* const copies = static_cast<float*>(scratch);
-    const auto groups = [](size_t items) { return (items + group - 1) / group; };
+    const auto groups = [](size_t items) { return (items + group() - 1) / group(); };
     launch<float>(file, "make_panels", groups(size_t(panels) * K), copies, floats(b), step_row,
                   step_column, K, N);
     launch<float>(file, "multiply", groups(size_t(tiles) * panels), const_cast<float*>(floats(c)),
