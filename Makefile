@@ -11,7 +11,8 @@
 #              (make deps-cudnn fetches what attention by cuDNN needs; make check-cudnn asks cuDNN to plan it)
 # make check-hip  the CUDA files compiled as HIP's, for AMD's GPUs (make deps-hip)
 # make train_port PORT=DIR  the same with your kernels in DIR; make test-port PORT=DIR tests them
-#              (gpu/PORTING.md)
+#              (gpu/PORTING.md); PORT=ports/opencl is one (make deps-opencl), make check-opencl tests it,
+#              make test-faults-opencl with planted faults; make bench_port PORT=DIR times a port beside the CPU
 # make test-machines  the tests as other processors, compilers and orders of sums run them
 # make check-precision  fp16 trains as fp32 does
 # make check-travel  a run goes on with other threads, another precision and on another machine
@@ -224,6 +225,8 @@ check-cudnn:
 PORT ?=
 PORT_CC ?= $(CXX)
 PORT_DIR := $(patsubst %/,%,$(PORT))
+# flags and libraries of the port's own (override PORT_FLAGS += ...)
+-include $(if $(PORT),$(wildcard $(PORT_DIR)/port.mk))
 PORT_BUILD := $(BUILD)/port/$(notdir $(abspath $(PORT)))
 # the names of src/cpu's files that a port's may have
 KERNELS := device $(filter-out main suite,$(basename $(notdir $(CONFORMANCE))))
@@ -263,10 +266,35 @@ $(PORT_BUILD)/conformance: $(PORT_BUILD)/stamp $(CONFORMANCE) $(PORT_LIBRARY) FO
 	@make/port_kernels.sh '$(PORT_DIR)' $(BUILD) '$(KERNELS)' $(filter %.o,$^) > $(@D)/kernels
 	$(CXX) $(FLAGS) $(filter %.o,$^) $(LIBS) $(PORT_LIBS) -o $@
 
+$(PORT_BUILD)/host_pointer: $(BUILD)/tests/port/host_pointer.o $(PORT_LIBRARY)
+	$(CXX) $(FLAGS) $^ $(LIBS) $(PORT_LIBS) -o $@
+
 # PORT_CASES chooses a part of the suite
 test-port: $(PORT_BUILD)/conformance
 	$< --quiet --kernels $(<D)/kernels $(PORT_CASES)
 FORCE:
+
+# the port that everybody can run: its kernels, a few steps beside the oracle, and no device at all
+check-opencl:
+	@if echo 'int main() {}' | $(CXX) -x c++ -include CL/cl.h -include clblast.h - -lclblast -lOpenCL -o $(BUILD)/has_opencl 2> /dev/null && \
+	    ls /etc/OpenCL/vendors/*.icd > /dev/null 2>&1; then \
+	    $(MAKE) --no-print-directory test-port PORT=ports/opencl && \
+	    OPENCL_AS=gpu $(BUILD)/port/opencl/conformance --quiet --type bf16 && \
+	    $(MAKE) --no-print-directory train_port $(BUILD)/port/opencl/host_pointer PORT=ports/opencl && \
+	    tests/check_opencl.sh ./train_port $(BUILD)/port/opencl/host_pointer; \
+	else echo "skipped: check-opencl (no OpenCL, CLBlast or driver here: make deps-opencl)"; fi
+
+# what the suite finds of faults in OpenCL's kernels
+test-faults-opencl:
+	@$(MAKE) --no-print-directory test-faults-port PORT=ports/opencl
+test-faults-port: export COMPILE = $(CXX) $(FLAGS) $(PORT_FLAGS)
+test-faults-port: $(PORT_BUILD)/conformance
+	@tests/planted_port.sh $(PORT_DIR) '$(CONFORMANCE) $(PORT_LIBRARY)' '$(LIBS) $(PORT_LIBS)' $(PORT_BUILD)/faults
+
+# each kernel of a port and the CPU's at the same sizes
+BENCH_SIZES ?= B=16 T=128 C=128 H=4 F=384 V=256
+bench_port: $(PORT_BUILD)/conformance $(BUILD)/tests/conformance_cpu
+	@tests/bench/port.sh $(PORT_BUILD)/conformance $(BUILD)/tests/conformance_cpu '$(BENCH_SIZES)'
 
 # the same .cu files by the host's compiler, run thread by thread on the CPU (gpu/sim)
 SIMULATOR := $(addprefix $(BUILD)/sim/,$(GPU)) $(BUILD)/gpu/no_cudnn.o $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard gpu/sim/*.cpp))
@@ -629,7 +657,7 @@ bench-ranks: train train_mpi
 	tests/bench/ranks.sh 3 $(shell nproc 2> /dev/null || echo 2)
 
 format:
-	clang-format -i train.cpp $$(find src tests gpu reference -name '*.cpp' -o -name '*.h' -o -name '*.cu')
+	clang-format -i train.cpp $$(find src tests gpu ports reference -name '*.cpp' -o -name '*.h' -o -name '*.cu')
 
 clean:
 	rm -rf $(BUILD) train single train_mpi train_cuda train_sim train_port
@@ -640,6 +668,8 @@ deps-mpi:
 	@make/deps.sh "Open MPI" mpi
 deps-hip:
 	@make/deps.sh "hipcc, HIP's headers and the device libraries of ROCm" hip
+deps-opencl:
+	@make/deps.sh "OpenCL's headers and loader, a driver (PoCL computes on the processor), CLBlast" opencl
 # headers alone, of a wheel of Python's
 deps-cudnn:
 	@python3 -m pip download --quiet --no-deps --dest $(BUILD)/cudnn-frontend nvidia-cudnn-frontend && \
@@ -649,4 +679,4 @@ deps-compilers deps-cross:
 	@tests/machines_deps.sh $(@:deps-%=%) $(MACHINES_ROOT)
 
 .PHONY: test test-machines deps-compilers deps-cross test-halved test-faults test-experiments test-docs test-view test-lost test-versions test-prepare experiments figures test-asan test-tsan races check-uninitialised uninitialised fuzz fuzz-total fuzz-coverage test-grid test-conformance test-port test-sim \
-    check-sim check-resume check-faults check-power check-precision check-hostile check-soak check-travel check-mpi FORCE deps-mpi check-hip hip-objects deps-hip check-cudnn deps-cudnn check-safetensors check-hf sim-race bench bench-compare bench-ranks bench_cuda portable ptx-logs check-ptx accept-ptx format clean deps
+    check-sim check-resume check-faults check-power check-precision check-hostile check-soak check-travel check-mpi FORCE deps-mpi check-hip hip-objects deps-hip check-opencl test-faults-opencl test-faults-port bench_port deps-opencl check-cudnn deps-cudnn check-safetensors check-hf sim-race bench bench-compare bench-ranks bench_cuda portable ptx-logs check-ptx accept-ptx format clean deps

@@ -107,6 +107,10 @@ constexpr size_t loaded_later =
 constexpr size_t loaded_later = 0;
 #endif
 
+bool device_memory_is_host() { return false; }
+
+size_t device_alignment() { return 64; }
+
 template <class Real>
 size_t device_memory_left() {
     size_t left = 0, all = 0;

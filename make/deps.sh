@@ -2,7 +2,7 @@
 # Installs what the Makefile needs, by the package manager that is here. Of these, apt alone has been
 # run (Debian 12); the others' package names have not been tried.
 #
-#   make/deps.sh "what to install, in words" [mpi | hip]
+#   make/deps.sh "what to install, in words" [mpi | hip | opencl]
 set -eu
 sudo=
 [ "$(id -u)" = 0 ] || sudo=sudo
@@ -20,12 +20,16 @@ if [ "${2:-}" = mpi ]; then
         echo "make deps-mpi knows apt, dnf, pacman, apk and brew, none of which is here: $1" >&2
         exit 2
     fi
-elif [ "${2:-}" = hip ]; then
+elif [ -n "${2:-}" ]; then
+    case $2 in
+        hip) packages="hipcc libamdhip64-dev rocm-device-libs" ;;
+        opencl) packages="pocl-opencl-icd ocl-icd-opencl-dev opencl-headers libclblast-dev" ;;
+    esac
     if has apt-get; then
-        dpkg -s hipcc libamdhip64-dev rocm-device-libs > /dev/null 2>&1 ||
-            { $sudo apt-get update && $sudo apt-get install -y --no-install-recommends hipcc libamdhip64-dev rocm-device-libs; }
+        dpkg -s $packages > /dev/null 2>&1 ||
+            { $sudo apt-get update && $sudo apt-get install -y --no-install-recommends $packages; }
     else
-        echo "make deps-hip knows apt alone: $1" >&2
+        echo "make deps-$2 knows apt alone, which is not here: $1" >&2
         exit 2
     fi
 elif has apt-get; then

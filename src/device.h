@@ -1,5 +1,8 @@
 // Memory of the compute device. double, the oracle, always lives in host memory and is computed by
-// src/cpu; float, bf16 and fp16 live where the backend that was linked keeps them.
+// src/cpu; float, bf16 and fp16 live where the backend that was linked keeps them. Pointers to them are
+// addresses that nobody but the backend looks behind: the host never reads or writes there, and all it does
+// with them are sums that stay within one allocation. So a backend may give out what is no memory at all
+// (ports/address_map.h).
 #pragma once
 
 #include <cstddef>
@@ -39,8 +42,15 @@ void set_attention(AttentionBy by);
 std::string backend_choices();
 std::string set_backend_choices(const std::string& lines);
 
-// All sizes are bytes. Allocation is 64-byte aligned and zeroed; where there is not enough memory
-// it throws OutOfMemory (check.h).
+// Whether float's memory is the host's, out of which double's comes too.
+bool device_memory_is_host();
+
+// Arrays that share an allocation begin on multiples of so many bytes: 64, or a power of two above it that
+// the device needs. Inside of an array kernels are given any place.
+size_t device_alignment();
+
+// All sizes are bytes. Allocation is zeroed and aligned as device_alignment says; where there is not enough
+// memory it throws OutOfMemory (check.h).
 template <class Real>
 void* device_allocate(size_t bytes);
 template <class Real>
@@ -87,8 +97,12 @@ void reserve_workspace(size_t bytes);
 template <class Real>
 void* workspace(size_t bytes);
 
-// Hands out consecutive pieces of one allocation, each on a 64-byte boundary; with base null it
-// only counts.
+// Bytes up to where the next array of an allocation may begin.
+inline size_t device_aligned(size_t bytes) {
+    return (bytes + device_alignment() - 1) / device_alignment() * device_alignment();
+}
+
+// Hands out consecutive pieces of one allocation, each aligned; with base null it only counts.
 class Slicer {
   public:
     explicit Slicer(void* base) : base_(static_cast<char*>(base)) {}
@@ -96,7 +110,7 @@ class Slicer {
     template <class U>
     U* take(size_t numbers) {
         U* const piece = base_ ? reinterpret_cast<U*>(base_ + used_) : nullptr;
-        used_ += (numbers * sizeof(U) + 63) / 64 * 64;
+        used_ += device_aligned(numbers * sizeof(U));
         return piece;
     }
     template <class U>

@@ -21,7 +21,7 @@ std::vector<size_t> lay_out_weights(const TensorTable& table) {
     for (const Tensor& tensor : table.rows) {
         const size_t bytes =
             tensor.size() * (tensor.is_matrix() ? sizeof(Real) : sizeof(Accum<Real>));
-        offsets.push_back(offsets.back() + (bytes + 63) / 64 * 64);
+        offsets.push_back(offsets.back() + device_aligned(bytes));
     }
     return offsets;
 }

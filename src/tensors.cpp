@@ -3,14 +3,15 @@
 #include <algorithm>
 #include <cmath>
 
+#include "device.h"
 #include "random.h"
 
 namespace peri {
 
 namespace {
 
-// Every tensor starts on a multiple of 16 numbers (64 bytes in float).
-size_t padded(size_t n) { return (n + 15) / 16 * 16; }
+// Every tensor's gradient starts where an array may: on a multiple of 16 floats, or more.
+size_t padded(size_t n) { return device_aligned(n * sizeof(float)) / sizeof(float); }
 
 class Builder {
   public:

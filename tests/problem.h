@@ -69,7 +69,7 @@ void decode_as(std::vector<double>& to, const std::byte* from) {
 template <class Real>
 class Problem {
   public:
-    static constexpr size_t guard = 64;                     // bytes
+    static inline const size_t guard = device_alignment();  // bytes
     static constexpr std::byte nan_byte = std::byte(0xff);  // all types' entries of these are NaN
 
     std::string title;

@@ -68,6 +68,10 @@ void set_attention(AttentionBy by) {
             "train_cuda");
 }
 
+bool device_memory_is_host() { return true; }
+
+size_t device_alignment() { return 64; }
+
 std::string backend_choices() { return matmul_choices(); }
 
 std::string set_backend_choices(const std::string& lines) { return set_matmul_choices(lines); }

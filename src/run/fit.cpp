@@ -22,7 +22,7 @@ MemoryPlan plan(const RunConfig& run) {
 template <class Real>
 size_t memory_for(const RunConfig& run) {
     if (run.memory) return run.memory;
-    const int sharing = std::string(backend_name()) == "cpu" ? comm::local_size() : 1;
+    const int sharing = device_memory_is_host() ? comm::local_size() : 1;
     return device_memory_left<Real>() / sharing;
 }
 
@@ -137,7 +137,7 @@ void check_memory(const RunConfig& run) {
                         " MiB left: " + what_fits<Real>(run, left));
     if (!run.check) return;
     // the oracle computes beside the backend, on the CPU and perhaps in the same memory
-    const bool shared = std::string(backend_name()) == "cpu";
+    const bool shared = device_memory_is_host();
     const size_t both = oracle_memory(run) + (shared ? needed : 0);
     const size_t host =
         run.memory && shared ? run.memory : device_memory_left<double>() / comm::local_size();

@@ -96,13 +96,14 @@ std::string squares_errors(const Case& c) {
         c, [&](auto t) { return squares<decltype(t)>(c.size("n"), c.seed()); }, 0x1p-21);
 }
 
-// Squares beyond float, and a NaN.
+// Squares beyond float, those of numbers below its least normal one, and a NaN.
 std::string large_squares_errors(const Case& c) {
     return with_type(c, [&](auto t) {
         auto p = squares<decltype(t)>(3, c.seed());
         p.set("g", {1e30, 0, 0});
-        const std::string errors =
-            difference(p.run().values("sums"), {1e60}, roundings<float>(8) * 1e60);
+        std::string errors = difference(p.run().values("sums"), {1e60}, roundings<float>(8) * 1e60);
+        p.set("g", {0x1p-140, 0, -0x1p-141});
+        errors += difference(p.run().values("sums"), {0x1.4p-280}, roundings<float>(8) * 0x1p-280);
         p.set("g", {0, NAN, 0});
         return errors + (std::isnan(p.run().values("sums")[0]) ? "" : "a NaN is lost\n");
     });
