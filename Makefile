@@ -294,7 +294,7 @@ test-faults-port: $(PORT_BUILD)/conformance
 # each kernel of a port and the CPU's at the same sizes
 BENCH_SIZES ?= B=16 T=128 C=128 H=4 F=384 V=256
 bench_port: $(PORT_BUILD)/conformance $(BUILD)/tests/conformance_cpu
-	@tests/bench/port.sh $(PORT_BUILD)/conformance $(BUILD)/tests/conformance_cpu '$(BENCH_SIZES)'
+	@tests/bench/port.sh $(PORT_BUILD)/conformance $(BUILD)/tests/conformance_cpu '$(BENCH_SIZES)' $(PORT_CASES)
 
 # the same .cu files by the host's compiler, run thread by thread on the CPU (gpu/sim)
 SIMULATOR := $(addprefix $(BUILD)/sim/,$(GPU)) $(BUILD)/gpu/no_cudnn.o $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard gpu/sim/*.cpp))
