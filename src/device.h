@@ -49,8 +49,9 @@ bool device_memory_is_host();
 // the device needs. Inside of an array kernels are given any place.
 size_t device_alignment();
 
-// All sizes are bytes. Allocation is zeroed and aligned as device_alignment says; where there is not enough
-// memory it throws OutOfMemory (check.h).
+// All sizes are bytes, and 0 is nothing to do. Allocation is zeroed and aligned as device_alignment says; where
+// there is not enough memory it throws OutOfMemory (check.h). device_free takes null. When an upload returns, the
+// host's array may change; when a download does, all that was asked for before it is done.
 template <class Real>
 void* device_allocate(size_t bytes);
 template <class Real>
