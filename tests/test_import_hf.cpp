@@ -223,7 +223,7 @@ TEST_CASE("a config.json that is no model of ours is refused in a sentence", "[i
          }) {
         CAPTURE(norm, key, value.dump());
         const Imported<float> imported(norm);
-        imported.change_config([&](Json& json) { json[key] = value; });
+        imported.change_config([k = key, v = value](Json& json) { json[k] = v; });
         const std::string said = imported.complaint();
         CHECK_THAT(said, contains(words));
         CHECK_THAT(said, contains(imported.run.export_hf));
