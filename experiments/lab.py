@@ -47,10 +47,14 @@ SCALES = {
 }
 
 
+def parameters(layers, width, ffn):
+    """Without the embedding's, the head's and the norms'."""
+    return layers * (4 * width * width + 3 * width * ffn)
+
+
 def long_enough(width, batch=32, seq=64, bytes_a_parameter=20):
-    """A scale that sees so many bytes for each parameter but the embedding's and the head's, none twice."""
-    parameters = 12 * (4 * width * width + 3 * width * 3 * width)
-    steps = STEPS if FAST else -(-bytes_a_parameter * parameters // (batch * seq))
+    """A scale that sees so many bytes for each parameter, none twice."""
+    steps = STEPS if FAST else -(-bytes_a_parameter * parameters(12, width, 3 * width) // (batch * seq))
     return dict(layers=12, width=width, heads=4, ffn=3 * width, seq=seq, batch=batch, steps=steps)
 
 

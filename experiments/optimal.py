@@ -5,7 +5,7 @@ from statistics import linear_regression, mean
 
 from causes import missing
 from draw import Curve, Panel, band, figure
-from lab import SCALES, SEEDS, finished, runs
+from lab import SCALES, SEEDS, finished, parameters, runs
 from measures import done, smooth, widened
 from verdict import CONTRADICTED, SHOWN, Claim, interval, judge, loss, pairs, verdict
 
@@ -96,8 +96,7 @@ def slopes():
 def compute(width):
     """Operations of a run: 6 for each parameter and byte."""
     s = SCALES[f"C{width}"]
-    parameters = s["layers"] * (4 * width * width + 3 * width * s["ffn"])
-    return 6 * parameters * s["steps"] * s["batch"] * s["seq"]
+    return 6 * parameters(s["layers"], width, s["ffn"]) * s["steps"] * s["batch"] * s["seq"]
 
 
 def power_law(points):

@@ -8,7 +8,7 @@ import few_bits
 import growth
 import warmup
 from corrections import short
-from lab import results, wide_results
+from lab import parameters, results, wide_results
 from learning_rate import same_embedding, shared_rate
 from measures import done, end_over_start, largest, last_variance
 from verdict import SHOWN, verdict
@@ -144,13 +144,12 @@ def findings():
 # ---- limits -------------------------------------------------------------------------------------
 
 def bytes_a_parameter():
-    """Of every run, from its command, and the length of its sequences; the embedding and the head are not counted."""
+    """Of every run, from its command."""
     found = []
     for r in wide_results().values():
         flag = lambda name: int(re.search(rf"--{name} (\d+)", r.row["command"])[1])
-        w, ffn = flag("width"), flag("ffn")
-        parameters = flag("layers") * (4 * w * w + 3 * w * ffn)
-        found.append((flag("steps") * flag("batch") * flag("seq") / parameters, flag("seq")))
+        size = parameters(flag("layers"), flag("width"), flag("ffn"))
+        found.append(flag("steps") * flag("batch") * flag("seq") / size)
     return found
 
 
@@ -168,7 +167,7 @@ def limits():
     if not corrections.ready():
         return []
     amounts = bytes_a_parameter()
-    few = [amount for amount, _ in amounts if amount < ENOUGH]
+    few = [amount for amount in amounts if amount < ENOUGH]
     enough = len(amounts) - len(few)
     diverged = sum(r.diverged for r in wide_results().values())
     found = cause() + [
