@@ -121,9 +121,9 @@ def x_ticks(panel, x, columns):
 def row_names(rows):
     """The y axis of a dot plot; else as it is by default."""
     if not rows:
-        return "set ytics auto; set xtics norotate"
+        return "set ytics auto"
     ticks = ", ".join(f'"{name}" {len(rows) - i}' for i, name in enumerate(rows))
-    return f"set ytics ({ticks}) noenhanced; set xtics rotate by -40"
+    return f"set ytics ({ticks}) noenhanced"
 
 
 # ---- names at the curves' ends ------------------------------------------------------------------
@@ -203,7 +203,9 @@ def script(path, name, title, panels, columns):
             lines.append('plot [1:2][1:2] NaN title "not run"')
             continue
         lines += [f"set {axis}range [{low:.6g}:{high:.6g}]" for axis, (low, high) in zip("xy", (x, y))]
-        lines.append("set xtics auto" if panel.rows else x_ticks(panel, x, columns))
+        slanted = panel.rows and (panel.logx or columns < 3)
+        lines.append("set xtics auto rotate by -40" if slanted else
+                     f"set xtics norotate; {x_ticks(panel, x, columns)}")
         if named:
             found = ends(panel, y)
             lines.append(f"set rmargin {1.5 + 0.85 * max(len(label) for label, _, _ in found):.1f}")

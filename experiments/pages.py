@@ -128,7 +128,8 @@ def page(title, claims, seen, recipes):
 
 def themes(sections, seen):
     """A line a page: what became of its claims."""
-    lines = ["\n## By theme\n", "| page | claims |", "|---|---|"]
+    lines = ["\n## By theme\n", "*Not at this scale*: looked at and not decided; *mixed*: settings disagree; the rules are "
+             "[below](#how-it-was-done).\n", "| page | claims |", "|---|---|"]
     for title, claims in sections:
         words = Counter(of_claim(seen[claim["id"]]) if claim["id"] in seen else "not run" for claim in claims)
         lines.append(f"| [{title}](report/{anchor(title)}.md) | "

@@ -14,6 +14,8 @@ from second_reading import (FIVE, LATER, ROOT, RUNS, THREE, along, correlation, 
 sys.path.insert(0, str(ROOT / "experiments"))
 
 import corrections  # noqa: E402
+import few_bits  # noqa: E402
+import story  # noqa: E402
 import verdict  # noqa: E402
 
 PRE, PERI = "S64 pre 4e-3 %", "S64 peri 4e-3 %"
@@ -314,6 +316,51 @@ class Prose(unittest.TestCase):
         self.compare(text, [RUNS[name]["val"] for each in made.values() for name in each]
                      + [max(abs(mean(a) - mean(b)) for a, b in zip(fp32, bf16)),
                         max(max(a) - min(a) for a in fp32)])
+
+
+class FirstScreen(unittest.TestCase):
+    """What the report's first screen says in words, which the program does not write anew, held to the runs."""
+
+    def test_states_are_bounded_at_high_rates_alone(self):
+        grown = {norm: [last_variance(n) / last_variance(n, 0) for n in names(f"S128 {norm} 8e-3 %", THREE)]
+                 for norm in ("pre", "peri")}
+        self.assertGreater(min(grown["pre"]), 1000 * max(grown["peri"]))
+        ends = {norm: [last_variance(n) for n in names(f"S128 {norm} 2e-3 %", THREE)] for norm in ("pre", "peri")}
+        self.assertGreater(min(ends["peri"]), max(ends["pre"]))
+
+    def test_fp16_is_helped_and_not_enough(self):
+        past = lambda norm, shape: sum(few_bits.passes(r) for rate in few_bits.RATES for r in
+                                       few_bits.done(few_bits.in_fp16(norm, rate, shape)))
+        self.assertLess(sum(past("peri", shape) for shape in few_bits.SHAPES),
+                        sum(past("pre", shape) for shape in few_bits.SHAPES))
+        self.assertGreater(past("peri", "12 x 128"), 0)
+
+    def test_the_embedding_norm_has_most_of_the_lead(self):
+        usual, both, neither = mean(lead(PRE, PERI, FIVE)), mean(lead(*BOTH_ON, FIVE)), mean(lead(*BOTH_OFF, FIVE))
+        self.assertLess(abs(both), usual / 2)
+        self.assertLess(neither, 0)
+        table = {name.split()[0]: [mean(cell) for cell in row] for name, row in story.crossed()}
+        self.assertGreater(min(table["Peri-LN"]), 0)
+        self.assertGreaterEqual(sum(b < 0.6 * t for b, t in zip(table["both"], table["Peri-LN"])), 3)
+        self.assertLess(max(map(abs, table["both"])), 0.1)  # "hundredths"
+        self.assertLess(min(table["both"]), 0)              # "of either sign"
+        self.assertGreater(max(table["both"]), 0)
+
+    def test_warmup_and_weights_decide(self):
+        self.assertLess(warmup("4e-3", " warmup=0.3"), warmup("4e-3") / 2)
+        signs = [mean(corrections.post_leads()[where]) > 0 for where in ("usual", "matched")]
+        self.assertEqual(signs, [True, False])
+
+    def test_faster_than_a_line_after_training_alone(self):
+        for step, above in ((0, False), (-1, True)):
+            self.assertEqual({mean(exponent(deep("peri", layers, seed), step)[0] for seed in THREE) > 1
+                              for layers in DEPTHS}, {above})
+
+    def test_losses_are_about_what_is_said(self):
+        low, high = map(float, re.search(r"Losses here are about ([\d.]+) to ([\d.]+?)\.\n", story.SHORTLY).groups())
+        usual = [x for rate in ("2e-3", "4e-3", "8e-3") for norm in ("pre", "peri")
+                 for x in losses(f"S64 {norm} {rate} %")]
+        self.assertTrue(all(low - 0.1 < x < high + 0.1 for x in usual), usual)
 
 
 if __name__ == "__main__":
