@@ -109,7 +109,8 @@ def halves():
     return (f"**In FP16 that helps, and is not enough.** At {rate}, the highest rate at which fp32 trains both, the largest "
             f"number in a hidden state is {sizes['pre']} with Pre-LN and {sizes['peri']} with Peri-LN (12 x 128); FP16 ends at "
             f"65,504. Trained in FP16, these overflow: {counts}"
-            f"{' (inside of a sub-layer, ahead of the norm behind it)' if inside else ''}. ([Few bits](report/few-bits.md))")
+            f"{' (inside of a sub-layer, ahead of the norm behind it)' if inside else ''}. Of ten placements "
+            f"{few_bits.trains_at(rate)} in both. ([Few bits](report/few-bits.md))")
 
 
 def crossed():
