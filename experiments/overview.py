@@ -13,7 +13,7 @@ from learning_rate import best_rate, grid, runs_of, shared_rate
 from measures import done, last_variance, shapes
 from verdict import FAILED_LOSS, failed, loss
 
-NAME, ROW, GAP, TOP, BOTTOM = 84, 26, 14, 92, 60
+NAME, ROW, GAP, TOP, BOTTOM = 94, 26, 14, 92, 60
 COLUMN, WORDS = 41, 62  # widths of a cell, of a cell that says more
 WORST = 0.6             # nats above the block's best that have the darkest colour
 LIGHT, DARK = (255, 248, 226), (92, 58, 6)
