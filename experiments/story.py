@@ -11,7 +11,7 @@ import warmup
 from lab import parameters, results, wide_results
 from learning_rate import same_embedding, shared_rate
 from measures import done, end_over_start, largest, last_variance
-from verdict import SHOWN, verdict
+from verdict import SHOWN, pairs, verdict
 
 ENOUGH = 20  # bytes of text a parameter, as compute-optimal training has tokens
 
@@ -102,15 +102,18 @@ def halves():
         return None
     past = {key: f"{sum(map(few_bits.passes, found))} of {len(found)}" for key, found in made.items()}
     sizes = {norm: about(largest(r)[0] for r in done(few_bits.in_fp32(norm, rate))) for norm in few_bits.PAIR}
-    inside = any(few_bits.passes(r) and few_bits.inside(r) for (norm, _), found in made.items() if norm == "peri"
-                 for r in found)
+    inside = {shape: any(few_bits.passes(r) and few_bits.inside(r) for r in made["peri", shape]) for shape in few_bits.SHAPES}
     counts = "; ".join(f"at {shape} {past['pre', shape]} runs of Pre-LN and {past['peri', shape]} of Peri-LN"
+                       f"{', the latter inside of a sub-layer, ahead of the norm behind it' if inside[shape] else ''}"
                        for shape in few_bits.SHAPES)
-    return (f"**In FP16 that helps, and is not enough.** At {rate}, the highest rate at which fp32 trains both, the largest "
+    text = (f"**In FP16 that helps, and is not enough.** At {rate}, where fp32 still trains both, the largest "
             f"number in a hidden state is {sizes['pre']} with Pre-LN and {sizes['peri']} with Peri-LN (12 x 128); FP16 ends at "
-            f"65,504. Trained in FP16, these overflow: {counts}"
-            f"{' (inside of a sub-layer, ahead of the norm behind it)' if inside else ''}. Of ten placements "
-            f"{few_bits.trains_at(rate)} in both. ([Few bits](report/few-bits.md))")
+            f"65,504. Trained in FP16, these overflow: {counts}. Of ten placements {few_bits.trains_at(rate)} in both.")
+    pre, peri = (pairs(few_bits.quantised(norm, "int4"), few_bits.quantised(norm, None)) for norm in few_bits.PAIR)
+    if min(len(pre), len(peri)) > 2:
+        text += (f" Trained with hidden states rounded to four bits (int4, at {few_bits.R}), Pre-LN's loss rises by {told(pre)}, "
+                 f"Peri-LN's by {told(peri)}.")
+    return text + " ([Few bits](report/few-bits.md))"
 
 
 def crossed():
