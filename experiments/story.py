@@ -1,6 +1,5 @@
 """The report's first screen: the question, five findings with their numbers, and what may not be concluded."""
 import re
-from functools import partial
 from statistics import mean, median
 
 import causes
@@ -117,15 +116,12 @@ def halves():
 
 
 def crossed():
-    """[(what has the embedding norm, [the lead in each of CONDITIONS])], None until three seeds have all."""
+    """[(what has the embedding norm, [the lead by initialisation and warmup])], None until three seeds have all."""
     cells = [(init, warmup_) for init in ("0.02", "0.08") for warmup_ in (30, 90)]
-    arms = [("Peri-LN alone, as the paper has it", causes.told), ("both", partial(same, "on")), ("neither", partial(same, "off"))]
+    arms = [("Peri-LN alone, as the paper has it", causes.told),
+            ("both", lambda *cell: causes.lead(("on", *cell))), ("neither", lambda *cell: causes.lead(("off", *cell)))]
     found = [(name, [causes.contrast(terms(*cell)) for cell in cells]) for name, terms in arms]
     return found if min(len(lead) for _, row in found for lead in row) >= 3 else None
-
-
-def same(embedding, init, steps):
-    return causes.lead((embedding, init, steps))
 
 
 def leads():
