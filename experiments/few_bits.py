@@ -151,6 +151,33 @@ def largest_in_training(norm, rate):
     return found
 
 
+def dots(values, height):
+    """Of each seed, side by side about a row's height."""
+    return [(x, height + 0.06 * (i - (len(values) - 1) / 2), x, x) for i, x in enumerate(values)]
+
+
+def by_embedding():
+    """(b), a row an arm."""
+    sizes, steps = [], []
+    for row, (name, (norm, _)) in enumerate(ARMS.items()):
+        height = len(ARMS) - row
+        sizes.append(Curve("", dots([largest(r)[0] for r in done(arm(name, LOW[-1]))], height), norm, bars=True))
+        steps.append(Curve("", dots([length(r) for r in done(arm(name, RATES[-1]))], height), norm, bars=True))
+    return [Panel(f"rate {LOW[-1]}, at the end", "largest hidden-state entry", "", sizes, logx=True, rows=tuple(ARMS)),
+            Panel(f"rate {RATES[-1]}", "step at which the run ends, by overflow or loss", "", steps, rows=tuple(ARMS))]
+
+
+def costs_in_training():
+    """(d), a row a format."""
+    curves = []
+    for shift, norm in zip((0.2, -0.2), PAIR):
+        points = []
+        for row, format in enumerate(TRAINED):
+            points += dots(pairs(quantised(norm, format), quantised(norm, None)), len(TRAINED) - row + shift)
+        curves.append(Curve(norm, points, norm, bars=True))
+    return Panel("12 x 64", "rise of the loss (nats a byte)", "", curves, rows=TRAINED)
+
+
 def costs(rate):
     """A row a format, a dot a placement."""
     rows, curves = ROUNDED[1:], []
@@ -183,6 +210,12 @@ def figures():
             (figure("few_bits_states", f"Hidden states in FP16: {RAN}", [overflow]),
              "The largest hidden-state entry in training, a line a seed. Where one ends early its run has passed 65,504, "
              "in its states or, ahead of a norm, inside of a sub-layer."),
+            (figure("few_bits_embedding", f"The embedding's part: 12 x 128 in FP16, {RAN}", by_embedding()),
+             "The placement apart from the embedding: Pre-LN with an embedding of size 1 or a norm behind it, Peri-LN "
+             "without one, a dot a seed."),
+            (figure("few_bits_training", f"Trained with rounded hidden states: {R}, {RAN}", [costs_in_training()]),
+             "What it costs to train with hidden states rounded to a format, a dot a seed, against the same seed not "
+             "rounded."),
             (figure("few_bits_rounded", f"Trained models, rounded: 12 x 128, {RAN}",
                     [costs(rate) for rate in LOW]),
              "What it costs a trained model to have its hidden states, its sub-layers' outputs or their weights "
