@@ -130,13 +130,17 @@ def last(r, quantity):
 
 # ---- figures ------------------------------------------------------------------------------------
 
+def dots(values, height, apart=0.06):
+    """Of each seed, about a row's height."""
+    return [(x, height + apart * (i - (len(values) - 1) / 2), x, x) for i, x in enumerate(values)]
+
+
 def by_placement(shape, rate):
     """A row a placement, a dot a seed."""
     names, curves = placements(), []
     for row, norm in enumerate(names):
         found = [PASSED if passes(r) else loss(r) for r in done(in_fp16(norm, rate, shape))]
-        dots = [(x, len(names) - row + 0.2 * (1 - i), x, x) for i, x in enumerate(found)]
-        curves.append(Curve("", dots, norm, bars=True))
+        curves.append(Curve("", dots(found, len(names) - row, 0.2), norm, bars=True))
     return Panel(f"{shape}, rate {rate}", "validation loss (nats a byte)", "", curves, rows=names)
 
 
@@ -149,11 +153,6 @@ def largest_in_training(norm, rate):
         points += [(length(r), 65504.0)] if passes(r) and not inside(r) else []
         found.append(Curve("" if found else f"{norm}, {rate}", points, norm, dashed=rate in LOW))
     return found
-
-
-def dots(values, height):
-    """Of each seed, side by side about a row's height."""
-    return [(x, height + 0.06 * (i - (len(values) - 1) / 2), x, x) for i, x in enumerate(values)]
 
 
 def by_embedding():
