@@ -199,6 +199,7 @@ class Result:
         self.validation = []  # (step, loss), the last being the end's
         self.probe = {}       # quantity -> step -> layer -> value; layer None: the whole model
         self.rounded = {}     # format -> loss of the finished model
+        self.again = None     # the Result of the same run made for its sharpness
 
     diverged = property(lambda self: self.row["exit"] == "3")
     loss = property(lambda self: float(self.row["val_loss"]))  # validation, at the end
@@ -262,14 +263,19 @@ def read(folder):
 
 
 def results():
-    """All finished runs that claims may rest on, by name; of two the one of which more is known."""
+    """All finished runs that claims may rest on, by name; of two the one of which more is known. One
+    made again for its sharpness is that one's `again`, where it is not alone: another machine's bits
+    are others, and no number changes because more was measured."""
     global _results
     if _results is None:
-        found = [result for folder in sorted(RESULTS.glob("*/")) if folder.name != "bands"
-                 for result in read(folder)]
-        _results = {result.row["name"]: result
-                    for result in sorted(found, key=lambda r: (len(r.rounded), len(r.steps),
-                                                               len(r.probe)))}
+        found = sorted((result for folder in sorted(RESULTS.glob("*/")) if folder.name != "bands"
+                        for result in read(folder)),
+                       key=lambda r: (len(r.rounded), len(r.steps), len(r.probe)))
+        sharp, others = ({r.row["name"]: r for r in found if ("sharpness" in r.probe) == measured}
+                         for measured in (True, False))
+        for name in sharp.keys() & others.keys():
+            others[name].again = sharp[name]
+        _results = sharp | others
     return _results
 
 
@@ -282,6 +288,8 @@ def wide_results():
 def result(run):
     """None where it has not been made, or not been looked at as is asked for."""
     found = results().get(run.name)
+    if found and run.sharp:
+        found = found.again or found
     if not found or (run.probe and not found.probed(run.probe)):
         return None
     evaluated = found.diverged or set(run.rounded) <= set(found.rounded)
