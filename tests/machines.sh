@@ -55,7 +55,7 @@ describe() {
         settings=(CXX=aarch64-linux-gnu-g++ MARCH= BLAS_DIR="$libs/openblas-openmp" CXXFLAGS="-O3 -g1 -isystem $arm/usr/include"
             LDFLAGS="-L$libs -Wl,-rpath,$libs -L$arm/lib/aarch64-linux-gnu -Wl,-rpath,$arm/lib/aarch64-linux-gnu")
         run="timeout 1800 qemu-aarch64-static -L /usr/aarch64-linux-gnu"
-        # without the four that take two thirds of the time; the others take about nine minutes
+        # without the four that take two thirds of the time; the others take about four minutes
         tests='~[.]~[program]~[openblas]~"*each option with each placement"~"*all ten placements"'
         tests+='~"every placement learns*"~"same seed and threads*"'
         here aarch64-linux-gnu-g++ && here qemu-aarch64-static && [ -d "$libs/openblas-openmp" ] ||

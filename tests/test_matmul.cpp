@@ -123,12 +123,13 @@ TEST_CASE("products of both libraries against the definition", "[product]") {
     check_matmuls<float, fp16>(13, 7, 37, 1000);
 }
 
-// On a processor without bf16 or fp16 they go through float in blocks of 1024 x 1024.
-TEST_CASE("bf16 and fp16 products larger than a block, in each dimension", "[product]") {
+// On a processor without bf16 or fp16 they go through float in blocks of 1024 x 1024. All three
+// dimensions at once would tell no more, and take minutes where a processor is emulated.
+TEST_CASE("bf16 and fp16 products larger than a block, in any two dimensions", "[product]") {
     const Restore restore;
     const int large = 1030;
-    for (const auto& [M, N, K] : {std::array{large, 3, 5}, std::array{3, large, 5},
-                                  std::array{3, 5, large}, std::array{large, large, large}}) {
+    for (const auto& [M, N, K] :
+         {std::array{large, large, 5}, std::array{large, 3, large}, std::array{3, large, large}}) {
         CAPTURE(M, N, K);
         check_matmuls<bf16, bf16>(M, N, K, 4000);
         check_matmuls<float, bf16>(M, N, K, 4000);
