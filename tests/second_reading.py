@@ -30,8 +30,10 @@ def load():
             if row["run"] in found:
                 at = found[row["run"]]["probe"].setdefault(row["quantity"], {})
                 at[int(row["step"])] = [float(word) for word in row["value"].split()]
-        for run in found.values():  # of runs made twice the one not made for sharpness, of which more is known
-            known = lambda r: ("sharpness" not in r["probe"], len(r["probe"].get("hidden_variance", ())), len(r["probe"]))
+        # of runs made twice the one of which more is known; one made for sharpness only where it is alone
+        known = lambda r: ("sharpness" not in r["probe"],
+                           len(r["probe"].get("hidden_variance", ())), len(r["probe"]))
+        for run in found.values():
             if run["name"] not in RUNS or known(run) >= known(RUNS[run["name"]]):
                 RUNS[run["name"]] = run
 

@@ -344,8 +344,8 @@ class FirstScreen(unittest.TestCase):
         self.assertGreaterEqual(sum(b < 0.6 * t for b, t in zip(table["both"], table["Peri-LN"])), 3)
         self.assertLess(max(map(abs, table["both"])), 0.1)  # "hundredths"
         small, large = table["both"][:2], table["both"][2:]
-        self.assertLess(max(small), 0)     # "costs as much where they start small"
-        self.assertGreater(min(large), 0)  # "adds where weights start larger"
+        self.assertLess(max(small), 0)     # "takes as much or nothing where they start small"
+        self.assertGreater(min(large), 0)  # "adds ... where weights start larger"
 
     def test_warmup_and_weights_decide(self):
         self.assertLess(warmup("4e-3", " warmup=0.3"), warmup("4e-3") / 2)
