@@ -146,7 +146,7 @@ NVCC_FLAGS := $(NVCC_COMMON) \
 DOUBLE := $(ROOMS) $(patsubst $(BUILD)/%,$(BUILD)/oracle/%,$(CPU))
 ORACLE := $(DOUBLE) $(ALONE)
 # many GPUs, by NCCL where it and MPI are: what is linked in place of alone.o
-NCCL := $(and $(MPI_FLAGS),$(wildcard $(CUDA_HOME)/include/nccl.h))
+NCCL := $(and $(MPI_FLAGS),$(wildcard $(CUDA_HOME)/include/nccl.h /usr/include/nccl.h))
 BETWEEN := $(BUILD)/src/comm/collectives.o $(BUILD)/oracle/src/comm/mpi.o
 GPU := $(patsubst gpu/%.cu,%.o,$(wildcard gpu/*.cu))
 
@@ -163,7 +163,7 @@ $(BUILD)/gpu/%.o: gpu/%.cu Makefile
 # attention by cuDNN, where it and the headers of cudnn-frontend are (make deps-cudnn fetches these;
 # CUDNN_FRONTEND names their folder)
 CUDNN_FRONTEND ?= $(BUILD)/cudnn-frontend/include
-CUDNN := $(and $(wildcard $(CUDA_HOME)/include/cudnn.h),$(wildcard $(CUDNN_FRONTEND)/cudnn_frontend.h))
+CUDNN := $(and $(wildcard $(CUDA_HOME)/include/cudnn.h /usr/include/cudnn.h),$(wildcard $(CUDNN_FRONTEND)/cudnn_frontend.h))
 CUDNN_FLAGS := -DNV_CUDNN_FRONTEND_USE_DYNAMIC_LOADING -iquote gpu -isystem $(CUDNN_FRONTEND) -isystem $(CUDA_HOME)/include
 # without optimisation: the headers are large, and all of it is host code that launches
 $(BUILD)/gpu/attention_cudnn.o $(BUILD)/tests/cuda/cudnn_plans.o: FLAGS += -O0 $(CUDNN_FLAGS)

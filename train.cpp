@@ -44,7 +44,7 @@ double seconds_now() {
 }
 
 // One step: forward and backward of every micro-batch of this process's share (accumulate.cpp), then
-// the update with the gradients of all processes.
+// the update with the gradients of all processes. tree: with --reproducible alone.
 template <class Real>
 StepMetrics train_step(Model<Real>& model, Optimizer<Real>& optimizer, TreeAccumulation<Real>* tree,
                        const Data& data, const RunConfig& run, double peak) {
@@ -53,19 +53,19 @@ StepMetrics train_step(Model<Real>& model, Optimizer<Real>& optimizer, TreeAccum
     const auto [first, count] = share_of(run, comm::rank());
     const Batch batch = data.training_rows(run.seed, step, run.sequences(), run.seq, first, count);
     const double targets = std::max(1.0, comm::sum(target_count(batch)));
-    double share;  // of the loss
+    double own_loss = 0;  // this process's part of it
     if (tree) {
-        share = tree->forward_backward(model, batch, run.micro(), targets);
+        own_loss = tree->forward_backward(model, batch, run.micro(), targets);
     } else {
         model.zero_loss();
         model.zero_gradients();
         forward_backward(model, batch, run.micro(), targets);
-        share = model.loss();
     }
     const double lr = learning_rate(run.schedule, step);
     optimizer.step(lr);
 
-    const double loss = comm::sum(share), norm = optimizer.gradient_norm();  // the step has ended
+    if (!tree) own_loss = model.loss();  // from here on the host waits for the device
+    const double loss = comm::sum(own_loss), norm = optimizer.gradient_norm();
     const double seconds = seconds_now() - start, tokens = double(run.sequences()) * run.seq;
     return {.step = step,
             .tokens = step * int64_t(tokens),
@@ -96,8 +96,7 @@ void print_summary(Model<Real>& model, const Data& data, const RunConfig& run,
 template <class Real>
 int train(const RunConfig& run, const Data& data, const std::string& path) {
     Model<Real> model(run.model, run.micro(), run.seq);
-    initial_weights(model, run, path);
-    const std::vector<double> start = hidden_variance(model, probe_batch(data, run));
+    const std::vector<double> start = initial_weights(model, data, run, path);
     Optimizer<Real> optimizer(model, run.optimizer);
     if (run.loss_scale.scale > 0) model.set_loss_scale(run.loss_scale);
     const double floor = data.floor(run.val_batches, run.sequences(), run.seq);
@@ -107,7 +106,7 @@ int train(const RunConfig& run, const Data& data, const std::string& path) {
     if (run.tune == Tune::on) recall_choices();
     const double own_peak = measured_peak<Real>(run.tune != Tune::off && comm::rank() == 0);
     const double peak = comm::sum(own_peak);
-    go_on(model, optimizer, run, directory);
+    go_on(model, optimizer, run, directory);  // --resume's checkpoint, the fastest products
     std::printf("peak        %.0f GFLOP/s, measured; MFU is the share of it that training uses\n",
                 peak * 1e-9);
     std::printf("out         %s\n\n", path.c_str());
@@ -133,7 +132,7 @@ int train(const RunConfig& run, const Data& data, const std::string& path) {
     if (!diverged) journal.end_line();
     if (profile) print_profile(*profile, ceilings, path);
 
-    if (signal && optimizer.steps() < run.schedule.steps) {
+    if (signal && !diverged && optimizer.steps() < run.schedule.steps) {
         journal.save();
         std::printf("interrupted after step %d: ./train --resume auto --out %s goes on\n",
                     optimizer.steps(), path.c_str());

@@ -9,6 +9,7 @@ sentence of its first meaning, where that is short. --every 20 takes every twent
 import argparse
 import json
 import re
+import sys
 
 # Abdicator \Ab"di*ca`tor\, n.
 #    One who abdicates.
@@ -32,8 +33,12 @@ def main():
     parser.add_argument("book")
     parser.add_argument("--every", type=int, default=1)
     given = parser.parse_args()
-    with open(given.book, encoding="utf-8", errors="replace") as book:
-        found = list(samples(book.read()))
+    try:
+        with open(given.book, encoding="utf-8", errors="replace") as book:
+            found = list(samples(book.read()))
+    except OSError as error:
+        print(f"definitions.py: {given.book}: {error.strerror}: name the dictionary's text", file=sys.stderr)
+        sys.exit(2)
     for sample in found[::max(1, given.every)]:
         print(json.dumps(sample, ensure_ascii=False))
 

@@ -83,7 +83,8 @@ class Run:
             step = int(row["step"])
             self.seconds[step] = self.seconds.get(step - 1, 0) + float(row["ms"]) / 1000
             for name in METRICS:
-                self.scalar(name, step, row[name])
+                if name in row:  # earlier versions had fewer
+                    self.scalar(name, step, row[name])
         validation, probe = self.validation.new(), self.probe.new()
         for row in validation:
             self.scalar("validation/loss", row["step"], row["loss"])

@@ -6,7 +6,8 @@
 #   data/fetch.sh NAME --tokenizer bytes      what follows the name goes to data/prepare.py
 #
 # In the environment: OUT is where to (shards), PYTHON which Python (python3), DOCUMENTS how many
-# documents at most (DCLM's 3 billion need a limit; 0: all).
+# documents at most (DCLM's 3 billion need a limit; 0: all), of those that come from the hub one by one:
+# tinystories, c4-validation, fineweb-edu, dclm.
 #
 # All but dict-gcide come from the Hugging Face hub by its own packages:
 #   python3 -m venv venv && venv/bin/pip install datasets huggingface_hub zstandard tiktoken

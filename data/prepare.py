@@ -6,8 +6,8 @@
 
 A text file is one document (with --between: what lies between), JSON Lines are one a line. Each
 begins with a separator, 0 for bytes and <|endoftext|> for tiktoken's, by which ./train
---document-mask tells them apart; empty ones are left out. Memory does not grow with the data, and
-no file bears its final name before all are written.
+--document-mask tells them apart; empty ones are left out. Memory does not grow with the data, but for a
+document that --between or a line ends; and no file bears its final name before all are written.
 """
 
 import argparse
@@ -92,13 +92,16 @@ def text_documents(blocks, name, between):
     if not between:
         yield name, blocks
         return
-    number, rest = 1, b""
+    number, before, rest = 1, [], b""  # before rest, which may end within the separator
     for block in blocks:
         *whole, rest = (rest + block).split(between)
         for text in whole:
-            yield f"{name}, document {number}", [text]
-            number += 1
-    yield f"{name}, document {number}", [rest]
+            yield f"{name}, document {number}", [*before, text]
+            number, before = number + 1, []
+        sure = max(0, len(rest) - len(between) + 1)
+        before += [rest[:sure]] * (sure > 0)
+        rest = rest[sure:]
+    yield f"{name}, document {number}", [*before, rest]
 
 
 def documents(names, args):
@@ -383,7 +386,7 @@ def parse_arguments():
     if args.between == "":
         parser.error("--between is empty: give a text, or leave it out")
     if args.between:
-        args.between = args.between.replace("\\n", "\n").encode()
+        args.between = os.fsencode(args.between.replace("\\n", "\n"))
     return args
 
 

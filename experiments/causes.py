@@ -155,11 +155,12 @@ def figures():
              "Means over the seeds with 95 % intervals.")]
 
 
-def missing(recipe_runs):
-    """A sentence where runs are missing."""
+def missing(recipe_runs, adapts=False):
+    """A sentence where runs are missing. adapts: what these show decides which are made next."""
     left = [run for run in recipe_runs if not result(run)]
     seeds = ", ".join(map(str, sorted({run.seed for run in left})))
-    return [f"\nMissing: {len(left)} of {len(recipe_runs)} runs, of seeds {seeds}."] * bool(left)
+    more = ", and what these ask for" * adapts
+    return [f"\nMissing: {len(left)} of {len(recipe_runs)} runs, of seeds {seeds}{more}."] * bool(left)
 
 
 def arms_table(arms, seeds):

@@ -2,7 +2,7 @@
 from causes import (DARK, LIGHT, arms_table, contrast, dot_panel, dots, losses, missing, wanted_of)
 from draw import figure
 from lab import SEEDS, placements
-from verdict import CONTRADICTED, SHOWN, Claim, interval, judge, verdict
+from verdict import Claim, interval, of_all, verdict
 
 SECTION = "What causes the lead"
 RAN = "12 x 64, 600 steps of 16 x 64 bytes, N(0, 0.08^2), 90 steps of warmup, seeds 11 to 13"
@@ -58,17 +58,13 @@ def overview():
 def claim(name, what, by_norm, others, against):
     """Of every placement together; contradicted where so many are."""
     says = {norm: verdict(values) for norm, values in by_norm.items()}
-    if not says:
+    if len(says) < others:
         return []
     told = "; ".join(f"{norm} {interval(by_norm[norm])}, {says[norm]}" for norm in says)
-    words = list(map(str, says.values()))
-    return [Claim(name, f"{RAN}, each at its best rate", f"{what}: {told}",
-                  judge(words.count(SHOWN) == others, words.count(CONTRADICTED) >= against,
-                        says.values()))]
+    return [Claim(name, f"{RAN}, each at its best rate", f"{what}: {told}", of_all(says.values(), against))]
 
 
 def claims():
     ten = len(placements())
-    return (claim("ten-embedding-norm", "loss without less loss with the norm", gains(), ten,
-                  ten / 2)
+    return (claim("ten-embedding-norm", "loss without less loss with the norm", gains(), ten, ten // 2)
             + claim("ten-order", "loss less Peri-LN's", behind(), ten - 1, 1))

@@ -96,7 +96,9 @@ def figures():
 
 
 def overview():
-    return missing(wanted()) if figures() else []
+    begun = any(done(runs_of((norm, "on"), layers, rate, FIRST))
+                for layers in DEPTHS[1:] for norm in placements() for rate in RATES)
+    return missing(wanted(), adapts=True) if begun else []
 
 
 # ---- claims -------------------------------------------------------------------------------------

@@ -62,6 +62,11 @@ def band(groups):
     return [(x, mean(ys), min(ys), max(ys)) for x, ys in columns if all(y == y for y in ys)]
 
 
+def dots(values, height, apart=0.06):
+    """Curve.points of bars, one of each seed, about a row's height."""
+    return [(x, height + apart * (i - (len(values) - 1) / 2), x, x) for i, x in enumerate(values)]
+
+
 def recipe(name):
     """The command for a figure's runs. The names of a recipe's figures begin with its own."""
     recipes = [path.stem for path in HERE.glob("*.py") if name.startswith(path.stem)]

@@ -9,7 +9,7 @@ from itertools import product
 from math import isfinite, log, nan
 from statistics import mean
 
-from draw import Curve, Panel, band, figure
+from draw import Curve, Panel, band, dots, figure
 from lab import FAST, SCALES, SEEDS, THREE, finished, placements, runs
 from measures import FIVE, done, largest, length
 from verdict import Claim, alike, failed, interval, judge, loss, pairs, spread, verdict
@@ -129,11 +129,6 @@ def last(r, quantity):
 
 
 # ---- figures ------------------------------------------------------------------------------------
-
-def dots(values, height, apart=0.06):
-    """Of each seed, about a row's height."""
-    return [(x, height + apart * (i - (len(values) - 1) / 2), x, x) for i, x in enumerate(values)]
-
 
 def by_placement(shape, rate):
     """A row a placement, a dot a seed."""

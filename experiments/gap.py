@@ -18,6 +18,11 @@ def runs_of(norm, steps, seeds=SEEDS):
     return runs("S64", (norm,), around_shared_rate(), seeds, **length(steps))
 
 
+def short_warmup(norm, seeds=SEEDS):
+    """Runs of 600 steps with the warmup of those of 300 (causes.py's)."""
+    return runs("S64", (norm,), around_shared_rate(), seeds, steps=600, warmup="0.05")
+
+
 def length(steps):
     return {} if steps == 300 else {"steps": steps}
 

@@ -88,21 +88,21 @@ def figures():
 
 # ---- claims -------------------------------------------------------------------------------------
 
-def fits(of_runs, step):
-    """The better fit with each seed."""
-    return [better_fit(r, step) for r in done(of_runs)]
+def fits(of_runs, step, first=1):
+    """The better fit with each seed, to the sub-layers from `first` on."""
+    return [better_fit(r, step, first) for r in done(of_runs)]
 
 
 def all_are(found, fit):
     return len(found) >= len(SEEDS) and all(one == fit for one in found)
 
 
-def words_of_fits(of_runs, step):
+def words_of_fits(of_runs, step, first=1):
     """Which fit was the better one, and by how much."""
-    better = fits(of_runs, step)
+    better = fits(of_runs, step, first)
     counts = [f"{better.count(fit)} {fit or 'undecided'}"
               for fit in ("sub-exponential", "exponential", None) if fit in better]
-    return f"{', '.join(counts)}; {words_of_shapes([shapes(r, step) for r in done(of_runs)])}"
+    return f"{', '.join(counts)}; {words_of_shapes([shapes(r, step, first) for r in done(of_runs)])}"
 
 
 def straight(r):
@@ -187,16 +187,18 @@ def both_rates(id, told):
 
 
 def pre_exponential():
-    found = {rate: fits(runs_of("pre", rate), -1) for rate in RATES}
-    if not all(found.values()):
-        return []
-    words = []
-    for rate in RATES:
-        words.append(f"at {rate}, {words_of_fits(runs_of('pre', rate), -1)}")
-    return [Claim("growth-pre-exponential", f"Pre-LN, {RAN}, rates {' and '.join(RATES)}",
-                  "; ".join(words),
-                  judge(all(all_are(fit, "exponential") for fit in found.values()),
-                        all(all_are(fit, "sub-exponential") for fit in found.values())))]
+    """Over all sub-layers, and from the second on, behind the jump of the first two."""
+    claims = []
+    for first, where in ((1, "over all sub-layers"), (2, "from the second on")):
+        found = [fits(runs_of("pre", rate), -1, first) for rate in RATES]
+        if not all(found):
+            return []
+        words = [f"at {rate}, {words_of_fits(runs_of('pre', rate), -1, first)}" for rate in RATES]
+        claims.append(Claim("growth-pre-exponential", f"Pre-LN, {RAN}, rates {' and '.join(RATES)}",
+                            f"{where}: {'; '.join(words)}",
+                            judge(all(all_are(fit, "exponential") for fit in found),
+                                  all(all_are(fit, "sub-exponential") for fit in found))))
+    return claims
 
 
 def covariance_share(r, step=-1):

@@ -34,7 +34,8 @@ HERE = Path(__file__).resolve().parent
 FAST = bool(os.environ.get("FAST"))  # everything small: shows that the machinery works, no more
 RESULTS = Path(os.environ.get("RESULTS", HERE.parent / "build/experiments/results" if FAST
                               else HERE / "results"))
-WORK = Path(os.environ.get("RUNS", HERE.parent / "runs/experiments"))  # what ./train writes
+WORK = Path(os.environ.get("RUNS", HERE.parent / "build/experiments/runs" if FAST  # what ./train writes
+                           else HERE.parent / "runs/experiments"))
 TEXTS = WORK / "texts/*.txt"  # of training that is long enough
 TRAIN = str(Path(os.environ.get("TRAIN", HERE.parent / "train")).resolve())
 JOBS = int(os.environ.get("JOBS", os.cpu_count()))

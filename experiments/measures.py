@@ -34,6 +34,12 @@ def rises(result, until=None):
     return found
 
 
+def stretches(result, until=None):
+    """How many times the loss has risen: steps in succession count once."""
+    found = rises(result, until)
+    return sum(step - 1 not in found for step in found)
+
+
 def spikes(result, first=1, last=float("inf")):
     """How many steps, of those from `first` to `last`, had a spike of the gradient norm."""
     return sum(first <= step <= last for step, _ in result.over_time("spike"))
@@ -89,13 +95,11 @@ def log_fit(xs, values):
     return line.slope, r_squared(ys, [line.intercept + line.slope * x for x in xs])
 
 
-def r_squared_in_units(shape, values):
+def r_squared_in_units(shape, depth, values):
     """R^2 of the best A shape(k, s), by least squares in the values themselves: k by trial, A then
-    follows. 1 <= s <= S; shape(k, S) = 1."""
-    size = len(values)
-
+    follows. s of `depth`, which ends with S; shape(k, S) = 1."""
     def at(k):
-        curve = [shape(k, s / size) for s in range(1, size + 1)]
+        curve = [shape(k, s / depth[-1]) for s in depth]
         a = sum(c * v for c, v in zip(curve, values)) / sum(c * c for c in curve)
         return r_squared(values, [a * c for c in curve])
 
@@ -106,33 +110,33 @@ def r_squared_in_units(shape, values):
     return at(best)
 
 
-def shapes(result, step=-1):
-    """How the variance grows over the sub-layers s = 1 .. S: the exponent p of A s^p, and R^2 of
+def shapes(result, step=-1, first=1):
+    """How the variance grows over the sub-layers s = first .. S: the exponent p of A s^p, and R^2 of
     that power law, of an exponential A exp(k s) and of a line; "logs" and "units" say in what the
     squares were least. None where a variance is not a number above 0, or all are the same."""
-    return shapes_of(tuple(by_sublayer(result, "hidden_variance", step)))
+    return shapes_of(tuple(by_sublayer(result, "hidden_variance", step)[first - 1:]), first)
 
 
 @lru_cache(maxsize=None)
-def shapes_of(values):
+def shapes_of(values, first):
     if len(values) < 3 or len(set(values)) == 1:
         return None
     if not all(0 < value < float("inf") for value in values):
         return None
-    depth = list(range(1, len(values) + 1))
+    depth = list(range(first, first + len(values)))
     exponent, power = log_fit([log(s) for s in depth], values)
     line = linear_regression(depth, values)
     return {"exponent": exponent, "power, logs": power,
             "exponential, logs": log_fit(depth, values)[1],
-            "power, units": r_squared_in_units(lambda k, x: x ** k, values),
-            "exponential, units": r_squared_in_units(lambda k, x: exp(k * (x - 1)), values),
+            "power, units": r_squared_in_units(lambda k, x: x ** k, depth, values),
+            "exponential, units": r_squared_in_units(lambda k, x: exp(k * (x - 1)), depth, values),
             "line": r_squared(values, [line.intercept + line.slope * s for s in depth])}
 
 
-def better_fit(result, step=-1):
+def better_fit(result, step=-1, first=1):
     """"sub-exponential" where a power law fits better than an exponential both in logarithms and in
     linear units, "exponential" where both are the other way round, else None."""
-    found = shapes(result, step)
+    found = shapes(result, step, first)
     if found is None:
         return None
     below = [found[f"power, {how}"] > found[f"exponential, {how}"] for how in ("logs", "units")]

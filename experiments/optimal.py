@@ -1,96 +1,118 @@
 """Training long enough to count: 20 bytes a parameter, none of them twice (Table 1 at our size)."""
-from dataclasses import replace
-from math import log, log2, sqrt
+from math import log, log2, nan, sqrt
 from statistics import linear_regression, mean
 
 from causes import missing
-from draw import Curve, Panel, band, figure
+from draw import Curve, Panel, band, dots, figure
 from lab import SCALES, SEEDS, finished, parameters, runs
-from measures import done, smooth, widened
-from verdict import CONTRADICTED, SHOWN, Claim, interval, judge, loss, pairs, verdict
+from measures import FIVE, between, done, last_variance, smooth, spikes, widened
+from verdict import FAILED_LOSS, Claim, failed, interval, loss, of_all, pairs, spread, verdict
 
 SECTION = "Training long enough"
 RAN = "20 bytes a parameter, each at its best rate"
+ADAPTS = True  # report.py asks anew what is wanted after every few runs
 LADDER = ("5e-4", "1e-3", "2e-3", "4e-3", "8e-3", "1.6e-2", "3.2e-2", "6.4e-2", "1.28e-1")
 PAIR = [(norm, which) for norm in ("pre", "peri") for which in ("off", "on")]
-ARMS = [*PAIR, ("olmo2", "off"), ("olmo2", "on"), ("post", "off"), ("keel", "off"), ("simple", "off")]
-WIDTHS = (64, 32, 48, 24, 96)  # in the order in which they are made
+OTHERS = [("olmo2", "off"), ("olmo2", "on"), ("post", "off"), ("keel", "off"), ("simple", "off")]
+ARMS = PAIR + OTHERS
 TOLD = (("pre", "off"), ("peri", "on"))  # the lead as it is usually told
+WIDTHS = (24, 32, 48, 64, 96)
 BYTES = {1: 312, 5: 1560, 20: 6240, 100: 31200}  # a parameter: steps at 12 x 64
-FIRST = SEEDS[:1]          # the seed that chooses rates
+FIRST = SEEDS[:1]  # the seed that chooses rates
+# Arms, width, bytes a parameter and seeds in the order in which they are made; the last ones take hours.
+GROUPS = ((PAIR, 64, 20, SEEDS), (PAIR, 64, 1, SEEDS), (PAIR, 64, 5, SEEDS), (OTHERS, 64, 20, SEEDS),
+          (PAIR, 32, 20, SEEDS), (PAIR, 48, 20, SEEDS), (PAIR, 64, 20, FIVE), (PAIR, 24, 20, SEEDS),
+          (TOLD, 64, 100, FIRST), (PAIR, 96, 20, SEEDS))
+SETTINGS = (("the norm in Peri-LN alone", "off", "on"), ("in both", "on", "on"), ("in neither", "off", "off"))
 
 
-def runs_of(arm, rate, width=64, seeds=SEEDS):
-    norm, embedding = arm
+def as_usual(arm):
+    """Whether its embedding norm is as the placement has it."""
+    return arm[1] == ("on" if arm[0] == "peri" else "off")
+
+
+def runs_of(arm, rate, width=64, seeds=SEEDS, amount=20):
     flags = {"init": f"normal:{0.64 / sqrt(width):.4g}"}
-    if embedding != ("on" if norm == "peri" else "off"):
-        flags["embedding_norm"] = embedding
-    return runs(f"C{width}", (norm,), (rate,), seeds, **flags)
+    if not as_usual(arm):
+        flags["embedding_norm"] = arm[1]
+    if amount != 20:
+        flags["steps"] = BYTES[amount]
+    return runs(f"C{width}", (arm[0],), (rate,), seeds, **flags)
 
 
-def grid(arm, width=64):
-    """Three rates, and more wherever the first seed's loss is lowest at an end."""
-    def of_first(rate):
-        made = done(runs_of(arm, rate, width, FIRST))
-        return loss(made[0]) if made else None
-    return widened(LADDER, 2, 5, of_first)
+def loss_at(arm, rate, width, amount):
+    """The first seed's; None where it has not been made."""
+    made = done(runs_of(arm, rate, width, FIRST, amount))
+    return loss(made[0]) if made else None
 
 
-def best(arm, width=64):
+def grid(arm, width=64, amount=20):
+    """Three rates, and more wherever the first seed's loss is lowest at an end. 100 bytes take the rate of 20."""
+    if amount > 20:
+        return ()
+    return widened(LADDER, 2, 5, lambda rate: loss_at(arm, rate, width, amount))
+
+
+def best(arm, width=64, amount=20):
     """The rate with the first seed's lowest loss; None until all are there."""
-    found = {rate: loss(r) for rate in grid(arm, width)
-             for r in done(runs_of(arm, rate, width, FIRST))}
-    return min(found, key=found.get) if len(found) == len(grid(arm, width)) else None
+    found = {rate: loss_at(arm, rate, width, min(amount, 20)) for rate in grid(arm, width, min(amount, 20))}
+    return None if None in found.values() else min(found, key=found.get)
 
 
-def at_best(arm, width=64):
-    rate = best(arm, width)
-    return runs_of(arm, rate, width) if rate else []
-
-
-def of_bytes(arm, amount):
-    """At the rate that is best for 20; what takes hours with one seed."""
-    rate, seeds = best(arm), FIRST if amount > 20 else SEEDS
-    found = runs_of(arm, rate, 64, seeds) if rate else []
-    return [replace(run, flags=tuple(sorted((*run.flags, ("steps", BYTES[amount])))) if amount != 20 else run.flags)
-            for run in found]
+def at_best(arm, width=64, amount=20):
+    """The runs of all seeds that it is given."""
+    rate = best(arm, width, amount)
+    seeds = max((group[3] for group in GROUPS if arm in group[0] and group[1:3] == (width, amount)), key=len, default=())
+    return runs_of(arm, rate, width, seeds, amount) if rate else []
 
 
 def wanted():
+    """Of arms that have no best rate yet the sweep alone."""
     found = []
-    for width in WIDTHS:
-        if width == WIDTHS[-1]:  # last, as they take hours
-            found += [run for amount in BYTES for arm in TOLD for run in of_bytes(arm, amount)]
-        arms = ARMS if width == 64 else PAIR
-        found += [run for arm in arms for rate in grid(arm, width)
-                  for run in runs_of(arm, rate, width, FIRST)]
-        found += [run for arm in arms for run in at_best(arm, width)]
+    for arms, width, amount, seeds in GROUPS:
+        found += [run for arm in arms for rate in grid(arm, width, amount)
+                  for run in runs_of(arm, rate, width, FIRST, amount)]
+        found += [run for arm in arms for run in at_best(arm, width, amount) if run.seed in seeds]
     return list({run.name: run for run in found}.values())
 
 
 # ---- what was seen ------------------------------------------------------------------------------
 
 def label(arm):
-    return f"{arm[0]}{', embedding norm' if arm[1] == 'on' else ''}"
+    return arm[0] if as_usual(arm) else f"{arm[0]}, {'no ' * (arm[1] == 'off')}embedding norm"
 
 
-def lead(of_pre, of_peri, width=64):
+def tail(r):
+    """Mean training loss over the last sixth of the steps: of text that is new to the run, and more of it than is
+    held out."""
+    if failed(r):
+        return FAILED_LOSS
+    values = [value for step, value in r.series("loss") if step > 5 / 6 * r.metrics[-1][0]]
+    return mean(values) if values else nan
+
+
+def gain(norm, amount=20, width=64):
+    """Of the embedding norm: the loss without less the loss with it, by seed."""
+    return pairs(at_best((norm, "off"), width, amount), at_best((norm, "on"), width, amount))
+
+
+def lead(of_pre, of_peri, width=64, amount=20, measure=loss):
     """By seed."""
-    return pairs(at_best(("pre", of_pre), width), at_best(("peri", of_peri), width))
+    return pairs(at_best(("pre", of_pre), width, amount), at_best(("peri", of_peri), width, amount), measure)
+
+
+def whole(arms):
+    """The widths at which these have all seeds."""
+    return [width for width in WIDTHS if all(len(done(at_best(arm, width))) >= len(SEEDS) for arm in arms)]
 
 
 def slopes():
     """Of the lead as told over log2 of the width, by seed, and the widths."""
-    leads = {width: {run.seed: loss(r) for run, r in finished(at_best(("pre", "off"), width))}
-             for width in WIDTHS}
-    behind = {width: {run.seed: loss(r) for run, r in finished(at_best(("peri", "on"), width))}
-              for width in WIDTHS}
-    whole = sorted(w for w in WIDTHS if all(s in at[w] for s in SEEDS for at in (leads, behind)))
-    if len(whole) < 3:
-        return [], whole
-    return [linear_regression([log2(w) for w in whole],
-                              [leads[w][s] - behind[w][s] for w in whole]).slope
-            for s in SEEDS], whole
+    widths = whole(TOLD)
+    if len(widths) < 3:
+        return [], widths
+    at = [lead("off", "on", width) for width in widths]
+    return [linear_regression(list(map(log2, widths)), by_seed).slope for by_seed in zip(*at)], widths
 
 
 def compute(width):
@@ -100,80 +122,110 @@ def compute(width):
 
 
 def power_law(points):
-    """(E, A, alpha) of loss = E + A (C / C_first)^-alpha, by least squares; None with fewer than four points."""
+    """(E, A, alpha) of loss = E + A (C / C_first)^-alpha, by least squares; None with fewer than four points, and where
+    no alpha between 0.01 and 2 is the best with an E above 0."""
     if len(points) < 4:
         return None
     first, losses = points[0][0], [y for _, y in points]
+    tried = [i / 1000 for i in range(10, 2001)]
 
     def line(alpha):
         xs = [(c / first) ** -alpha for c, _ in points]
         A, E = linear_regression(xs, losses)
         return sum((E + A * x - y) ** 2 for x, y in zip(xs, losses)), E, A, alpha
-    return min(line(i / 1000) for i in range(10, 2001))[1:]
+    _, E, A, alpha = min(map(line, tried))
+    return (E, A, alpha) if tried[0] < alpha < tried[-1] and E > 0 else None
 
 
 def fits(arm):
-    """Of each seed that has four widths or more."""
-    at = {width: {run.seed: loss(r) for run, r in finished(at_best(arm, width))} for width in sorted(WIDTHS)}
-    found = [power_law([(compute(w), by_seed[s]) for w, by_seed in at.items() if s in by_seed]) for s in SEEDS]
+    """By seed, over the widths that all seeds have."""
+    at = {width: [loss(r) for r in done(at_best(arm, width))] for width in whole([arm])}
+    found = [power_law(list(zip(map(compute, at), by_width))) for by_width in zip(*at.values())]
     return list(filter(None, found))
 
 
 # ---- figures ------------------------------------------------------------------------------------
 
 def over_rates(arm):
-    points = [(float(rate), loss(r)) for rate in grid(arm) for r in done(runs_of(arm, rate, 64, FIRST))]
-    return Curve(label(arm), points, arm[0], dashed=arm[1] == "on", marks=True)
+    points = [(float(rate), loss(r)) for rate in grid(arm) for r in done(runs_of(arm, rate, 64, FIRST)) if not failed(r)]
+    return Curve(label(arm), points, arm[0], dashed=not as_usual(arm), marks=True)
 
 
 def in_training(arm):
-    series = [smooth(r.series("loss"), 100) for r in done(at_best(arm))]
-    return Curve(label(arm), [p for p in band(series) if p[0] > 600], arm[0], dashed=arm[1] == "on")
+    series = [smooth(r.series("loss")) for r in done(at_best(arm)) if not failed(r)]  # of every tenth step
+    return Curve(label(arm), [p for p in band(series) if p[0] > 600], arm[0], dashed=not as_usual(arm))
+
+
+def by_arm():
+    """A row an arm, a dot a seed."""
+    curves = []
+    for row, arm in enumerate(ARMS):
+        found = [loss(r) for r in done(at_best(arm)) if not failed(r)]
+        curves.append(Curve("", dots(found, len(ARMS) - row, 0.2), arm[0], bars=True))
+    return Panel("12 x 64, best rates", "validation loss (nats a byte)", "", curves, rows=tuple(map(label, ARMS)))
 
 
 def over_widths(arm):
     points = []
-    for width in sorted(WIDTHS):
-        if found := [loss(r) for r in done(at_best(arm, width))]:
+    for width in WIDTHS:
+        if found := [loss(r) for r in done(at_best(arm, width)) if not failed(r)]:
             points.append((width, mean(found), min(found), max(found)))
-    return Curve(label(arm), points, arm[0], dashed=arm[1] == "on", marks=True)
+    return Curve(label(arm), points, arm[0], dashed=not as_usual(arm), marks=True)
 
 
-def over_bytes():
-    points = []
-    for amount in BYTES:
-        if found := pairs(*(of_bytes(arm, amount) for arm in TOLD)):
-            points.append((amount, mean(found), min(found), max(found)))
-    return Curve("lead as told", points, "#1a1a1a", marks=True)
+def over_bytes(label, colour, by_amount):
+    found = [(amount, by_amount(amount)) for amount in BYTES]
+    return Curve(label, [(amount, mean(at), min(at), max(at)) for amount, at in found if at], colour, marks=True)
+
+
+def leads_over_bytes():
+    colours = ("#1a1a1a", "#7a4a1e", "#bc8f5f")  # no placement's
+    return [over_bytes(title, colour, lambda amount, arms=arms: lead(*arms, amount=amount))
+            for colour, (title, *arms) in zip(colours, SETTINGS)]
+
+
+def gains_over_bytes():
+    return [over_bytes(norm, norm, lambda amount, norm=norm: gain(norm, amount)) for norm in ("pre", "peri")]
 
 
 def figures():
-    panels = [Panel("12 x 64, seed 11", "peak learning rate", "validation loss (nats a byte)",
-                    [over_rates(arm) for arm in ARMS], logx=True),
-              Panel("12 x 64, best rates", "step", "training loss (nats a byte)", [in_training(arm) for arm in ARMS]),
+    rates = "peak learning rate", "validation loss (nats a byte)"
+    panels = [Panel("12 x 64, seed 11", *rates, [over_rates(arm) for arm in PAIR], logx=True),
+              Panel("12 x 64, seed 11: others", *rates, [over_rates(arm) for arm in (("peri", "on"), *OTHERS)], logx=True),
+              Panel("12 x 64, best rates", "step", "training loss (nats a byte)", [in_training(arm) for arm in PAIR]),
+              by_arm(),
               Panel("best rates", "width", "validation loss (nats a byte)",
-                    [over_widths(arm) for arm in PAIR], logx=True),
-              Panel("12 x 64", "bytes a parameter", "Pre-LN's loss less Peri-LN's (nats a byte)",
-                    [over_bytes()], logx=True)]
+                    [over_widths(arm) for arm in PAIR], logx=True, closer=True),
+              Panel("12 x 64: the lead", "bytes a parameter", "Pre-LN's loss less Peri-LN's (nats a byte)",
+                    leads_over_bytes(), logx=True),
+              Panel("12 x 64: what the embedding norm gains", "bytes a parameter", "loss without less with it (nats a byte)",
+                    gains_over_bytes(), logx=True)]
+    panels = [panel for panel in panels if any(len(curve.points) > 1 for curve in panel.curves)]
+    if not panels:
+        return []
     return [(figure("optimal", f"Training long enough: {RAN}", panels, 2),
              "Loss over the rates, in training, and over the model's width, of runs that see 20 bytes for each "
-             "parameter and none twice; the lead as told of runs that see fewer and more. Mean and range over the seeds.")]
+             "parameter and none twice; the lead, by which has the embedding norm, and what that norm gains, of runs that see fewer and more. Mean and range over the seeds, "
+             "without runs that failed. Seed 11 has chosen the rates, and is one of the three.")]
 
 
 def overview():
     rows = []
     for arm in ARMS:
         if found := [loss(r) for r in done(at_best(arm))]:
-            rows.append(f"| {label(arm)} | {best(arm)} | {mean(found):.4f} | {len(found)} |")
+            end = " (end of its grid)" * (best(arm) in (LADDER[0], LADDER[-1]))
+            made = done(at_best(arm))
+            rows.append(f"| {label(arm)} | {best(arm)}{end} | {mean(found):.4f} | {between(map(last_variance, made))} | "
+                        f"{between([spikes(r) for r in made], '.0f')} | {len(found)} |")
     if not rows:
         return []
-    return [f"12 x 64, {SCALES['C64']['steps']:,} steps, {RAN}.\n", "| arm | best rate | loss | seeds |",
-            "|---|---|---|---|", *rows, *table_of_fits(), *missing(wanted())]
+    return [f"12 x 64, {SCALES['C64']['steps']:,} steps, {RAN}.\n", "| arm | best rate | loss | variance of the last state | "
+            "steps with a spike | seeds |", "|---|---|---|---|---|---|", *rows, *table_of_fits(), *missing(wanted(), ADAPTS)]
 
 
 def table_of_fits():
     """Of the loss over compute."""
-    rows = [f"| {label(arm)} | {interval([f[0] for f in found])} | {interval([f[2] for f in found])} |"
+    rows = [f"| {label(arm)} | {spread([f[0] for f in found])} | {spread([f[2] for f in found])} |"
             for arm in PAIR if (found := fits(arm))]
     return ["\nloss = E + A C^-alpha over the widths, C the operations of a run:\n", "| arm | E | alpha |",
             "|---|---|---|", *rows] if rows else []
@@ -183,50 +235,56 @@ def table_of_fits():
 
 def leads():
     found = []
-    for title, of_pre, of_peri in (("the norm in Peri-LN alone", "off", "on"), ("in both", "on", "on"),
-                                   ("in neither", "off", "off")):
-        ahead = lead(of_pre, of_peri)
-        if len(ahead) > 1:
-            found.append(Claim("optimal-lead", f"12 x 64, {RAN}", f"{title}: {interval(ahead)}",
-                               verdict(ahead)))
+    for title, *arms in SETTINGS:
+        ahead = lead(*arms)
+        if len(ahead) >= len(SEEDS):
+            found.append(Claim("optimal-lead", f"12 x 64, {RAN}", f"{title}: {interval(ahead)}; training loss over the last "
+                               f"sixth {interval(lead(*arms, measure=tail))}", verdict(ahead), "seeds 14 and 15, then C96"))
     return found
 
 
+def behind():
+    """The better of Peri-LN's arms, and {other placement's arm: its loss less that one's, by seed}; None until all have
+    all seeds."""
+    if 64 not in whole(ARMS):
+        return None
+    leader = min((arm for arm in PAIR if arm[0] == "peri"), key=lambda arm: mean(map(loss, done(at_best(arm)))))
+    return leader, {arm: pairs(at_best(arm), at_best(leader)) for arm in ARMS if arm[0] != "peri"}
+
+
 def order():
-    peri = [arm for arm in PAIR if arm[0] == "peri"]
-    losses = {arm: [loss(r) for r in done(at_best(arm))] for arm in ARMS}
-    if any(len(found) < 2 for found in losses.values()):
+    if not (found := behind()):
         return []
-    leader = min(peri, key=lambda arm: mean(losses[arm]))
-    others = {arm: pairs(at_best(arm), at_best(leader)) for arm in ARMS if arm not in peri}
-    verdicts = [verdict(behind) for behind in others.values()]
-    words = "; ".join(f"{label(arm)} {interval(behind)}" for arm, behind in others.items())
+    leader, others = found
+    words = "; ".join(f"{label(arm)} {interval(less)}" for arm, less in others.items())
     return [Claim("optimal-order", f"12 x 64, {RAN}", f"behind {label(leader)}: {words}",
-                  judge(all(v == SHOWN for v in verdicts), any(v == CONTRADICTED for v in verdicts),
-                        verdicts))]
+                  of_all(map(verdict, others.values())))]
 
 
 def widths():
-    found, whole = slopes()
+    found, made = slopes()
     if not found:
         return []
-    words = "; ".join(f"{width} {interval(lead('off', 'on', width))}" for width in whole)
+    words = "; ".join(f"{width} {interval(lead('off', 'on', width))}" for width in made)
     return [Claim("optimal-width", RAN, f"slope a doubling {interval(found)}; leads by width: {words}",
                   verdict(found))]
 
 
-def amounts():
-    """Slope over the log of the bytes, of those that all seeds have seen."""
+def shrinks(name, title, by_amount):
+    """By the slope over the log of the bytes, of those that all seeds have seen."""
+    at = {amount: by_amount(amount) for amount in BYTES}
     few = [amount for amount in BYTES if amount <= 20]
-    at = {amount: pairs(*(of_bytes(arm, amount) for arm in TOLD)) for amount in BYTES}
     if any(len(at[amount]) < len(SEEDS) for amount in few):
         return []
     slopes = [linear_regression(list(map(log, few)), by_seed).slope for by_seed in zip(*(at[n] for n in few))]
     told = "; ".join(f"{amount} bytes {interval(found) if len(found) > 1 else f'{found[0]:+.3f} (one seed)'}"
                      for amount, found in at.items() if found)
-    return [Claim("optimal-bytes", "12 x 64, rates best for 20 bytes a parameter", f"lead: {told}; slope over log "
-                  f"bytes {interval(slopes)}", verdict([-slope for slope in slopes]))]
+    return [Claim(name, "12 x 64, best rates", f"{title}: {told}; slope over log bytes {interval(slopes)}",
+                  verdict([-slope for slope in slopes]))]
 
 
 def claims():
-    return leads() + order() + widths() + amounts()
+    told = lambda amount: lead("off", "on", amount=amount)
+    return (leads() + order() + widths() + shrinks("optimal-bytes", "lead", told)
+            + sum((shrinks("optimal-norm", f"{norm}, gain", lambda amount, norm=norm: gain(norm, amount))
+                   for norm in ("pre", "peri")), []))

@@ -13,7 +13,7 @@ from learning_rate import best_rate, grid, runs_of, shared_rate
 from measures import done, last_variance, shapes
 from verdict import FAILED_LOSS, failed, loss
 
-NAME, ROW, GAP, TOP, BOTTOM = 94, 26, 14, 92, 60
+NAME, ROW, GAP, TOP, BOTTOM = 94, 26, 14, 92, 78
 COLUMN, WORDS = 41, 62  # widths of a cell, of a cell that says more
 WORST = 0.6             # nats above the block's best that have the darkest colour
 LIGHT, DARK = (255, 248, 226), (92, 58, 6)
@@ -118,14 +118,18 @@ def drawn():
         lines += [text(x + WORDS / 2, y[norm] + 16, told[norm].get(name, "")) for norm in norms]
         x += WORDS
     width, height = max(x, WIDTH), TOP + ROW * len(norms) + BOTTOM
-    what = ("validation loss (nats a byte) at width 64, the embedding norm in all" if whole(by_depth()) else
+    deep = whole(by_depth())
+    what = ("validation loss (nats a byte) at width 64, 150 steps, N(0, 0.08^2), the embedding norm in all, seed 11" if deep else
             "mean validation loss (nats a byte) of three seeds at width 64")
+    of_rates = "Rates: 12 layers, 300 steps, N(0, 0.02^2), three seeds. " if deep else ""
     lines += [text(width / 2, 22, "Ten placements on one page", size=15),
               text(width / 2, 42, "python3 experiments/report.py run learning_rate depth depths placements", size=11),
-              text(NAME, height - 34, f"Cells: {what}; the darker the further above the block's best (framed), up to "
-                   f"{WORST}; × failed.", "start"),
-              text(NAME, height - 16, "Highest: rate at which no seed failed (≥: none higher was tried). Var.: of the last "
-                   "hidden state after 300 steps at width 128; it grows like s^exponent at 2e-3.", "start")]
+              *(text(NAME, height - BOTTOM + 26 + 18 * i, line, "start") for i, line in enumerate((
+                  f"Cells: {what}; the darker the further above the block's best (framed), up to {WORST}.",
+                  "× a seed failed: it learned no more than how often each byte occurs. Blank: not run. Highest: rate at which no seed "
+                  "failed (≥: none higher was tried).",
+                  f"{of_rates}Var.: variance of the last hidden state after 300 steps at width 128; over the sub-layers s it is like s^exponent at "
+                  "2e-3.")))]
     return [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
             f'height="{height}" font-family="sans-serif"><rect width="100%" height="100%" fill="#ffffff"/>',
             *filter(None, lines), "</svg>"]

@@ -140,7 +140,8 @@ def themes(sections, seen):
 def every_claim(sections, seen):
     """A row a claim, without details."""
     holds = after_holm(seen)
-    lines = ["\n## Every claim\n", "\\* holds after Holm's correction over all claims that rest on tests.\n",
+    lines = ["\n## Every claim\n", "Effects are nats a byte where the claim is of losses; of what else they are (logarithms of ratios, "
+             "counts, correlations) its page says. \\* holds after Holm's correction over all claims that rest on tests.\n",
              "| claim | effect (95 % interval) | n | verdict |", "|---|---|---|---|"]
     for title, claims in sections:
         for claim in claims:
@@ -151,25 +152,25 @@ def every_claim(sections, seen):
     return lines
 
 
-def first_page(sections, seen):
+def first_page(sections, seen, counts):
     known = {claim["id"] for _, claims in sections for claim in claims}
     for name in seen:
         assert name in known, f"{name} is not in claims.md"
     words = [of_claim(rows) for rows in seen.values()]
-    counts = ", ".join(f"{words.count(v)} {v}" for v in (*WORDS, SPLIT))
+    told_of = ", ".join(f"{words.count(v)} {v}" for v in (*WORDS, SPLIT))
     lines = [story.QUESTION]
     if path := overview.figure():
         lines.append(f"![Ten placements by learning rate and depth: loss, rates, growth]"
                      f"({path.relative_to(README.parent)})\n")
-    lines += story.findings() + story.limits() + themes(sections, seen)
-    lines += [story.METHOD, f"**{story.what_was_run()}** Of {len(known)} claims {len(seen)} were looked at: {counts}."]
-    return lines + every_claim(sections, seen), counts
+    lines += story.findings() + story.limits(counts) + themes(sections, seen)
+    lines += [story.METHOD, f"**{story.what_was_run()}** Of {len(known)} claims {len(seen)} were looked at: {told_of}."]
+    return lines + every_claim(sections, seen), told_of
 
 
 def write(recipes, seen, counts):
     """All of it. counts: what corrections.py tells of the verdicts."""
     sections = claims_by_section()
-    lines, told_of = first_page(sections, seen)
+    lines, told_of = first_page(sections, seen, counts)
     PAGES.mkdir(parents=True, exist_ok=True)
     README.write_text("\n".join(lines) + "\n")
     for title, claims in sections:

@@ -15,7 +15,7 @@ from dataclasses import replace
 import pages
 import placements
 import verdict
-from lab import JOBS, perform, result
+from lab import FAST, JOBS, perform, result
 from verdict import CONTRADICTED, SHOWN, of_claim
 
 # In this order: what needs the best rates comes after learning_rate.
@@ -53,7 +53,7 @@ def counted(seen):
     holds = pages.after_holm(seen)
     tested = [name for name in holds if of_claim(seen[name]) in (SHOWN, CONTRADICTED)]
     return {"rows": len(rows(seen)), "family": len(holds), "tested": len(tested),
-            "holm": sum(holds[name] for name in tested),
+            "holm": sum(holds[name] for name in tested), "survivors": [name for name in tested if holds[name]],
             "changed": sum(a != b for a, b in zip(rows(seen), rows(without_interval())))}
 
 
@@ -73,12 +73,20 @@ def by_seed(recipe):
     return getattr(recipe, "BY_SEED", False)
 
 
+def at_once(recipe, wanted):
+    """The next ones to do, in view of nothing that they will show."""
+    if getattr(recipe, "ADAPTS", False) and not FAST:
+        alike = [each for each in wanted if 0.5 < each.estimate() / wanted[0].estimate() < 2]
+        return alike[:JOBS]
+    return [each for each in wanted if each.seed == wanted[0].seed or not by_seed(recipe)]
+
+
 def run(recipe, end):
     """Does them, and those that a recipe wants in view of what they showed. Returns how many are
     left at the time `end`."""
     while wanted := list(map(looked_at, missing(recipe).values())):
         minutes = None if end is None else (end - time.monotonic()) / 60
-        now = [each for each in wanted if each.seed == wanted[0].seed or not by_seed(recipe)]
+        now = at_once(recipe, wanted)
         if left := perform(recipe.__name__, now, minutes):
             return left + len(wanted) - len(now)
     return 0

@@ -5,7 +5,7 @@ from math import log
 from draw import Curve, Panel, band, figure
 from early import HALF
 from lab import FAST, LATER, SEEDS, runs
-from measures import done, end_over_start, last_variance, rises, smooth, spikes
+from measures import done, end_over_start, last_variance, smooth, spikes, stretches
 from verdict import OPEN, Claim, beyond, interval, loss, pairs, spread, verdict
 
 SECTION = "The size of hidden states"
@@ -37,7 +37,7 @@ def needs(run):
 
 def events(r):
     """Spikes of the gradient norm and rises of the loss in the first half."""
-    return spikes(r, last=HALF) + len(rises(r, HALF))
+    return spikes(r, last=HALF) + stretches(r, HALF)
 
 
 def growth(r):
@@ -59,6 +59,8 @@ def losses(rate, scale):
 
 
 def figures():
+    if not any(done(runs_of("pre", R, scale)) for scale in SCALES if scale != "1"):
+        return []
     panels = [Panel(f"Pre-LN at {rate}: {title}", "step", title,
                     [curve(rate, scale) for scale in SCALES], logy=logy)
               for rate in (R, HIGH) for title, curve, logy in

@@ -3,7 +3,7 @@
 A verdict on pairs rests on a 95 % t interval of their mean; Holm's correction is over all claims.
 """
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import atan, comb, copysign, cos, inf, pi, sin, sqrt
 from statistics import mean, stdev
 
@@ -206,6 +206,18 @@ def joint(verdicts):
     verdicts = list(verdicts)
     words = set(map(str, verdicts))
     return ruled(words.pop() if len(words) == 1 else OPEN, tests_of(verdicts))
+
+
+def of_all(verdicts, against=1):
+    """Of a claim on several comparisons together: shown if all are, contradicted if so many are with a p for which chance
+    alone would say so in one of twenty (Rueger's rule: k of n at k/n of the level), which then are its tests, with a p
+    that is n/k times theirs."""
+    verdicts = list(verdicts)
+    more = len(verdicts) / against
+    wrong = [v for v in verdicts if v == CONTRADICTED and v.tests[0].p * more <= 1 - LEVEL]
+    if len(wrong) >= against:
+        return ruled(CONTRADICTED, [replace(each, p=min(1.0, each.p * more)) for each in tests_of(wrong)])
+    return ruled(SHOWN if all(v == SHOWN for v in verdicts) else OPEN, tests_of(verdicts))
 
 
 def of_claim(rows):

@@ -189,22 +189,33 @@ namespace {
 
 AttentionBy attention_by = AttentionBy::automatic;
 
-// Of the GPU, or, where a run is planned without one, of Hopper.
-int generation() {
-    static const int major = [] {
+// Compute capability of the GPU, or, where a run is planned without one, of Hopper.
+struct Capability {
+    int major, minor;
+};
+
+Capability capability() {
+    static const Capability found = []() -> Capability {
         int count = 0;
         cudaDeviceProp properties;
-        if (cudaGetDeviceCount(&count) != cudaSuccess || count == 0) return 9;
+        if (cudaGetDeviceCount(&count) != cudaSuccess || count == 0) return {9, 0};
         CUDA_CHECK(cudaGetDeviceProperties(&properties, 0));
-        return properties.major;
+        return {properties.major, properties.minor};
     }();
-    return major;
+    return found;
+}
+
+// Beside data centres' GPUs a block has 99 KiB of shared memory, which the tiles of heads above 80 exceed.
+bool by_tiles(int D) {
+    const auto [major, minor] = capability();
+    const bool large = major == 9 || major == 10 || (major == 8 && (minor == 0 || minor == 7));
+    return tiles_take(D) && (D <= 80 || large);
 }
 
 template <class Real>
 bool by_library(const AttentionShape& s, const int* document) {
     return std::is_same_v<Real, bf16> && library_version() != 0 &&
-           library_chosen(attention_by, s, document != nullptr, generation());
+           library_chosen(attention_by, s, document != nullptr, capability().major);
 }
 
 }  // namespace
@@ -230,7 +241,7 @@ void attention_forward(Real* out, Accum<Real>* lse, const Real* q, const Real* k
     if constexpr (std::is_same_v<Real, bf16>)
         if (by_library<Real>(s, document)) return library_forward(out, lse, q, k, v, s);
     if constexpr (!std::is_same_v<Real, float>)
-        if (tiles_take(s.D)) return attention_tiles_forward(out, lse, q, k, v, document, s);
+        if (by_tiles(s.D)) return attention_tiles_forward(out, lse, q, k, v, document, s);
     launch(attention_forward_kernel<Real>, blocks_for_rows(size_t(s.B) * s.H * s.Tq), block_size,
            warps_in_block * s.D * sizeof(Accum<Real>), out, lse, q, k, v, document, s);
 }
@@ -248,7 +259,7 @@ void attention_backward(Real* dq, Real* dk, Real* dv, const Real* dout, const Re
     const dim3 keys = blocks_for_rows(size_t(s.B) * s.Tk * s.KV);
     launch(attention_delta_kernel<Real>, queries, block_size, 0, delta, dout, out, s);
     if constexpr (!std::is_same_v<Real, float>)
-        if (tiles_take(s.D))
+        if (by_tiles(s.D))
             return attention_tiles_backward(dq, dk, dv, dout, q, k, v, lse, delta, document, s);
     const size_t of_head = warps_in_block * s.D * sizeof(Accum<Real>);
     launch(attention_dq_kernel<Real>, queries, block_size, of_head, dq, dout, q, k, v, lse, delta,

@@ -60,8 +60,8 @@ using Arrays = std::unordered_map<int64_t, void*>;
 // Runs the graph that make(s) returns.
 template <class Make>
 void run(const AttentionShape& s, Make make, Arrays arrays) {
-    static std::map<std::tuple<int, int, int, int, int>, AttentionGraph>
-        planned;  // one for each Make
+    // One for each Make. Never freed: at exit what cuDNN has loaded since goes first, and plans need it.
+    static auto& planned = *new std::map<std::tuple<int, int, int, int, int>, AttentionGraph>;
     const auto key = std::tuple(s.B, s.Tq, s.H, s.KV, s.D);
     auto found = planned.find(key);
     if (found == planned.end()) {

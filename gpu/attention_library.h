@@ -17,11 +17,12 @@ constexpr size_t library_budget = size_t(4) << 30;
 int library_version();
 
 // generation: the first number of the GPU's compute capability; 9 is Hopper, which alone takes heads
-// above 128 in backward. Short sequences gain nothing.
+// above 128 in backward; that the same inputs give the same bits is said of 8 to 10. Short sequences gain
+// nothing. Where query heads share a key, each head's dk and dv is rounded to bf16 before they are added.
 constexpr bool library_takes(const AttentionShape& s, bool documents, int generation) {
     const int largest_head = generation == 9 ? 256 : 128;
-    return !documents && s.first == 0 && s.Tq == s.Tk && s.Tq >= 64 && s.D % 8 == 0 &&
-           s.D <= largest_head;
+    return generation >= 8 && generation <= 10 && !documents && s.first == 0 && s.Tq == s.Tk &&
+           s.Tq >= 64 && s.D % 8 == 0 && s.D <= largest_head;
 }
 
 // Bytes for one sequence: the matrices, in whole tiles of 64 x 128; dout . out of every query; where

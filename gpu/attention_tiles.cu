@@ -394,6 +394,9 @@ __global__ void __launch_bounds__(Sizes<D>::dkv_warps* warp_size)
             const int first_seen =
                 s.first + t0 + i0 - turn * met;            // the last key of the first query
             if (first_seen + step <= first_key) continue;  // no query sees a key of the warp
+            if (document &&
+                !__ballot_sync(all_lanes, numbers[i0 + threadIdx.x % step].seen.begin <= last_key))
+                continue;  // nor does one of a later document
             const Narrow *const met_queries = queries + i0 * pitch, *const met_douts =
                                                                         douts + i0 * pitch;
             Tile<M, step> p = {}, ds = {};  // transposed: a row a key

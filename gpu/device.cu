@@ -10,6 +10,7 @@
 #include "check.h"
 #include "comm.h"
 #include "cuda.h"
+#include "matmul.h"
 #include "parallel.h"
 #include "real.h"
 
@@ -30,8 +31,12 @@ namespace {
 
 int devices() {
     int count = 0;
-    if (cudaGetDeviceCount(&count) != cudaSuccess || count == 0)
-        throw UserError("this machine has no GPU that CUDA can use: run ./train, which needs none");
+    const cudaError_t error = cudaGetDeviceCount(&count);
+    if (error != cudaSuccess || count == 0)
+        throw UserError(
+            std::string("this machine has no GPU that CUDA can use") +
+            (error == cudaSuccess ? "" : std::string(" (") + cudaGetErrorString(error) + ")") +
+            ": run ./train, which needs none");
     return count;
 }
 
@@ -62,12 +67,11 @@ cudaStream_t stream() {
 
 namespace {
 
-// ", cuDNN 9.19.0"
-std::string library_name() {
-    const int v = library_version();
+// ", cuDNN 9.19.0" of 91900; nothing of 0
+std::string with_version(const char* library, size_t v) {
     if (v == 0) return "";
-    return ", cuDNN " + std::to_string(v / 10000) + "." + std::to_string(v / 100 % 100) + "." +
-           std::to_string(v % 100);
+    return std::string(", ") + library + " " + std::to_string(v / 10000) + "." +
+           std::to_string(v / 100 % 100) + "." + std::to_string(v % 100);
 }
 
 }  // namespace
@@ -78,7 +82,8 @@ std::string backend_description() {
     cudaDeviceProp properties;
     CUDA_CHECK(cudaGetDeviceProperties(&properties, take_device()));
     return std::string("cuda: ") + properties.name + ", " +
-           std::to_string(properties.totalGlobalMem >> 20) + " MiB" + library_name();
+           std::to_string(properties.totalGlobalMem >> 20) + " MiB" +
+           with_version("cuBLASLt", matmul_version()) + with_version("cuDNN", library_version());
 }
 
 namespace {

@@ -70,11 +70,12 @@ part_1() {
     check_ours "conformance, ${#cases[@]} further" conformance_$kind --backend cuda --quiet "${cases[@]}"
     if here compute-sanitizer && [ -z "$sim" ]; then
         for tool in memcheck racecheck synccheck; do
-            check "compute-sanitizer, $tool" with_libraries compute-sanitizer --tool $tool --error-exitcode 9 "$bin/conformance_cuda" --backend cuda --quiet \
-                "${small[@]}" activation embedding \
+            check "compute-sanitizer, $tool" with_libraries timeout 300 compute-sanitizer --tool $tool --error-exitcode 9 \
+                "$bin/conformance_cuda" --backend cuda --quiet --attention tiles "${small[@]}" activation embedding \
                 'attention B=2 Tq=5 Tk=12 first=6 H=4 KV=2 D=3 documents=yes type=float seed=1' \
-                'attention B=1 Tq=70 Tk=70 first=0 H=2 KV=1 D=64 documents=no type=bf16 seed=1' \
-                'attention B=1 Tq=70 Tk=70 first=0 H=2 KV=1 D=64 documents=no type=fp16 seed=1'
+                'attention B=1 Tq=70 Tk=70 first=0 H=2 KV=1 D=64 documents=yes type=bf16 seed=1' \
+                'attention B=1 Tq=70 Tk=70 first=0 H=2 KV=1 D=128 documents=no type=bf16 seed=1' \
+                'attention B=1 Tq=70 Tk=70 first=0 H=2 KV=1 D=160 documents=no type=fp16 seed=1'
         done
     else
         skip "compute-sanitizer"

@@ -27,6 +27,9 @@ void matmul(C* c, const Real* a, Op op_a, const Real* b, Op op_b, int M, int N, 
 template <class C, class Real>
 void tune_matmul(Op op_a, Op op_b, int M, int N, int K, bool add, Pitch pitch = {});
 
+// 130100 is cuBLASLt 13.1.0: what was tuned is a place in its list, which another version orders otherwise.
+size_t matmul_version();
+
 template <class Real>
 constexpr size_t matmul_scratch() {
     return size_t(32) << 20;

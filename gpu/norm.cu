@@ -26,12 +26,17 @@ __device__ void write_row(Real* y, Plus<Real> plus, int C, Value value) {
 
 // ---- sums over rows -----------------------------------------------------------------------------
 
-constexpr int row_parts = 64;    // the rows are summed in so many parts, which are then added up
-constexpr int row_blocks = 528;  // or by so many blocks, in the fast path
+constexpr int row_blocks = 528;  // the rows are summed by so many blocks, in the fast path
+
+// or in so many parts, which are then added up: more where there are few columns, as in a head's norm
+int row_parts(int C) {
+    const int blocks = (C + block_size - 1) / block_size;
+    return std::clamp(row_blocks / 2 / blocks, 64, row_blocks / 2);
+}
 
 template <class Real>
 size_t norm_workspace(int C) {
-    return std::max(2 * row_parts, row_blocks) * size_t(C) * sizeof(Accum<Real>);
+    return row_blocks * size_t(C) * sizeof(Accum<Real>);
 }
 
 // partial[part,c] = sum over the part's rows of dy[r,c] z[r,c], and of dy[r,c] in partial_dy where
@@ -40,10 +45,10 @@ template <class Real>
 __global__ void sum_rows_kernel(Accum<Real>* partial, Accum<Real>* partial_dy, const Real* dy,
                                 const Real* x, const Accum<Real>* mean, const Accum<Real>* rstd,
                                 int R, int C) {
-    const size_t part = blockIdx.y, c = first_entry();
+    const size_t part = blockIdx.y, parts = gridDim.y, c = first_entry();
     if (c >= size_t(C)) return;
     Accum<Real> sum = 0, sum_dy = 0;
-    for (size_t r = R * part / row_parts; r < R * (part + 1) / row_parts; r++) {
+    for (size_t r = R * part / parts; r < R * (part + 1) / parts; r++) {
         const Accum<Real> d = dy[r * C + c], m = mean ? mean[r] : 0;
         sum += d * (x[r * C + c] - m) * rstd[r];
         sum_dy += d;
@@ -80,12 +85,13 @@ void add_parameter_gradients(Accum<Real>* dgamma, Accum<Real>* dbeta, const Real
     if (!dgamma && !dbeta) return;
     Accum<Real>* const partial =
         static_cast<Accum<Real>*>(workspace<Real>(norm_workspace<Real>(C)));
-    Accum<Real>* const partial_dy = dbeta ? partial + size_t(row_parts) * C : nullptr;
-    const dim3 columns((C + block_size - 1) / block_size);
-    launch(sum_rows_kernel<Real>, dim3(columns.x, row_parts), block_size, 0, partial, partial_dy,
-           dy, x, mean, rstd, R, C);
-    if (dgamma) add_parts(dgamma, partial, row_parts, C);
-    if (dbeta) add_parts(dbeta, partial_dy, row_parts, C);
+    const int parts = row_parts(C);
+    Accum<Real>* const partial_dy = dbeta ? partial + size_t(parts) * C : nullptr;
+    const dim3 grid((C + block_size - 1) / block_size, parts);
+    launch(sum_rows_kernel<Real>, grid, block_size, 0, partial, partial_dy, dy, x, mean, rstd, R,
+           C);
+    if (dgamma) add_parts(dgamma, partial, parts, C);
+    if (dbeta) add_parts(dbeta, partial_dy, parts, C);
 }
 
 // ---- RMSNorm ------------------------------------------------------------------------------------
@@ -264,13 +270,15 @@ __global__ void layernorm_backward_kernel(Real* dx, const Real* dy, const Real* 
     const Accum<Real> m = mean[r], s = rstd[r];
     Accum<Real> sum = 0, dot = 0;
     for (int c = lane_of_thread(); c < C; c += warp_size) {
+        const Accum<Real> z = (a[c] - m) * s;
         sum += gamma[c] * d_y[c];
-        dot += gamma[c] * d_y[c] * (a[c] - m) * s;
+        dot += gamma[c] * d_y[c] * z;
     }
     sum = warp_sum(sum) / C;
     dot = warp_sum(dot) / C;
     write_row(dx + r * C, plus.row(r, C), C, [=](int c, Accum<Real> added) {
-        return added + s * (gamma[c] * d_y[c] - sum - (a[c] - m) * s * dot);
+        const Accum<Real> z = (a[c] - m) * s;
+        return added + s * (gamma[c] * d_y[c] - sum - z * dot);
     });
 }
 

@@ -148,7 +148,7 @@ struct Norm {
 // RMSNorm (Eq. 25), each row x of C numbers:
 //     y_p = gamma_p z_p,    z_p = x_p s,    s = (1/C sum_k x_k^2 + eps)^(-1/2)
 // LayerNorm (Appendix G.4) takes the mean off x first, and has a beta: y_p = gamma_p z_p + beta_p.
-//   y may be x
+//   y may be x; NaN where the squares overflow: 1 / inf would make a calm row of zeros
 void norm_forward(Array& y, const Array& x, Norm& norm) {
     const int C = norm.gamma->cols, R = int(x.size() / C);
     const Real* const gamma = norm.gamma->value.data();
@@ -162,7 +162,7 @@ void norm_forward(Array& y, const Array& x, Norm& norm) {
         Real mean = 0, squares = 0;
         for (int c = 0; norm.beta && c < C; c++) mean += x_r[c] / Real(C);
         for (int c = 0; c < C; c++) squares += (x_r[c] - mean) * (x_r[c] - mean);
-        norm.s[r] = 1 / std::sqrt(squares / Real(C) + norm.eps);
+        norm.s[r] = std::isinf(squares) ? NAN : 1 / std::sqrt(squares / Real(C) + norm.eps);
         for (int c = 0; c < C; c++) z_r[c] = (x_r[c] - mean) * norm.s[r];
         for (int c = 0; c < C; c++) y_r[c] = gamma[c] * z_r[c];
         for (int c = 0; norm.beta && c < C; c++) y_r[c] += norm.beta->value[c];
@@ -491,7 +491,7 @@ const Array& sublayer_forward(SubLayer& s, const Array& x, const Sequences& in) 
     return s.out();
 }
 
-// The five lines, read upwards. (The gradient of o has a dash, as `do` is a word of C++.)
+// The five lines, read upwards. (The gradient of o is do_, as `do` is a word of C++.)
 void sublayer_backward(Array& dx, const Array& dy, const Array& x, SubLayer& s,
                        const Sequences& in) {
     // y = C ? Norm(o) : o
@@ -606,7 +606,7 @@ struct Model {
         SubLayer s = {attention};
         if (p.alpha == Alpha::sublayers) s.alpha = Real(2 * c.layers);
         if (p.alpha == Alpha::depth) s.alpha = Real(std::pow(2.0 * c.layers, 0.25));
-        // KEEL's first layer has alpha 1, and no norm of the main path after its attention
+        // KEEL's first layer has alpha 1, and no norm of the sum after its attention
         const bool first_keel = p.alpha == Alpha::sublayers && layer == 0;
         if (first_keel) s.alpha = 1;
         s.input_norm = add_norm(p.input, name + "input_norm", c.width);
@@ -707,7 +707,7 @@ Batch training_batch(const Bytes& text, uint64_t seed, int step, int B, int T) {
     const size_t places = text.size() - text.size() / 20 - T;
     Batch batch = {B, T, {}, {}};
     for (int r = 0; r < B; r++) {
-        Random random(seed, {uint64_t(step), uint64_t(r), 1});
+        Random random(seed, {uint64_t(step), uint64_t(r), 1});  // 1: batches
         const auto first = text.begin() + ptrdiff_t(random.uniform() * double(places));
         batch.tokens.insert(batch.tokens.end(), first, first + T);
         batch.targets.insert(batch.targets.end(), first + 1, first + T + 1);
@@ -767,7 +767,7 @@ void run(const std::vector<std::string>& words) {
     std::ifstream file(name, std::ios::binary);
     const Bytes text{std::istreambuf_iterator<char>(file), {}};
     if (text.size() / 20 <= size_t(T))
-        refuse("'" + name + "': name a text file of at least 20 times --seq + 1 bytes");
+        refuse("'" + name + "': name a text file of at least 20 times (--seq + 1) bytes");
     Model model(config);
     model.initialise(flag("--seed"));
     for (int step = 1; step <= steps; step++) {

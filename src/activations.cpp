@@ -17,8 +17,8 @@ NormStats<Real> take_stats(Slicer& slice, bool wanted, bool layernorm, size_t ro
 }
 
 template <class Real>
-void lay_out_attention(SubLayerActivations<Real>& v, Slicer& slice, const ModelConfig& c,
-                       const SubLayer& s, size_t R) {
+void lay_out_attention(SubLayerActivations<Real>& v, Slicer& slice, Slicer& cache,
+                       const ModelConfig& c, const SubLayer& s, size_t R) {
     const size_t C = c.width, KVD = c.kv_width();
     const bool qk = s.qk != QkNorm::none, per_head = s.qk == QkNorm::head;
     v.q_in = slice.take_if<Real>(qk, R * C);
@@ -28,8 +28,8 @@ void lay_out_attention(SubLayerActivations<Real>& v, Slicer& slice, const ModelC
     v.k_norm = take_stats<Real>(slice, qk, c.layernorm, R * (per_head ? c.kv_heads : 1));
     v.v_norm = take_stats<Real>(slice, s.inner, c.layernorm, R);
     v.q = slice.take<Real>(R * C);
-    v.k = slice.take<Real>(R * KVD);
-    v.v = slice.take<Real>(R * KVD);
+    v.k = cache.take<Real>(R * KVD);
+    v.v = cache.take<Real>(R * KVD);
     v.context = slice.take<Real>(R * C);
     v.lse = slice.take<Accum<Real>>(R * c.heads);
 }
@@ -47,42 +47,48 @@ void lay_out_mlp(SubLayerActivations<Real>& v, Slicer& slice, Slicer& of_norms,
     v.h = of_norms.take<Real>(R * F);
 }
 
-// One sub-layer's views: from `kept`, memory of its own, or from `again`, the memory of what is
-// computed again, where all sub-layers lie over one another.
+// One sub-layer's views: from `kept`, memory of its own, or from `again`, the memory of what nothing reads
+// after the sub-layer or what is computed again, where all sub-layers lie over one another. y is the caller's.
 template <class Real>
 void lay_out_sublayer(SubLayerActivations<Real>& v, Slicer& kept, Slicer& again,
-                      const ModelConfig& c, const SubLayer& s, size_t R) {
+                      const ModelConfig& c, const SubLayer& s, size_t R, Purpose purpose) {
     const size_t C = c.width;
-    Slicer& of_norms = c.recompute == Recompute::none ? kept : again;
-    Slicer& rest = c.recompute == Recompute::sublayers ? again : kept;
+    const bool training = purpose == Purpose::training;
+    Slicer& of_norms = training && c.recompute == Recompute::none ? kept : again;
+    Slicer& of_cache = c.recompute == Recompute::sublayers ? again : kept;
+    Slicer& rest = training ? of_cache : again;
     v.x_tilde = of_norms.take_if<Real>(s.input_norm, R * C);
     v.input_norm = take_stats<Real>(rest, s.input_norm, c.layernorm, R);
     if (s.attention)
-        lay_out_attention(v, rest, c, s, R);
+        lay_out_attention(v, rest, of_cache, c, s, R);
     else
         lay_out_mlp(v, rest, of_norms, c, s, R);
     v.a = rest.take_if<Real>(s.output_norm, R * C);
     v.output_norm = take_stats<Real>(rest, s.output_norm, c.layernorm, R);
     v.o = rest.take_if<Real>(s.main_norm, R * C);
     v.main_norm = take_stats<Real>(rest, s.main_norm, c.layernorm, R);
-    v.y = kept.take<Real>(R * C);
 }
 
+// Going forward alone, a hidden state is gone when the next but one is there.
 template <class Real>
-void lay_out_sublayers(Activations<Real>& views, Slicer& slice, const ModelConfig& c, size_t R) {
+void lay_out_sublayers(Activations<Real>& views, Slicer& slice, const ModelConfig& c, size_t R,
+                       Purpose purpose) {
     const std::vector<SubLayer> list = sublayers(c.placement);
     size_t most = 0;  // bytes that one of them computes again
     for (const SubLayer& s : list) {
         SubLayerActivations<Real> unused;
         Slicer kept(nullptr), again(nullptr);
-        lay_out_sublayer(unused, kept, again, c, s, R);
+        lay_out_sublayer(unused, kept, again, c, s, R, purpose);
         most = std::max(most, again.used());
     }
     char* const shared = slice.take<char>(most);
     views.sublayers.assign(list.size(), {});
     for (size_t i = 0; i < list.size(); i++) {
         Slicer again(shared);
-        lay_out_sublayer(views.sublayers[i], slice, again, c, list[i], R);
+        lay_out_sublayer(views.sublayers[i], slice, again, c, list[i], R, purpose);
+        const bool reuse = purpose == Purpose::inference && i >= 2;
+        views.sublayers[i].y =
+            reuse ? views.sublayers[i - 2].y : slice.take<Real>(R * size_t(c.width));
     }
 }
 
@@ -103,7 +109,7 @@ size_t lay_out(Activations<Real>& views, const ModelConfig& c, int B, int T, Pur
     views.embedding_norm = take_stats<Real>(slice, c.embedding_norm, c.layernorm, R);
     views.a = slice.take<Real>(R * C);
 
-    lay_out_sublayers(views, slice, c, R);
+    lay_out_sublayers(views, slice, c, R, purpose);
     views.last = c.final_norm ? slice.take<Real>(R * C) : views.sublayers.back().y;
     views.final_norm = take_stats<Real>(slice, c.final_norm, c.layernorm, R);
 

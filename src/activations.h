@@ -9,7 +9,8 @@
 
 namespace peri {
 
-// What a model is for. Inference, which only goes forward, needs no memory for gradients.
+// What a model is for. Inference, which only goes forward, needs no memory for gradients, and keeps no more than
+// keys and values (with Recompute::sublayers not even these) and the last two hidden states.
 enum class Purpose { training, inference };
 
 template <class Real>
@@ -22,9 +23,9 @@ struct NormStats {
 // sub-layers share, and hold those of the sub-layer that ran last.
 template <class Real>
 struct SubLayerActivations {
-    Real* x_tilde = nullptr;  // (R,C) with A; else the sub-layer reads x itself
-    Real* a = nullptr;        // (R,C) with B; else it lives in Activations::a
-    Real* o = nullptr;        // (R,C) with C; else o is y
+    Real* x_tilde = nullptr;  // (R,C) with an input norm; else the sub-layer reads x itself
+    Real* a = nullptr;        // (R,C) with an output norm; else it lives in Activations::a
+    Real* o = nullptr;        // (R,C) with a main norm; else o is y
     Real* y = nullptr;        // (R,C) the hidden state after the sub-layer, x of the next
     NormStats<Real> input_norm, output_norm, main_norm;  // (R)
 
@@ -45,7 +46,7 @@ struct SubLayerActivations {
 
 template <class Real>
 struct Activations {
-    int *tokens = nullptr, *targets = nullptr, *order = nullptr;  // (R)
+    int *tokens = nullptr, *targets = nullptr, *order = nullptr;  // (R); order: rows by token
     int* document = nullptr;  // (R) position at which the token's document begins; null: no mask
     Accum<Real>* rope = nullptr;              // (T,D)
     Real *embedded = nullptr, *x0 = nullptr;  // (R,C) before and after the embedding norm
@@ -56,8 +57,8 @@ struct Activations {
 
     // gradients, shared by all sub-layers; for training
     Real* d_hidden = nullptr;   // (R,C) of the hidden state that backward has come to
-    Real* d_o = nullptr;        // (R,C) where a sub-layer has C
-    Real* d_a = nullptr;        // (R,C)
+    Real* d_o = nullptr;        // (R,C) where a sub-layer has a main norm
+    Real* d_a = nullptr;        // (R,C) where one has an output norm
     Real* d_x_tilde = nullptr;  // (R,C)
     Real *d_q = nullptr, *d_k = nullptr, *d_v = nullptr, *d_context = nullptr;
     Real *d_gate = nullptr, *d_up = nullptr;  // (R,F)

@@ -5,13 +5,14 @@
 //   parameter gradients (dw, dgamma, dbeta, dbias, dtable) and the loss are ACCUMULATED.
 // - Kernels allocate nothing, keep nothing, print nothing, throw nothing. Some use the device's
 //   workspace; a function X_workspace beside such a kernel X says how many bytes.
+// - What is not finite stays visible: no maximum or comparison swallows a NaN, and a norm's rstd is
+//   NaN, not 0, where the sum of squares overflows.
 // - Any size >= 1 works. Pointers said to be optional may be null. Memory overlaps only where a
 //   comment allows it.
 // - Same inputs, same build, same machine, same number of threads: same bits.
 //
 // Real is the storage type of matrices and activations, Accum<Real> that of everything else (real.h):
-// double, the oracle; float; bf16; fp16.
-// quantise, which --fake-quant adds, is in few_bits.h.
+// double, the oracle; float; bf16; fp16. quantise, which --fake-quant adds, is in few_bits.h.
 // B batch, T tokens in a sequence, R = B T rows, C width, H heads, KV key/value heads, D head size,
 // V vocabulary.
 #pragma once
@@ -25,7 +26,6 @@
 namespace peri {
 
 // ---- norm ---------------------------------------------------------------------------------------
-
 // Where a norm meets the residual stream, the addition is part of the same pass over memory: what the
 // norm writes is "alpha z + ..." in place of "...".
 template <class Real>
@@ -59,6 +59,8 @@ void layernorm_forward(Real* y, Accum<Real>* mean, Accum<Real>* rstd, const Real
                        const Accum<Real>* gamma, const Accum<Real>* beta, int R, int C,
                        Accum<Real> eps, Plus<Real> plus = {});
 
+// dx = alpha z + rstd (g - mean g - x^ mean(g x^)),   g = gamma dy,   x^ = (x - mean) rstd;
+// dgamma += sum_r dy x^,   dbeta += sum_r dy
 //   dx (R,C) out, may be dy   dgamma, dbeta (C) accumulated, optional   dy, x (R,C)   gamma (C)
 //   mean, rstd (R)
 template <class Real>
@@ -71,7 +73,6 @@ template <class Real>
 size_t norm_workspace(int C);
 
 // ---- linear -------------------------------------------------------------------------------------
-
 // y = x w^T + bias
 //   y (R,O) out   x (R,C)   w (O,C)   bias (O) optional
 template <class Real>
@@ -98,7 +99,6 @@ template <class Real>
 void linear_tune(int R, int C, int O);
 
 // ---- rope ---------------------------------------------------------------------------------------
-
 // table[t, i] = cos(theta), table[t, D/2 + i] = sin(theta),   theta = t base^(-2i/D),   i < D/2
 //   table (T,D) out   D even
 template <class Real>
@@ -117,7 +117,6 @@ void rope_backward(Real* dx, const Real* dy, const Accum<Real>* table, int B, in
                    int first);
 
 // ---- attention ----------------------------------------------------------------------------------
-
 // Tq queries at positions first .. first + Tq - 1 read Tk keys at positions 0 .. Tk - 1;
 // first + Tq <= Tk. Head h reads key/value head h / (H / KV); H is a multiple of KV.
 struct AttentionShape {
@@ -132,6 +131,8 @@ template <class Real>
 void attention_forward(Real* out, Accum<Real>* lse, const Real* q, const Real* k, const Real* v,
                        const int* document, AttentionShape shape);
 
+// ds_j = p_j (dout . v_j - dout . out) / sqrt(D),   dq = sum_j ds_j k_j; and over all that read key j
+// dk_j = sum ds_j q,   dv_j = sum p_j dout
 //   dq (B,Tq,H,D), dk, dv (B,Tk,KV,D) out
 //   dout, out, q (B,Tq,H,D)   k, v (B,Tk,KV,D)   lse (B,H,Tq)
 template <class Real>
@@ -145,12 +146,12 @@ template <class Real>
 size_t attention_workspace(AttentionShape shape);
 
 // ---- activation ---------------------------------------------------------------------------------
-
 // h = silu(gate) up,   silu(g) = g / (1 + exp(-g))
 //   h, gate, up (n)
 template <class Real>
 void swiglu_forward(Real* h, const Real* gate, const Real* up, size_t n);
 
+// dup = dh silu(gate),   dgate = dh up silu'(gate)
 //   dgate, dup (n) out, either may be dh   dh, gate, up (n)
 template <class Real>
 void swiglu_backward(Real* dgate, Real* dup, const Real* dh, const Real* gate, const Real* up,
@@ -166,7 +167,6 @@ template <class Real>
 void relu_backward(Real* dx, const Real* dh, const Real* x, size_t n);
 
 // ---- embedding ----------------------------------------------------------------------------------
-
 // y[r] = table[tokens[r]]
 //   y (R,C) out   table (V,C)   tokens (R), each in 0 .. V-1
 template <class Real>
@@ -180,7 +180,6 @@ void embedding_backward(Accum<Real>* dtable, const Real* dy, const int* tokens, 
                         int R, int C);
 
 // ---- residual -----------------------------------------------------------------------------------
-
 // y = alpha x + a, on the residual stream. Its backward is the same sum, of the two gradients that
 // meet at x: dx = alpha dy + da.
 //   y (n) out, may be x or a   x, a (n)
@@ -188,7 +187,6 @@ template <class Real>
 void residual_add(Real* y, const Real* x, const Real* a, Accum<Real> alpha, size_t n);
 
 // ---- loss: head and softmax cross-entropy, in chunks of rows ------------------------------------
-
 // logits = x w^T over the first V rows of w;   Z = sum_v exp(logits[v]);   p = exp(logits) / Z
 //   *loss  += sum over rows with a target of -log p[target] / divisor
 //   dlogits = loss_scale->scale (p - onehot(target) + 2 z_loss log(Z) p) / divisor
@@ -215,7 +213,6 @@ template <class Real>
 void head_loss_tune(int R, int C, int V);
 
 // ---- optimizer ----------------------------------------------------------------------------------
-
 // sums[b] = sum of g[i]^2, in double, over block b of square_block numbers (the last may be shorter).
 // Processes that share the work (comm.h) take whole blocks: the norm has the same bits however many
 // they are.
@@ -226,14 +223,14 @@ template <class Real>
 void sum_of_squares(double* sums, const Accum<Real>* g, size_t n);
 
 // *norm = sqrt(sum_b sums[b]) / loss_scale->scale, added in one order whatever the threads;
-// *scale = min(1, max_norm / *norm) / loss_scale->scale; max_norm = 0: no clipping. If the norm is not finite, NaN,
-// or 0 where there is a loss_scale, which then moves on.
+// *scale = min(1, max_norm / *norm) / loss_scale->scale; max_norm = 0: no clipping. Where the norm is
+// not finite *scale is NaN, or 0 with a loss_scale, which takes note of every step (move_on).
 //   norm (1), scale (1) out   loss_scale (1) in and out, optional: 1   sums (blocks)
 template <class Real>
 void clip_scale(double* norm, Accum<Real>* scale, LossScale* loss_scale, const double* sums,
                 size_t blocks, double max_norm);
 
-// Adam with decoupled weight decay (AdamW); step counts from 1, but for steps with *scale = 0, which do nothing:
+// Adam with decoupled weight decay (AdamW); step: the number of this update, from 1; *scale = 0: no update.
 //   g' = *scale g,   m = beta1 m + (1 - beta1) g',   v = beta2 v + (1 - beta2) g'^2
 //   w -= lr (m / (1 - beta1^step) / (sqrt(v / (1 - beta2^step)) + eps) + weight_decay w)
 struct AdamW {

@@ -25,13 +25,13 @@ const Real* Model<Real>::sublayer_forward(int s, const Real* x) {
     if (has.input_norm) norm_forward(act.x_tilde, act.input_norm, x, ids.input_norm, R, width);
     const Real* const x_tilde = has.input_norm ? act.x_tilde : x;
 
-    // a = Module(x~)
+    // a = Module(x~); backward needs it where a norm follows, else all sub-layers share act_.a
     Real* const a = has.output_norm ? act.a : act_.a;
     if (has.attention)
         attention_module_forward(s, a, x_tilde);
     else
         mlp_module_forward(s, a, x_tilde);
-    round_to(config_.fake_quant.outputs, a);
+    round_to(config_.fake_quant.outputs, a);  // --fake-quant alone
 
     // o = alpha x + a~,   a~ = B ? Norm(a) : a
     Real* const o = has.main_norm ? act.o : act.y;
@@ -86,11 +86,12 @@ void Model<Real>::recompute(int s, const Real* x) {
     const SubLayer& has = sublayers_[s];
     const Views& act = act_.sublayers[s];
     if (config_.recompute == Recompute::sublayers) sublayer_forward(s, x);
-    if (config_.recompute != Recompute::norms) return;
-    if (has.input_norm)
-        norm_forward(act.x_tilde, act.input_norm, x, table_.sublayers[s].input_norm, rows(),
-                     config_.width);
-    if (!has.attention) gate_forward(s);
+    if (config_.recompute == Recompute::norms) {
+        if (has.input_norm)
+            norm_forward(act.x_tilde, act.input_norm, x, table_.sublayers[s].input_norm, rows(),
+                         config_.width);
+        if (!has.attention) gate_forward(s);
+    }
 }
 
 // ---- attention: q, k, v -> [Norm] -> RoPE -> softmax(q k^T / sqrt(D)) v -> o --------------------

@@ -89,7 +89,8 @@ class Model {
     std::vector<double> next_token_logits();
 
     // The hidden state (R,C) before sub-layer s; s = S: after the last one; s = S + 1: as the head
-    // reads it, after the final norm where there is one. After forward.
+    // reads it, after the final norm where there is one. After forward, which of a model for inference leaves the last
+    // two alone.
     std::vector<double> hidden_state(int s) const;
 
     // What forward keeps, and the gradients on their way: views of memory on the device.

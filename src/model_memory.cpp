@@ -266,7 +266,10 @@ std::vector<double> Model<Real>::next_token_logits() {
 
 template <class Real>
 std::vector<double> Model<Real>::hidden_state(int s) const {
-    const Real* const x = s > sublayer_count() ? act_.last : hidden(s);
+    const int S = sublayer_count();
+    // a model for inference holds the last two
+    CHECK(s == 0 || s + 1 >= S || act_.sublayers[s - 1].y != act_.sublayers[s + 1].y);
+    const Real* const x = s > S ? act_.last : hidden(s);
     return download_as_double<Real>(x, size_t(rows()) * config_.width);
 }
 

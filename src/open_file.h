@@ -32,6 +32,12 @@ inline bool is_directory(const std::string& path) {
     return std::filesystem::is_directory(path, nowhere);
 }
 
+// The directory that a directory's name says it is in: links are not followed.
+inline std::string directory_above(const std::string& path) {
+    const auto whole = std::filesystem::absolute(path + "/.").lexically_normal();
+    return whole.parent_path().parent_path();  // of "/a/b/"
+}
+
 // Whether path, seen from the directory `here`, leads out of it, links followed.
 inline bool leads_out(const std::string& path, const std::filesystem::path& here) {
     namespace fs = std::filesystem;

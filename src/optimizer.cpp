@@ -41,7 +41,7 @@ void Optimizer<Real>::step(double lr) {
     comm::reduce_scatter<Real>(model_.all_gradients(), pieces_);
     find_norm();
     const Accum<Real>* const scale = &scalars_.template at<Scalars>()->scale;
-    const int updates = steps_ - model_.loss_scale().skipped;  // this one's number, if it is one
+    const int updates = steps_ - model_.loss_scale().skipped;  // skipped steps do not count
     for (int id = 0; id < static_cast<int>(model_.table().rows.size()); id++) {
         const Part mine = part(id);
         if (mine.count == 0) continue;

@@ -26,7 +26,7 @@ class Optimizer {
 
     // One update of every trained tensor from the gradients in the model, at learning rate lr.
     // A gradient norm that is not finite makes every weight NaN: nothing hides a divergence; with a loss scale
-    // (kernels.h) the step is skipped.
+    // (loss_scale.h) the step is skipped.
     // Collective; of the gradients only this process's piece is then the sum.
     void step(double lr);
 

@@ -21,7 +21,7 @@ namespace peri {
 const std::vector<Placement>& placements() {
     constexpr bool x = true, o = false;
     constexpr QkNorm none = QkNorm::none, full = QkNorm::full;
-    constexpr Alpha one = Alpha::one, S = Alpha::sublayers, depth = Alpha::deepnorm;
+    constexpr Alpha one = Alpha::one, S = Alpha::sublayers, deep = Alpha::deepnorm;
     constexpr OwnInit normal = OwnInit::normal, small = OwnInit::deepnorm, simple = OwnInit::simple;
     static const std::vector<Placement> table = {
     //                A  B  C  q, k  inner  alpha  embedding  final  init    source
@@ -33,7 +33,7 @@ const std::vector<Placement>& placements() {
         {"olmo2",      o, x, o, full,  o,    one,      o,       x,   normal, "Peri-LN Appendix H"},
         {"keel",       x, o, x, none,  o,    S,        o,       o,   normal, "arXiv 2601.19895"},
         {"simple",     o, x, o, full,  x,    one,      o,       x,   simple, "arXiv 2602.01212"},
-        {"deep",       o, o, x, none,  o,    depth,    o,       o,   small,  "arXiv 2203.00555"},
+        {"deep",       o, o, x, none,  o,    deep,     o,       o,   small,  "arXiv 2203.00555"},
     };
     return table;
 }
@@ -46,8 +46,12 @@ const Placement& find(const std::string& name, const std::string& text) {
         if (name == p.name) return p;
     std::string names;
     for (const std::string& known : placement_names()) names += known + ", ";
-    throw UserError("--norm " + text + ": '" + name + "' is no placement; choose one of " + names +
-                    "or a list of layers such as post:3,peri:9");
+    throw UserError(
+        "--norm " + text + ": '" + name +
+        (name == "mix"
+             ? "' is a list itself, post in the first quarter, then pre: give --norm mix alone"
+             : "' is no placement; choose one of " + names +
+                   "or a list of layers such as post:3,peri:9"));
 }
 
 }  // namespace

@@ -26,8 +26,8 @@ struct Schedule {
     int64_t steps = 200;   // of the whole run
     double warmup = 0.1;   // share of the steps
     Decay decay = Decay::cosine;
-    double min_lr = 0;  // at the end, as a share of max_lr; above 1 the rate rises
-    // wsd (warmup, stable, decay): constant until the last 20 % of the steps, then linear
+    double min_lr = 0;  // at the end, as a share of max_lr, above 1 it rises; constant has no use
+    // wsd (warmup, stable, decay): constant until the last 20 % of the steps, or what warmup leaves, then linear
     static constexpr double wsd_decay = 0.2;
 };
 
@@ -49,7 +49,9 @@ inline double learning_rate(const Schedule& s, int64_t step) {
         case Decay::exponential:
             return s.max_lr * std::pow(s.min_lr, progress);
         case Decay::wsd:
-            share = std::clamp((s.steps - step) / std::max(1.0, s.wsd_decay * s.steps), 0.0, 1.0);
+            share = std::clamp(
+                (s.steps - step) / std::max(1.0, std::min(s.wsd_decay * s.steps, s.steps - warmup)),
+                0.0, 1.0);
             break;
     }
     return s.max_lr * (s.min_lr + (1 - s.min_lr) * share);

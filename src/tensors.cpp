@@ -83,7 +83,7 @@ SubLayerIds add_sublayer(Builder& b, const ModelConfig& c, const SubLayer& s) {
         "layers." + std::to_string(s.layer) + (s.attention ? ".attention." : ".mlp.");
     const int C = c.width, D = c.head_size();
     const Stds std = own_stds(s, c.layers);
-    const double of_matrices = s.output_norm ? 1 : c.state_scale;  // that write into the state
+    const double of_writers = s.output_norm ? 1 : c.state_scale;  // of o and down
     ids.input_norm = b.norm(s.input_norm, name + "input_norm", C);
     if (s.attention) {
         const bool qk = s.qk != QkNorm::none;
@@ -93,7 +93,7 @@ SubLayerIds add_sublayer(Builder& b, const ModelConfig& c, const SubLayer& s) {
         ids.q_norm = b.norm(qk, name + "q_norm", qk_width(s.qk, C, D));
         ids.k_norm = b.norm(qk, name + "k_norm", qk_width(s.qk, c.kv_width(), D));
         ids.v_norm = b.norm(s.inner, name + "v_norm", c.kv_width());
-        ids.o = b.matrix(name + "o.weight", C, C, std.out, of_matrices);
+        ids.o = b.matrix(name + "o.weight", C, C, std.out, of_writers);
     } else {
         ids.gate = b.matrix(name + "gate.weight", c.ffn, C, std.in);
         // SimpleNorm's up projection starts as its o and down do
@@ -101,7 +101,7 @@ SubLayerIds add_sublayer(Builder& b, const ModelConfig& c, const SubLayer& s) {
             b.matrix(name + "up.weight", c.ffn, C, s.init == OwnInit::simple ? std.out : std.in);
         ids.gate_norm = b.norm(s.inner, name + "gate_norm", c.ffn);
         ids.up_norm = b.norm(s.inner, name + "up_norm", c.ffn);
-        ids.down = b.matrix(name + "down.weight", C, c.ffn, std.out, of_matrices);
+        ids.down = b.matrix(name + "down.weight", C, c.ffn, std.out, of_writers);
     }
     ids.output_norm =
         b.norm(s.output_norm, name + "output_norm", C, !c.freeze_output_gamma, c.state_scale);
@@ -147,8 +147,8 @@ std::vector<double> initial_values(const Tensor& tensor, uint64_t seed, int row)
     std::vector<double> values(tensor.size(), tensor.mean);
     if (tensor.std == 0) return values;
     const Rng first(seed, row);
-    // Each value takes two numbers, so that a thread can begin at any of them; but where some are
-    // drawn again, only at the first.
+    // A value takes two random numbers, so that a thread can begin at any; where those beyond the
+    // cut are drawn again some take more, and one thread draws them all.
     const size_t n = values.size(), block = tensor.cut > 0 ? n : 1 << 14;
 #pragma omp parallel for schedule(static)
     for (size_t start = 0; start < n; start += block) {

@@ -98,6 +98,15 @@ train 4 killed $tree --resume auto
 same bits-fp32-0 killed
 echo "a process killed $killed times, resumed with 1, 2 or 4 of them: the same bits"
 
+# A checkpoint whose last number, which the second process alone reads, is not what it was: both pass it over.
+cp -r "$out/again" "$out/damaged"
+state=$out/damaged/step-00000200/optimizer.safetensors
+printf '\377' | dd of="$state" bs=1 seek=$(($(stat -c %s "$state") - 1)) conv=notrunc status=none
+train 2 damaged $tree --resume auto || fail "damaged: $(tail -2 "$out/damaged.log")"
+grep -q "passed over: .*step-00000200" "$out/damaged.log" || fail "damaged: $(cat "$out/damaged.log")"
+same bits-fp32-0 damaged
+echo "a checkpoint that one of two processes finds damaged: both go on from the one before"
+
 # ---- faults -------------------------------------------------------------------------------------
 
 long="--batch 12 --steps 1000000 --save-every 0 --val-every 0 --probe-every 0"
@@ -169,6 +178,12 @@ code=0
 mpi 1 ./train_mpi $small --batch 4 --steps 5 --out "$out/other" : -n 1 ./train_mpi $small --batch 4 --steps 6 --out "$out/other" > "$out/other.log" 2>&1 || code=$?
 grep -q "process 1 has another settings" "$out/other.log" || fail "other: $(cat "$out/other.log")"
 [ "$(grep -c "^train_mpi: " "$out/other.log")" = 1 ] || fail "other: said more than once: $(cat "$out/other.log")"
+
+# --evaluate of files that have one name and different lengths
+for n in 900 4000; do mkdir -p "$out/$n" && head -c $n README.md > "$out/$n/text.txt"; done
+evaluate="$PWD/train_mpi $small --evaluate --init-from $PWD/$out/near-peri-0 --data text.txt"
+mpi 1 -wdir "$PWD/$out/900" $evaluate : -n 1 -wdir "$PWD/$out/4000" $evaluate > "$out/lengths.log" 2>&1 || true
+grep -q "process 1 has another data" "$out/lengths.log" || fail "lengths: $(cat "$out/lengths.log")"
 
 code=0
 train 3 uneven --batch 4 --steps 5 || code=$?

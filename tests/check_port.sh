@@ -26,7 +26,7 @@ sed 's/^INSTANTIATE(double)$//' src/cpu/norm.cpp > "$ports/norm"
 plant() { echo '#include "fault.h"'; sed 's/gamma\[c\] \* a\[c\] \* s;/gamma[c] * a[c] * s * FAULT;/' "$ports/norm"; }
 cp "$ports/norm" "$port/norm.cpp"
 for beside in notes.md notes.txt kernels.cl tile.hpp; do echo "no C++" > "$port/$beside"; done
-CASES="norm residual" passes "^norm: $port/norm.cpp, 145 ok" PORT="$port/"
+CASES="norm residual" passes "^norm: $port/norm.cpp, [1-9][0-9]* ok, 0 failed" PORT="$port/"
 grep -q "^residual: src/cpu/residual.cpp, .* ok" "$log" || fail "residual is not told to be the CPU's"
 
 # what is no port, or no kernel's file

@@ -31,6 +31,7 @@ same() {
     last=$(basename "$(ls -d "$out/$2"/step-* | tail -1)")
     best=$(ls -d "$out/$2"/best-* 2> /dev/null | tail -1)
     for file in "$last/model.safetensors" "$last/optimizer.safetensors" validation.csv probe.csv \
+        $(cd "$out/$2" && ls hidden_variance.csv 2> /dev/null) \
         ${best:+"$(basename "$best")/model.safetensors" "$(basename "$best")/config.json"}; do
         cmp "$out/$2/$file" "$out/$1/$file"
     done

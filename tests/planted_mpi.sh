@@ -51,7 +51,7 @@ plant 'the pieces of two processes swapped' comm/collectives.cpp \
 plant 'sums that are read before they arrive' comm/collectives.cpp '/^void reduce_scatter/,/^}/s/parts->wait();//'
 plant 'the sum left where the tree ends' comm/collectives.cpp \
     '/^void reduce_scatter/,/^}/s/i == 0 \&\& j == half ? own : part(i)/part(i)/'
-plant 'the loss of one process alone' ../train.cpp 's/comm::sum(share)/share/'
+plant 'the loss of one process alone' ../train.cpp 's/comm::sum(own_loss)/own_loss/'
 plant "one process's targets for all" ../train.cpp 's/comm::sum(target_count(batch))/target_count(batch) * 1.0/'
 
 # two simulated GPUs

@@ -162,7 +162,7 @@ def result(run):
     files = {name: (run / name).read_bytes() for name in ("validation.csv", "probe.csv")}
     with open(run / "metrics.csv", newline="") as rows:
         files["metrics.csv"] = [row[:5] for row in csv.reader(rows)]
-    for directory in (sorted(run.glob("step-*"))[-1], sorted(run.glob("best-*"))[-1]):
+    for directory in (sorted(run.glob("step-????????"))[-1], sorted(run.glob("best-????????"))[-1]):
         for file in sorted(directory.iterdir()):
             if file.name != "rows.txt":  # checksums of times
                 files[f"{directory.name}/{file.name}"] = file.read_bytes()
@@ -178,6 +178,8 @@ def complaint(program, newest, whole):
     resumed = re.search(r"^resumed .*step-(\d+)", ended.stdout, re.MULTILINE)
     if newest and (not resumed or int(resumed[1]) < newest):
         return f"step {newest} had been completed, and it goes on from {resumed[1] if resumed else 'the start'}; {said}"
+    if newest == 0:  # what is told of rows before the first checkpoint
+        said = "\n".join(line for line in said.splitlines() if "no checkpoint goes with its rows" not in line)
     if said:
         return said
     now = result(RUN)

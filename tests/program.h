@@ -4,6 +4,7 @@
 
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
@@ -45,6 +46,12 @@ inline double final_loss(const Result& r) {
     return last == std::string::npos ? NAN : std::stod(r.out.substr(last + title.size()));
 }
 
+// The number that follows the first `title`; NAN where there is none.
+inline double number_after(const std::string& text, const std::string& title) {
+    const size_t at = text.find(title);
+    return at == std::string::npos ? NAN : std::strtod(text.c_str() + at + title.size(), nullptr);
+}
+
 // Where `text` has its nth `c`; n counts from 1.
 inline size_t nth(const std::string& text, char c, int n) {
     size_t at = text.find(c);
@@ -59,6 +66,21 @@ inline std::vector<std::string> timeless_metrics(const std::string& run) {
     for (std::string row; std::getline(rows, row);)
         timeless.push_back(row.substr(0, nth(row, ',', 5)));
     return timeless;
+}
+
+// A column of a run's metrics.csv.
+inline std::vector<double> metric(const std::string& run, const std::string& name) {
+    std::istringstream rows(read(run + "/metrics.csv"));
+    std::string row;
+    std::getline(rows, row);
+    const size_t at = ("," + row + ",").find("," + name + ",");
+    const auto column = std::count(row.begin(), row.begin() + static_cast<long>(at), ',');
+    std::vector<double> values;
+    while (std::getline(rows, row)) {
+        const size_t begin = column ? nth(row, ',', static_cast<int>(column)) + 1 : 0;
+        values.push_back(std::strtod(row.c_str() + begin, nullptr));
+    }
+    return values;
 }
 
 inline const std::string quick = " --size tiny --batch 3 --steps 4 --val-batches 2 --threads 1 ";

@@ -9,6 +9,7 @@
 #include "jobs/bands.h"
 #include "run/flags.h"
 #include "store/files.h"
+#include "tolerance.h"
 
 using namespace peri;
 
@@ -56,6 +57,9 @@ TEST_CASE("the README's commands have bands: their settings are the recorded one
     const Bounds start = bands.loss.at(10), end = bands.loss.at(200);
     CHECK(start.low > end.high);
     CHECK(end.low > 0.28);  // the floor
+    // four standard deviations, 0.005 at least, to either side of the recorded mean
+    CHECK(start.low == near(4.561 - 4 * 0.02811, 1e-9));
+    CHECK(end.high == near(0.311 + 4 * 0.005, 1e-9));
     for (const auto& [step, b] : bands.grad_norm) CHECK((b.low > 0 && b.low < b.high));
 
     // what changes no result may differ, what changes one may not

@@ -133,10 +133,17 @@ TEST_CASE("a loss scale goes on where it was", "[checkpoint]") {
     CHECK(second.numbers() == whole.numbers());
     CHECK(numbers(second.model.loss_scale()) == numbers(end));
 
-    // another --loss-scale begins anew
+    // another --loss-scale begins anew, but updates that were skipped stay so
+    const double skipped = first.model.loss_scale().skipped;
+    REQUIRE(skipped > 0);
     other.model.set_loss_scale({8, 0, 0, 0});
     load_checkpoint(directory / "step-00000031", other.model, other.optimizer);
-    CHECK(numbers(other.model.loss_scale()) == std::vector<double>{8, 0, 0, 0});
+    CHECK(numbers(other.model.loss_scale()) == std::vector<double>{8, 0, 0, skipped});
+    other.optimizer.set_steps(32);
+    save_checkpoint(directory / "", other.model, other.optimizer, {}, 0);
+    other.model.set_loss_scale({512, 0, 0, 0});  // one that stays, for another that does
+    load_checkpoint(directory / "step-00000032", other.model, other.optimizer);
+    CHECK(numbers(other.model.loss_scale()) == std::vector<double>{512, 0, 0, skipped});
 }
 
 TEST_CASE("the newest checkpoints are kept", "[checkpoint]") {
@@ -154,6 +161,17 @@ TEST_CASE("the newest checkpoints are kept", "[checkpoint]") {
     }
     CHECK(names_in(directory) ==
           std::vector<std::string>{"step-00000004", "step-00000005", "step-00000009x", "step-12"});
+}
+
+// Nothing is left of one that cannot be written to its end: the disk may be full.
+TEST_CASE("a checkpoint that fails", "[checkpoint]") {
+    const TemporaryDirectory directory;
+    Run<float> run;
+    run.train(1);
+    CHECK_THROWS_AS(save_checkpoint(directory / "", run.model, run.optimizer,
+                                    {{"config.json", "whole"}, {"nowhere/x", "lost"}}, 0),
+                    UserError);
+    CHECK(names_in(directory).empty());
 }
 
 // A whole checkpoint is not written again, a damaged one is; an unfinished one's files are removed.
@@ -200,6 +218,27 @@ TEST_CASE("checkpoints that cannot be used are named", "[checkpoint]") {
                   fs::copy_options::overwrite_existing);
     says(other, "different steps");
 
+    // numbers of the file's head that are none
+    const SafetensorsFile whole(directory / "step-00000002/model.safetensors");
+    const auto with = [&](const Metadata& metadata) {
+        SafetensorsWriter file(path + "/model.safetensors", whole.tensors(), metadata);
+        for (const TensorInfo& tensor : whole.tensors()) {
+            std::vector<char> bytes(tensor.bytes());
+            whole.read(tensor, bytes.data());
+            file.write(bytes.data());
+        }
+        file.close();
+    };
+    for (const std::string number : {"-6", "1x", "1.5", "", "99999999999"}) {
+        with({{"step", number}, {"vocab", number}});
+        says(other, "its step is no whole number from 0 ('" + number + "')");
+        CHECK_THROWS_WITH(saved_vocab(path), contains("its vocab is no whole number from 1"));
+    }
+    with({{"vocab", "0"}});
+    says(other, "does not say its step");
+    CHECK_THROWS_WITH(saved_vocab(path), contains("its vocab is no whole number from 1 ('0')"));
+    with({{"step", "1"}, {"vocab", "61"}});
+
     std::string flipped = good;
     flipped[good.size() - 3] ^= 4;
     directory.write("step-00000001" + state, flipped);
@@ -225,6 +264,18 @@ TEST_CASE("weights alone, into another precision", "[checkpoint]") {
         CHECK(narrow_q[i] == bf16(static_cast<float>(wide_q[i])));
     Run<float> wider(false, 16);
     CHECK_THROWS_AS(load_weights(directory / "step-00000002", wider.model), UserError);
+    // a model with fewer tensors is another one: no norm and no layer is left out in silence
+    for (const bool shallower : {false, true}) {
+        ModelConfig less = run.model.config();
+        if (shallower)
+            less.layers--;
+        else
+            less.norm = "pre";
+        resolve(less, "auto", Choice::automatic, Choice::automatic);
+        Model<float> model(less, 1, 3);
+        CHECK_THROWS_WITH(load_weights(directory / "step-00000002", model),
+                          contains("which this model has not: give the flags"));
+    }
 }
 
 // All weights again as another type, each tensor full of one value that the type can hold.

@@ -40,6 +40,11 @@ class Events(unittest.TestCase):
         self.times = {e.step: e.wall_time for e in reader.Scalars("loss")} if "loss" in reader.Tags()["scalars"] else {}
         return {tag: {e.step: e.value for e in reader.Scalars(tag)} for tag in reader.Tags()["scalars"]}
 
+    def test_columns_that_an_earlier_version_had_not(self):
+        (self.run_ / "metrics.csv").write_text("step,tokens,loss,grad_norm,lr,ms,tokens_per_s\n1,8,2.5,1,0.1,3,9\n")
+        self.assertEqual(self.convert().returncode, 0)
+        self.assertEqual(self.found()["loss"], {1: 2.5})
+
     def test_a_real_run(self):
         subprocess.run([TRAIN, *"--size tiny --steps 12 --val-every 5 --probe-every 6 --val-batches 1 --quiet --tune off".split(),
                         "--out", self.run_ / "run"], check=True, stdout=subprocess.DEVNULL)

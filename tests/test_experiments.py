@@ -229,12 +229,42 @@ class OfARun(unittest.TestCase):
         self.assertAlmostEqual(ramp.limit(made_up(falling + [nan])), 5e-2 * 300 / 500)
 
     def test_limit_of_a_ramp_by_factors(self):
-        with unittest.mock.patch.object(log_ramp, "STEPS", 500):
+        with unittest.mock.patch.multiple(log_ramp, STEPS=500, WINDOW=10):
             falling = [4 - 0.005 * i for i in range(300)]
             self.assertAlmostEqual(log_ramp.limit(made_up(falling + [2.5] * 200)), 1)
             left = log_ramp.limit(made_up(falling + [3.5] * 200))
             self.assertAlmostEqual(math.log10(left), -4 + 4 * 303 / 500, delta=4 * 3 / 500)
             self.assertEqual(log_ramp.limit(made_up([3.25] * 500)), 1e-4)  # never learns
+            sparse = made_up(falling + [3.5] * 200)
+            sparse.metrics = sparse.metrics[::10]  # as a long run's are kept: a mean of ten steps is one value
+            self.assertAlmostEqual(math.log10(log_ramp.limit(sparse)), -4 + 4 * 291 / 500)
+
+    def test_a_rise_is_one_however_long_it_lasts(self):
+        result = made_up([2.0] * 40 + [2.9] * 20 + [2.0] * 40 + [2.9] * 6 + [2.0] * 40)
+        self.assertGreater(len(measures.rises(result)), 20)
+        self.assertEqual(measures.stretches(result), 2)
+        self.assertEqual(measures.stretches(result, 60), 1)
+        self.assertEqual(measures.stretches(made_up([2.0] * 50)), 0)
+
+    def test_one_of_many_contradicts_where_chance_does_not(self):
+        """By k of n at k/n of the level; what is told of it is the p of the whole."""
+        def of(*ps):
+            return [verdict.ruled(CONTRADICTED if p < 0.05 else SHOWN, [verdict.Test(3, -1.0, -2.0, -0.1, p)]) for p in ps]
+        found = verdict.of_all(of(0.2, 0.3, 0.009, 0.5, 0.6))
+        self.assertEqual(found, CONTRADICTED)
+        self.assertEqual([test.p for test in found.tests], [0.045])
+        self.assertEqual(verdict.of_all(of(0.2, 0.3, 0.011, 0.5, 0.6)), OPEN)
+        self.assertEqual(verdict.of_all(of(0.2, 0.3, 0.019, 0.018, 0.6), 2), CONTRADICTED)
+        self.assertEqual(verdict.of_all(of(0.2, 0.3, 0.021, 0.018, 0.6), 2), OPEN)
+        self.assertEqual(verdict.of_all(of(0.2, 0.3)), SHOWN)
+
+    def test_what_adapts_asks_anew_after_a_few(self):
+        class Adapts:
+            ADAPTS = True
+        small, large = lab.runs("S64", ("pre",), ("1e-3",), range(8)), lab.runs("C96", ("pre",), ("1e-3",), range(8))
+        with unittest.mock.patch.object(report, "JOBS", 3):
+            self.assertEqual(report.at_once(Adapts, [small[0], *large, *small[1:]]), list(small[:3]))  # none waits for hours
+            self.assertEqual(report.at_once(Adapts, list(large)), list(large[:3]))
 
     def test_left_out(self):
         self.assertEqual(seeds.left_out([1.0, 1.0, 3.0]),

@@ -247,6 +247,45 @@ TEST_CASE("numbers as they are stored, or as --export-dtype says", "[export]") {
         CHECK(rounded[i] == bf16(static_cast<float>(gamma[i])));
 }
 
+TEST_CASE("weights of another model are not exported", "[export]") {
+    Exported<float> exported(config_of("peri"));
+    exported.run.model = config_of("pre");
+    CHECK_THAT(complaint(exported), contains("which this model has not"));
+    CHECK(!fs::exists(exported.run.export_hf));
+}
+
+TEST_CASE("what transformers do not know is said", "[export]") {
+    ModelConfig config = config_of("pre");
+    for (const bool masked : {false, true}) {
+        config.document_mask = masked;
+        const std::string said = Exported<float>(config).write();
+        CHECK((said.find("one document at a time") != std::string::npos) == masked);
+    }
+}
+
+TEST_CASE("numbers that are not finite are not exported", "[export]") {
+    const auto with = [](double value, ExportDtype dtype) {
+        Exported<float> exported(config_of("pre"));
+        Numbers values = exported.model.values(exported.model.table().head);
+        values[3] = value;
+        exported.model.set_values(exported.model.table().head, values);
+        fs::remove_all(exported.run.init_from);
+        const Optimizer<float> optimizer(exported.model, {});
+        save_checkpoint<float>(exported.folder / "", exported.model, optimizer, {}, 0);
+        exported.run.export_dtype = dtype;
+        const std::string said = complaint(exported);
+        CHECK(fs::exists(exported.run.export_hf) == said.empty());
+        CHECK(!fs::exists(exported.run.export_hf + ".unfinished"));
+        return said;
+    };
+    CHECK(with(60000, ExportDtype::fp16) == "");
+    CHECK_THAT(with(1e5, ExportDtype::fp16),
+               contains("'lm_head.weight'") && contains("give --export-dtype fp32"));
+    CHECK(with(1e5, ExportDtype::bf16) == "");
+    for (const double bad : {double(NAN), -double(INFINITY)})
+        CHECK_THAT(with(bad, ExportDtype::stored), contains("have diverged"));
+}
+
 TEST_CASE("config.json", "[export]") {
     Exported<float> peri(config_of("peri"));
     peri.write();

@@ -134,12 +134,53 @@ TEST_CASE("evaluation and generation need less, and fit by batch and sequence al
     const size_t gradients = plan<float>(parse(step)).gradients;  // as many as either moment
     CHECK(evaluation + 3 * gradients < bytes("--batch 16 --recompute sublayers"));
     CHECK(generation < evaluation);
+    // a layer more: its weights, and of a context of so many tokens keys and values, or nothing
+    const auto activations = [&](const std::string& flags) {
+        return plan<float>(parse("--batch 1 --seq 512 --init-from none " + flags)).activations;
+    };
+    const size_t cache = size_t(2) * 512 * 128 * sizeof(float);
+    for (const std::string norm : {"peri", "simple", "post"}) {
+        const std::string model = "--width 128 --heads 4 --norm " + norm;
+        CHECK(activations(model + " --generate 9 --layers 7") ==
+              activations(model + " --generate 9 --layers 6") + cache);
+        CHECK(activations(model + " --evaluate --layers 7") ==
+              activations(model + " --evaluate --layers 6"));
+    }
     CHECK(plan<float>(parse(step + " --evaluate")).gradients == 0);
     CHECK_THAT(fits(step + " --evaluate", evaluation - 1), contains("--batch 8 --accumulate 2 "));
     const size_t smaller = bytes("--batch 1 --seq 64 --init-from none --evaluate");
     CHECK_THAT(fits(step + " --evaluate", smaller), contains("--seq 64 --batch 1 "));
     CHECK_THAT(fits(step + " --generate 9", generation - 1), contains("--seq 64 --batch 1 fits"));
     CHECK(fits(step + " --generate 9", 1000) == "these weights need a machine with more memory");
+}
+
+TEST_CASE("--check needs what the oracle does, too", "[fit]") {
+    RunConfig run = parse("--check 3 --batch 2");
+    const MemoryPlan oracle = plan_memory<double>(run.model, 2, run.seq, 2);
+    // a second copy of weights and gradients, and hidden states with their gradients, perturbed
+    const size_t states =
+        size_t(2) * run.seq * run.model.width * sizeof(double) * (2 * run.model.layers + 2);
+    run.memory =
+        plan<float>(run).total() + oracle.total() + oracle.weights + oracle.gradients + states;
+    CHECK_NOTHROW(check_memory<float>(run));
+    run.memory--;
+    CHECK_THROWS_WITH(check_memory<float>(run), contains("--check, which computes"));
+}
+
+TEST_CASE("--sharpness-every needs a model in double, too", "[fit]") {
+    RunConfig run = parse("--sharpness-every 3 --batch 2 --recompute sublayers");
+    const RunConfig whole = parse("--batch 1");
+    const MemoryPlan twin = plan_memory<double>(whole.model, 1, run.seq, 0);
+    CHECK(run.sharpness_sequences() == 1);
+    run.memory = plan<float>(run).total() + twin.total() + 10 * twin.gradients;
+    CHECK_NOTHROW(check_memory<float>(run));
+    run.memory--;
+    CHECK_THROWS_WITH(check_memory<float>(run), contains("--sharpness-every, which copies"));
+    run.job = Job::evaluate;  // whose settings are the run's
+    CHECK_NOTHROW(check_memory<float>(run));
+    run.job = Job::train;
+    run.sharpness_every = 0;
+    CHECK_NOTHROW(check_memory<float>(run));
 }
 
 TEST_CASE("an allocation that fails says how much was asked for and is left", "[fit]") {

@@ -169,6 +169,23 @@ TEST_CASE("text with and without cached keys is the same", "[generate]") {
     }
 }
 
+// As --generate has it: of a sub-layer nothing stays but keys and values.
+TEST_CASE("text of a model for inference is the same", "[generate]") {
+    for (const std::string& norm : placement_names())
+        for (const Recompute recompute :
+             {Recompute::none, Recompute::norms, Recompute::sublayers}) {
+            ModelConfig config = config_of(norm, {.grouped = true});
+            Model<double> training(config, 1, 9);
+            config.recompute = recompute;
+            Model<double> inference(config, 1, 9, Purpose::inference);
+            randomise(training, 11);
+            randomise(inference, 11);
+            CAPTURE(norm, static_cast<int>(recompute));
+            CHECK(generate(inference, {1, 2}, 25, {0}, Rng(1)) ==
+                  generate(training, {1, 2}, 25, {0}, Rng(1)));
+        }
+}
+
 TEST_CASE("generating: temperature 0 takes the likeliest, the seed decides the rest",
           "[generate]") {
     Model<float> model(config_of("peri"), 1, 16);

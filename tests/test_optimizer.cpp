@@ -1,5 +1,7 @@
 #include "catch.h"
 #include "gradcheck.h"
+#include "model_cases.h"
+#include "optimizer.h"
 #include "problems/optimizer.h"
 
 using namespace peri;
@@ -72,6 +74,63 @@ TEST_CASE("sgd: five steps against the formula", "[optimizer]") {
             CHECK(difference(p.device_values("w"), w, roundings(steps * 16)) == "");
             CHECK(difference(p.values("m"), m, roundings(steps * 16)) == "");
             CHECK(p.errors() == "");
+        }
+}
+
+// What is given to Optimizer is what the kernels get, each in its place: no two settings are alike.
+TEST_CASE("the optimizer of a model: two steps against the formulas", "[optimizer]") {
+    for (const bool is_sgd : {false, true})
+        for (const double share : {0.0, 0.25}) {  // of the first gradient's norm, to clip at
+            CAPTURE(is_sgd, share);
+            Model<double> model(ModelCase{.norm = "peri"}.config(), B, T);
+            randomise(model, 7);
+            model.load(random_batch(model.config().vocab, 3));
+            const auto norm_of = [&] {
+                double squares = 0;
+                for (const auto& g : gradients_of(model)) squares += dot(g, g);
+                return std::sqrt(squares);
+            };
+            const OptimizerSettings o = {.sgd = is_sgd,
+                                         .beta1 = 0.8,
+                                         .beta2 = 0.9,
+                                         .eps = 1e-3,
+                                         .momentum = 0.7,
+                                         .weight_decay = 0.2,
+                                         .clip = share * norm_of()};
+            Optimizer<double> optimizer(model, o);
+            constexpr double lr = 0.03;
+            const size_t tensors = model.table().rows.size();
+            std::vector<std::vector<double>> w(tensors), m(tensors), v(tensors);
+            for (size_t id = 0; id < tensors; id++) {
+                w[id] = model.values(int(id));
+                m[id] = v[id] = std::vector<double>(w[id].size());
+            }
+            for (int step = 1; step <= 2; step++) {
+                const double norm = norm_of(),
+                             scale = o.clip > 0 ? std::min(1.0, o.clip / norm) : 1;
+                const auto gradients = gradients_of(model);
+                optimizer.step(lr);
+                CHECK(optimizer.gradient_norm() == near(norm, 1e-12 * norm));
+                for (size_t id = 0; id < tensors; id++) {
+                    const double decay = model.table().rows[id].decayed ? o.weight_decay : 0;
+                    for (size_t i = 0; i < gradients[id].size(); i++) {
+                        const double g = scale * gradients[id][i];
+                        double& x = w[id][i];
+                        if (is_sgd) {
+                            m[id][i] = o.momentum * m[id][i] + g + decay * x;
+                            x -= lr * m[id][i];
+                            continue;
+                        }
+                        m[id][i] = o.beta1 * m[id][i] + (1 - o.beta1) * g;
+                        v[id][i] = o.beta2 * v[id][i] + (1 - o.beta2) * g * g;
+                        const double m_hat = m[id][i] / (1 - std::pow(o.beta1, step));
+                        const double v_hat = v[id][i] / (1 - std::pow(o.beta2, step));
+                        x -= lr * (m_hat / (std::sqrt(v_hat) + o.eps) + decay * x);
+                    }
+                    CHECK(difference(model.values(int(id)), w[id], 1e-11 * (1 + largest(w[id]))) ==
+                          "");
+                }
+            }
         }
 }
 

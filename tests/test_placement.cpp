@@ -131,4 +131,9 @@ TEST_CASE("the learning rate's schedule", "[schedule]") {
     s.warmup = 0;
     s.decay = Decay::wsd;
     CHECK(learning_rate(s, 1) == 2);
+    s.warmup = 0.9;  // which leaves less than a fifth
+    s.min_lr = 0;
+    CHECK(learning_rate(s, 90) == 2);
+    CHECK(learning_rate(s, 91) == about(1.8));
+    CHECK(learning_rate(s, 100) == near(0, roundings(8)));
 }

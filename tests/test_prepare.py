@@ -164,6 +164,16 @@ class Documents(InDirectory):
             self.assert_same(self.tokens("train"), [0, *first, 0, *b"b" * 9])
             self.run_it("rm", "-r", "s")
 
+    def test_between_that_comes_after_blocks(self):
+        text = random.Random(1).randbytes(3 << 20).replace(b"\0", b"\1").replace(b"<|>", b"")
+        self.done("--between", "<|>", stdin=text + b"<|>" + b"b" * 9 + b"<|")
+        self.assert_same(self.tokens("train"), [0, *text, 0, *b"b" * 9, *b"<|"])
+
+    def test_a_dictionary_that_is_not_there(self):
+        result = self.run_it(sys.executable, PREPARE.parent / "definitions.py", "nowhere")
+        self.assertEqual((result.returncode, result.stderr),
+                         (2, b"definitions.py: nowhere: No such file or directory: name the dictionary's text\n"))  # fmt: skip
+
     def test_long_documents_are_whole(self):
         text = random.Random(1).randbytes(5 << 20).replace(b"\0", b"\1")
         self.done(stdin=text)

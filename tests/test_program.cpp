@@ -1,6 +1,7 @@
 // ./train as a user meets it: what it prints, what it leaves, and how it answers mistakes.
 #include "cpu/libraries.h"
 #include "program.h"
+#include "schedule.h"
 #include "tolerance.h"
 
 using namespace peri;
@@ -31,7 +32,27 @@ TEST_CASE("a run on a text file: summary, metrics, hidden state", "[program]") {
     int rows = 0;
     while (std::getline(metrics, line)) rows++;
     CHECK(rows == 4);
-    CHECK_THAT(read(folder / "run/hidden_variance.csv"), contains("sublayer,start,end\n0,"));
+    const std::string run = folder / "run";
+    const auto at = [&](const char* name) { return metric(run, name); };
+    const double tokens = at("tokens").at(0);
+    for (size_t i = 0; i < 4; i++) {
+        CHECK(at("tokens_per_s").at(i) ==
+              near(tokens / (1e-3 * at("ms").at(i)), 2e-3 * at("tokens_per_s").at(i)));
+        CHECK(at("lr").at(i) == near(learning_rate({.steps = 4}, int64_t(i) + 1), 1e-10));
+        CHECK(at("memory_mib").at(i) > 0);
+    }
+    const std::string profile = read(folder / "run/hidden_variance.csv");
+    CHECK_THAT(profile, contains("sublayer,start,end\n0,"));
+    // as the chart has them: start, now
+    const std::string row = r.out.substr(r.out.find("  0 embedding ") + 14);
+    const double start = number_after(profile, "\n0,"),
+                 end = number_after(profile.substr(profile.find("\n0,") + 3), ",");
+    std::istringstream numbers(row);
+    double shown_start = 0, shown_end = 0;
+    numbers >> shown_start >> shown_end;
+    CHECK(shown_start == near(start, 6e-3 * start));
+    CHECK(shown_end == near(end, 6e-3 * end));
+    CHECK(start != end);
 }
 
 // With two micro-batches a step, so that gradients would add to what a probe leaves.
@@ -66,7 +87,9 @@ TEST_CASE("a run on the stories prints its floor", "[program]") {
     const Result r = train(folder, quick + "--out " + folder / "run");
     CAPTURE(r.out, r.err);
     REQUIRE(r.code == 0);
-    CHECK_THAT(r.out, contains("floor "));
+    const double floor = number_after(r.out, "floor ");
+    const double excess = final_loss(r) / floor - 1, rounding = 6e-5 / floor * (2 + excess);
+    CHECK(number_after(r.out, "validation loss is ") == near(100 * excess, 0.06 + 100 * rounding));
     CHECK_THAT(r.out, contains("y = x + Norm(Module(Norm(x)))"));
 }
 
@@ -209,6 +232,8 @@ TEST_CASE("--dry-run allocates nothing", "[program]") {
     CHECK_THAT(r.out, contains("1535"));
     for (const char* part : {"weights", "gradients", "optimizer", "activations", "workspace"})
         CHECK_THAT(r.out, contains(part));
+    const Result rate = train(folder, "--dry-run --decay constant --min-lr 0.5");
+    CHECK_THAT(rate.out, contains("learning rate 0.004, constant, after 10 % warmup"));
 }
 
 TEST_CASE("--memory plans for another device", "[program]") {

@@ -25,11 +25,6 @@ std::string save_tiny(const TemporaryDirectory& folder, int vocab, const std::st
     return folder / "step-00000000";
 }
 
-double number_after(const std::string& text, const std::string& title) {
-    const size_t at = text.find(title);
-    return at == std::string::npos ? NAN : std::stod(text.substr(at + title.size()));
-}
-
 const std::string tiny_settings = R"({"size": "tiny", "norm": "olmo2", "threads": 1, "steps": 9})";
 
 // How many bytes a text stands for: those that are no UTF-8 are written \xNN.
@@ -77,6 +72,20 @@ TEST_CASE("--generate: what the model reads before the prompt", "[program]") {
     CHECK(expected({0, 'O', 'n'}, 1) != expected({'O', 'n'}, 0));
     const int first = generate<float>(model, {0, 'O', 'n'}, 1, {0}, Rng(1)).back();
     CHECK(train(folder, flags + "--prompt On --stop-at " + std::to_string(first)).out == "On\n");
+}
+
+// Their settings name no data, and do not say that there was none.
+TEST_CASE("--generate: weights of unknown texts", "[program]") {
+    const TemporaryDirectory folder;
+    const std::string imported = R"({"size": "tiny", "norm": "olmo2", "threads": 1})";
+    const std::string flags = "--init-from " + save_tiny(folder, 256, imported) +
+                              " --temperature 0 --generate 9 --prompt On";
+    Model<float> model = random_tiny(256);
+    const std::vector<int> text = generate<float>(model, {'O', 'n'}, 9, {0}, Rng(1));
+    CHECK(train(folder, flags).out == readable(text, 256) + "\n");
+    const Result bad = train(folder, flags + " --stop-at 256");
+    CHECK(bad.code == 2);
+    CHECK_THAT(bad.err, contains("--stop-at 256 is none of the model's tokens, 0 to 255"));
 }
 
 TEST_CASE("--generate with a larger vocabulary: numbers", "[program]") {
@@ -222,7 +231,8 @@ TEST_CASE("mistakes with --evaluate and --generate", "[program]") {
              {"--generate 3 --top-k 1.5" + weights, "--top-k 1.5", "whole number"},
              {"--prompt Once" + weights, "--prompt", "give --generate N"},
              {"--top-k 4" + weights, "--top-k", "give --generate N"},
-             {"--generate 3 --norm pre" + weights, "input_norm", "the flags"},
+             {"--stop-at 4" + weights, "--stop-at", "give --generate N"},
+             {"--generate 3 --norm pre" + weights, "which this model has not", "the flags"},
              {"--generate 3 --init-from " + folder / "none", "none", "cannot be"},
              {"--generate 3 --init-from " + folder / "damaged", "config.json", "JSON"},
              {"--generate 3 --init-from " + folder / "started", "no whole checkpoint", "name "},

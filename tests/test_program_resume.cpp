@@ -8,17 +8,26 @@ using namespace peri;
 
 namespace {
 
-// As train, but once metrics.csv has so many rows a shell command is run; $P is the process.
-Result train_until(const TemporaryDirectory& folder, const std::string& flags, int rows,
-                   const std::string& action) {
-    const std::string wait = " & P=$!; until [ $(wc -l < " + folder / "run/metrics.csv" +
-                             " 2> /dev/null || echo 0) -gt " + std::to_string(rows) +
-                             " ]; do sleep 0.02; done; " + action + "; wait $P; exit $?";
+// As train, but once a shell command succeeds another is run; $P is the process.
+Result train_when(const TemporaryDirectory& folder, const std::string& flags,
+                  const std::string& condition, const std::string& action) {
+    const std::string wait = " & P=$!; until " + condition +
+                             " || ! kill -0 $P 2> /dev/null; do sleep 0.02; done; " + action +
+                             "; wait $P; exit $?";
     const char* const program = std::getenv("TRAIN");
     const std::string command = std::string(program ? program : "./train") + " " + flags + " > " +
                                 folder / "out" + " 2> " + folder / "err" + wait;
     const int status = std::system(("bash -c '" + command + "'").c_str());
     return {WEXITSTATUS(status), read(folder / "out"), read(folder / "err")};
+}
+
+// Once metrics.csv has so many rows.
+Result train_until(const TemporaryDirectory& folder, const std::string& flags, int rows,
+                   const std::string& action) {
+    return train_when(folder, flags,
+                      "[ $(wc -l < " + folder / "run/metrics.csv" +
+                          " 2> /dev/null || echo 0) -gt " + std::to_string(rows) + " ]",
+                      action);
 }
 
 const std::string long_run =
@@ -43,10 +52,64 @@ TEST_CASE("a run that is interrupted saves, says how to go on, and goes on", "[p
     CAPTURE(rest.out, rest.err);
     CHECK(rest.code == 0);
     CHECK(timeless_metrics(run) == timeless_metrics(whole));
-    for (const char* const file :
-         {"/step-00000400/model.safetensors", "/validation.csv", "/probe.csv"})
+    for (const char* const file : {"/step-00000400/model.safetensors", "/validation.csv",
+                                   "/probe.csv", "/hidden_variance.csv"})
         CHECK(read(run + file) == read(whole + file));
     CHECK(final_loss(rest) > 0);
+}
+
+TEST_CASE("a run that goes on shows the variances of the weights that it began with", "[program]") {
+    const TemporaryDirectory folder;
+    const std::string base = folder / "base", run = folder / "run";
+    const auto start = [&](const std::string& flags) {
+        const Result r = train(folder, flags + " --tune off --out " + run);
+        CAPTURE(r.out, r.err);
+        REQUIRE(r.code == 0);
+        std::istringstream rows(read(run + "/hidden_variance.csv"));
+        std::vector<std::string> column;
+        for (std::string row; std::getline(rows, row);)
+            column.push_back(row.substr(0, row.rfind(',')));
+        return column;
+    };
+    REQUIRE(train(folder, quick + "--lr 0.1 --tune off --out " + base).code == 0);
+    const std::vector<std::string> first = start(quick + "--init-from " + base);
+    REQUIRE(first.size() == 10);
+    CHECK(start("--steps 6 --resume auto") == first);
+    fs::remove_all(base);
+    for (const std::string& row : start("--steps 8 --resume auto"))
+        CHECK((row == "sublayer,start" || row.ends_with(",nan")));
+}
+
+TEST_CASE("a resumed run still knows the losses of its last ten steps", "[program]") {
+    const TemporaryDirectory folder;
+    const std::string run = folder / "run";
+    const Result whole = train(folder, quick + "--steps 12 --save-every 8 --tune off --out " + run);
+    REQUIRE(whole.code == 0);
+    const std::vector<double> losses = metric(run, "loss");
+    double sum = 0;
+    for (size_t i = 2; i < 12; i++) sum += losses.at(i);
+    CHECK(number_after(whole.out, "final train loss ") == near(sum / 10, 1e-4));
+    fs::remove_all(run + "/step-00000012");
+    const Result rest = train(folder, "--resume auto --out " + run);
+    CAPTURE(rest.out, rest.err);
+    REQUIRE(rest.code == 0);
+    CHECK(number_after(rest.out, "final train loss ") ==
+          number_after(whole.out, "final train loss "));
+}
+
+// The first comes while the run is validated at its end, which would go on for many seconds.
+TEST_CASE("a second interrupt ends a run at once", "[program]") {
+    const TemporaryDirectory folder;
+    const Result r =
+        train_when(folder,
+                   " --size tiny --batch 16 --steps 2 --val-batches 20000 --threads 1 "
+                   "--tune off --out " +
+                       folder / "run",
+                   "[ $(wc -l < " + folder / "run/metrics.csv" + " 2> /dev/null || echo 0) -gt 2 ]",
+                   "kill -INT $P; sleep 0.3; kill -INT $P");
+    CAPTURE(r.out, r.err);
+    CHECK(r.code == 130);
+    CHECK(r.out.find("final val loss") == std::string::npos);
 }
 
 TEST_CASE("a run cannot be resumed from what is not a checkpoint", "[program]") {
@@ -66,7 +129,11 @@ TEST_CASE("a run cannot be resumed from what is not a checkpoint", "[program]") 
         CHECK_THAT(r.err, contains(part));
     };
     says("--resume auto", "needs --out");
-    says("--resume " + folder / "nowhere", "nowhere/config.json");
+    says("--resume " + folder / "nowhere", "is no checkpoint's directory: name one");
+    says("--resume " + run, "is no checkpoint's directory: give --resume auto --out " + run);
+    CHECK(!fs::exists(folder / "lock"));  // in the directory above
+    says("--resume auto --steps 3 --out " + run, "--steps 3: this run has done 6 already");
+    says("--evaluate --resume " + run + "/step-00000006 --init-from " + run, "is for training");
     says("--layers 3 --resume " + run + "/step-00000006", "of another model");
     says("--resume " + run + "/step-00000004", "later checkpoint");
     fs::resize_file(run + "/step-00000006/model.safetensors", 1000);
@@ -220,4 +287,21 @@ TEST_CASE("a run that diverges says when, how and where", "[program]") {
     const Result on = train(folder, wild + "--on-divergence continue --out " + folder / "on");
     CHECK(on.code == 0);
     CHECK(timeless_metrics(folder / "on").size() == 301);
+}
+
+// The signal comes while the run, which has said that it diverged, measures its hidden states.
+TEST_CASE("a run that is interrupted as it diverges keeps its good checkpoints", "[program]") {
+    const TemporaryDirectory folder;
+    const std::string run = folder / "run";
+    const Result r = train_when(
+        folder,
+        " --threads 1 --tune off --val-batches 1 --norm output --final-norm off --clip 0 "
+        "--optimizer sgd --lr 100 --warmup 0 --steps 300 --batch 8 --seq 64 --out " +
+            run,
+        "grep -qs diverged " + folder / "err", "kill -TERM $P");
+    CAPTURE(r.out, r.err);
+    CHECK(r.code == 3);
+    CHECK(r.out.find("interrupted") == std::string::npos);
+    for (const auto& entry : fs::directory_iterator(run))
+        CHECK(entry.path().filename().string().substr(0, 5) != "step-");
 }

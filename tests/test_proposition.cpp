@@ -336,7 +336,7 @@ TEST_CASE("Limit of Proposition 3.1 (C.1): with the final norm Pre-LN's |G| is b
             s.final_norm = true;
             const Vec with = norms_of_g_as_h_grows(s);
             CAPTURE(without, with);
-            if (seed == 0 && shape.D == 16 && shape.H == 64) {  // the README's numbers
+            if (seed == 0 && shape.D == 16 && shape.H == 64) {  // docs/proposition.md's numbers
                 REQUIRE(std::lround(without[0] * 10) == 77);
                 REQUIRE(std::lround(without[4] / 1000) == 99);
                 REQUIRE(std::lround(with[0] * 10) == 25);
@@ -386,7 +386,7 @@ TEST_CASE("Limit of Proposition 3.1 (C.2): units of h that cancel in a let Peri-
                 }
                 CAPTURE(g, h, a);
                 if (seed == 0 && shape.D == 16 && shape.H == 64 && !final_norm &&
-                    placement == Placement::peri) {  // the README's numbers
+                    placement == Placement::peri) {  // docs/proposition.md's numbers
                     REQUIRE(std::lround(g[0] * 10) == 86);
                     REQUIRE(std::lround(g[4] / 100) == 174);
                 }

@@ -242,6 +242,20 @@ std::vector<double> losses(const std::string& text) {
 
 }  // namespace
 
+// As the conformance suite asks of the kernels: a row that has exploded is no calm row of zeros.
+TEST_CASE("reference: a norm whose squares overflow is NaN", "[reference]") {
+    reference::Tensor gamma = {};
+    gamma.cols = 3;
+    gamma.value = {1, 1, 1};
+    for (const bool layernorm : {false, true}) {
+        reference::Tensor beta = gamma;
+        reference::Norm norm = {.gamma = &gamma, .beta = layernorm ? &beta : nullptr, .eps = 1e-5};
+        reference::Array y;
+        norm_forward(y, {1e200, 1, -1e200}, norm);
+        for (const double v : y) CHECK(std::isnan(v));
+    }
+}
+
 TEST_CASE("reference: ./single and ./train print the same losses", "[reference][program]") {
     const char* const given = std::getenv("SINGLE");
     const std::string single = given ? given : "./single";

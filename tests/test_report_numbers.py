@@ -9,7 +9,7 @@ import re
 import unittest
 
 from second_reading import (FIVE, LATER, ROOT, RUNS, THREE, along, deep, exponent, gradient_ratio,
-                            interval, last_variance, lead, losses, mean, names, near, p_value,
+                            interval, last_variance, lead, loss, losses, mean, names, near, p_value,
                             stdev)
 
 PAGES = [ROOT / "experiments/README.md", *sorted((ROOT / "experiments/report").glob("*.md"))]
@@ -100,7 +100,7 @@ def single_tests():
     pre, peri = "S64 pre 4e-3 %", "S64 peri 4e-3 %"
     matched = lambda norm: f"S64 {norm} 4e-3 % init=normal:0.08"
     found = effect("lead-same-embedding", "", lead(pre + " embedding_norm=on", peri, FIVE))
-    found += effect("best-rate-order", "peri below pre, own", lead(pre, peri, LATER))
+    found += effect("best-rate-order", "peri below pre, at R", lead(pre, peri, LATER))
     found += effect("best-rate-order", "pre below post, own", lead("S64 post 2e-3 %", pre, LATER))
     found += effect("best-rate-order", "12 x 64, normal:0.08", lead(matched("post"),
                                                                     matched("pre")))
@@ -139,6 +139,20 @@ def others():
     return found
 
 
+def long_enough():
+    """The leads of 20 bytes a parameter that the report has, each arm at the best rate of the first seed."""
+    def at_best(norm, flags):
+        first = [name for name in RUNS if re.fullmatch(rf"C64 {norm} \S+ 11 {flags}init=normal:0\.08", name)]
+        return f"C64 {norm} {min(first, key=loss).split()[2]} % {flags}init=normal:0.08"
+
+    on, off = "embedding_norm=on ", "embedding_norm=off "
+    found = []
+    for words, pre, peri in (("the norm in Peri-LN alone", "", ""), ("in both", on, ""), ("in neither", "", off)):
+        if rows("optimal-lead", words + ":"):
+            found += effect("optimal-lead", words + ":", lead(at_best("pre", pre), at_best("peri", peri)))
+    return found
+
+
 def seen_once(command):
     """Bytes a parameter (without embedding and head) of a run that sees no window twice; 0 of any other."""
     flag = lambda name: int(re.search(rf"--{name} (\d+)", command)[1])
@@ -148,7 +162,7 @@ def seen_once(command):
 
 class Report(unittest.TestCase):
     def setUp(self):
-        self.pool = table_1() + rates() + deep_ones() + single_tests() + others()
+        self.pool = table_1() + rates() + deep_ones() + single_tests() + others() + long_enough()
 
     def test_ten_numbers(self):
         seed = int(os.environ.get("REPORT_SEED", random.randrange(10 ** 6)))

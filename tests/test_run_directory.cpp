@@ -10,6 +10,7 @@
 #include "check.h"
 #include "helpers.h"
 #include "models.h"
+#include "open_file.h"
 #include "probe/divergence.h"
 #include "run/metrics.h"
 #include "store/files.h"
@@ -26,7 +27,15 @@ TEST_CASE("one process at a time in a run's directory", "[run]") {
     }
     const RunDirectory again(out, false);
     folder.write("a/b/metrics.csv", "");
-    CHECK_THROWS_WITH(RunDirectory(out, false), contains("already holds a run"));
+    CHECK_THROWS_WITH(RunDirectory(out, false), contains("already holds a run (metrics.csv)"));
+    std::filesystem::remove(folder / "a/b/metrics.csv");
+    for (const std::string saved :
+         {"step-00000004", "best-00000003"}) {  // whose weights would be taken for the new run's
+        std::filesystem::create_directory(folder / ("a/b/" + saved));
+        CHECK_THROWS_WITH(RunDirectory(out, false),
+                          contains("already holds a run (" + saved + ")"));
+        std::filesystem::remove(folder / ("a/b/" + saved));
+    }
     folder.write("file", "");
     CHECK_THROWS_WITH(RunDirectory(folder / "file/c", false), contains("cannot make"));
 }
@@ -60,6 +69,19 @@ TEST_CASE("tables are cut back to the step that a run goes on from", "[run]") {
     CHECK(read_text(path) == "step,x\n1,a\n2,b\n3,d\n");
     CHECK_THROWS_WITH(StepFile(path, "step,y", 9), contains("no file of this program"));
     CHECK(read_text(path) == "step,x\n1,a\n2,b\n3,d\n");
+}
+
+TEST_CASE("rows that no checkpoint goes with are set aside", "[run]") {
+    const TemporaryDirectory folder;
+    const std::string path = folder.write("t.csv", "step,x\n1,a\n2,b\n");
+    CHECK(StepFile(path, "step,x", 0).kept().empty());
+    CHECK(read_text(path) == "step,x\n");
+    CHECK(read_text(path + ".earlier") == "step,x\n1,a\n2,b\n");
+    folder.write("t.csv", "step,x\n7,c\n");
+    CHECK(StepFile(path, "step,x", 0).kept().empty());
+    CHECK(read_text(path + ".earlier-2") == "step,x\n7,c\n");
+    CHECK(StepFile(path, "step,x", 0).kept().empty());  // nothing to set aside
+    CHECK(!std::filesystem::exists(path + ".earlier-3"));
 }
 
 TEST_CASE("tables of before columns were added", "[run]") {
@@ -177,12 +199,37 @@ TEST_CASE("auto takes the newest checkpoint that is whole", "[run]") {
                       contains("later checkpoint") && contains("step-00000003"));
     CHECK_THAT(resume(folder / "step-00000002", folder / "elsewhere", model, optimizer),
                contains("step-00000002"));
+    CHECK_THAT(resume(folder / "step-00000003/", out, model, optimizer), contains("step-00000003"));
+    std::filesystem::create_directory(folder / "another");
+    folder.write("another/metrics.csv", "step\n1\n");
+    CHECK_THROWS_WITH(resume(folder / "step-00000002", folder / "another", model, optimizer),
+                      contains("holds another run (metrics.csv)"));
+    folder.write("another/metrics.csv", "step\n3\n");  // of this fork, begun before
+    CHECK_NOTHROW(resume(folder / "step-00000002", folder / "another", model, optimizer));
+    std::filesystem::create_directory(folder / "another/best-00000002");
+    CHECK_THROWS_WITH(resume(folder / "step-00000002", folder / "another", model, optimizer),
+                      contains("holds another run (best-00000002)"));
+    // a checkpoint that lies elsewhere, with a link in the run's directory
+    std::filesystem::create_directory(folder / "links");
+    folder.write("links/metrics.csv", "step\n1\n");
+    std::filesystem::create_directory_symlink(folder / "step-00000002",
+                                              folder / "links/step-00000002");
+    CHECK_NOTHROW(resume(folder / "links/step-00000002", folder / "links", model, optimizer));
+    CHECK(directory_above(folder / "links/step-00000002") == folder / "links");
+    CHECK(directory_above(folder / "links/step-00000002/") == folder / "links");
     const std::string newest = folder / "step-00000003/model.safetensors";
     std::filesystem::resize_file(newest, std::filesystem::file_size(newest) - 4);
     CHECK_THROWS_WITH(resume(folder / "step-00000003", out, model, optimizer), contains(newest));
     CHECK_THAT(resume("auto", out, model, optimizer), contains("step-00000002"));
     CHECK(optimizer.steps() == 2);
+    // what was passed over is kept, and takes no good one's place
+    CHECK(std::filesystem::exists(folder / "step-00000003.damaged/model.safetensors"));
+    optimizer.set_steps(4);
+    save_checkpoint(out, model, optimizer, {}, 2);
+    const std::vector<SavedStep> saved = saved_steps(out);
+    REQUIRE(saved.size() == 2);
+    CHECK((saved[0].step == 4 && saved[1].step == 2));
+    folder.write("step-00000004/optimizer.safetensors", "half");
     folder.write("step-00000002/optimizer.safetensors", "half");
-    folder.write("step-00000001/optimizer.safetensors", "");
     CHECK_THROWS_WITH(resume("auto", out, model, optimizer), contains("none of the checkpoints"));
 }

@@ -54,35 +54,74 @@ TEST_CASE("a settings file gives values, flags override them", "[settings]") {
 
 TEST_CASE("the settings file of a run repeats every value of it", "[settings]") {
     const TemporaryDirectory folder;
-    const RunConfig run = parse({"--size",       "tiny",
-                                 "--norm",       "post:1,peri:3",
-                                 "--lr",         "1.1e-3",
-                                 "--heads",      "2",
-                                 "--kv-heads",   "1",
-                                 "--seq",        "31",
-                                 "--batch",      "5",
-                                 "--seed",       "9000000000001",
-                                 "--warmup",     ".3",
-                                 "--min-lr",     "0.07",
-                                 "--decay",      "wsd",
-                                 "--norm-eps",   "3e-7",
-                                 "--rope-base",  "500000",
-                                 "--init",       "d:1.5",
-                                 "--data",       "a \"b\".txt",
-                                 "--precision",  "bf16",
-                                 "--quiet",      "--layernorm",
-                                 "--clip",       "0",
-                                 "--beta2",      "0.99",
-                                 "--threads",    "1",
-                                 "--tune",       "off",
-                                 "--val-every",  "0",
-                                 "--qk-norm",    "head",
-                                 "--final-norm", "off",
-                                 "--vocab",      "300",
-                                 "--out",        folder / "first",
-                                 "--steps",      "12",
-                                 "--z-loss",     "1e-4",
-                                 "--fake-quant", "int4:weights,int8"});
+    const RunConfig run = parse({"--size",
+                                 "tiny",
+                                 "--norm",
+                                 "post:1,peri:3",
+                                 "--lr",
+                                 "1.1e-3",
+                                 "--heads",
+                                 "2",
+                                 "--kv-heads",
+                                 "1",
+                                 "--seq",
+                                 "31",
+                                 "--batch",
+                                 "5",
+                                 "--seed",
+                                 "9000000000001",
+                                 "--warmup",
+                                 ".3",
+                                 "--min-lr",
+                                 "0.07",
+                                 "--decay",
+                                 "wsd",
+                                 "--norm-eps",
+                                 "3e-7",
+                                 "--rope-base",
+                                 "500000",
+                                 "--init",
+                                 "d:1.5",
+                                 "--data",
+                                 "a \"b\".txt",
+                                 "--precision",
+                                 "bf16",
+                                 "--quiet",
+                                 "--layernorm",
+                                 "--clip",
+                                 "0",
+                                 "--beta2",
+                                 "0.99",
+                                 "--threads",
+                                 "1",
+                                 "--tune",
+                                 "off",
+                                 "--val-every",
+                                 "0",
+                                 "--qk-norm",
+                                 "head",
+                                 "--final-norm",
+                                 "off",
+                                 "--vocab",
+                                 "300",
+                                 "--out",
+                                 folder / "first",
+                                 "--steps",
+                                 "12",
+                                 "--z-loss",
+                                 "1e-4",
+                                 "--fake-quant",
+                                 "int4:weights,int8",
+                                 "--embedding-init",
+                                 "0.3",
+                                 "--weight-decay",
+                                 "0.2",
+                                 "--beta1",
+                                 "0.8",
+                                 "--momentum",
+                                 "0.7",
+                                 "--draw",
+                                 "once"});
     const RunConfig again = parse({"--config", folder.write("saved.json", run.json)});
     CHECK(again.json == run.json);
     CHECK(again.schedule.max_lr == 1.1e-3);
@@ -93,6 +132,17 @@ TEST_CASE("the settings file of a run repeats every value of it", "[settings]") 
     CHECK(again.model.norm_eps == 3e-7);
     CHECK(again.model.layernorm);
     CHECK(again.model.z_loss == 1e-4);
+    CHECK(again.model.rope_base == 500000);
+    CHECK((again.model.init.kind == Init::width && again.model.init.value == 1.5));
+    CHECK(again.model.embedding_std == 0.3);
+    CHECK(again.schedule.min_lr == 0.07);
+    CHECK(again.schedule.decay == Decay::wsd);
+    CHECK(again.optimizer.clip == 0);
+    CHECK(again.optimizer.weight_decay == 0.2);
+    CHECK(again.optimizer.beta1 == 0.8);
+    CHECK(again.optimizer.beta2 == 0.99);
+    CHECK(again.optimizer.momentum == 0.7);
+    CHECK(again.draw == Draw::once);
     CHECK(again.model.fake_quant.weights == FewBits::int4);
     CHECK(again.model.fake_quant.hidden == FewBits::int8);
     CHECK(again.precision == Precision::bf16);
@@ -105,6 +155,19 @@ TEST_CASE("the settings file of a run repeats every value of it", "[settings]") 
     CHECK(parse({}).json.find("\"layers\"") == std::string::npos);  // left to --size
     CHECK_THAT(parse({}).json, contains("\"lr\": 0.004"));  // a later default changes nothing
     CHECK_THAT(parse({}).json, contains("\"layernorm\": false"));
+}
+
+// docs/runs.md and the README tell them.
+TEST_CASE("what is not given", "[settings]") {
+    const RunConfig run = parse({});
+    CHECK(
+        (run.save_every == 1000 && run.keep == 2 && run.val_every == 100 && run.val_batches == 8));
+    CHECK((run.probe_every == 100 && run.sharpness_every == 0 && run.patience == 300));
+    CHECK((run.schedule.steps == 200 && run.schedule.max_lr == 4e-3 && run.schedule.warmup == 0.1));
+    CHECK((run.batch == 16 && run.seed == 1 && run.sampling.temperature == 0.8));
+    CHECK_FALSE(run.verbose);
+    CHECK(parse({"--verbose"}).verbose);
+    CHECK(parse({"--state-scale", "2"}).model.state_scale == 2);
 }
 
 TEST_CASE("the loss scale: dynamic for fp16, none elsewhere, or as given", "[settings]") {
@@ -156,6 +219,23 @@ TEST_CASE("a settings file that cannot serve is refused", "[settings]") {
         CHECK_THAT(message, contains(m.remedy));
         CHECK(message.find('\n') == std::string::npos);
     }
+    // what asks for the file is what the sentence names; --steps and --epochs take each other's place
+    const std::string own = folder.write("config.json", "{");
+    CHECK_THAT(refusal({"--resume", "auto", "--out", folder / ""}),
+               contains("--resume ") && contains("is not JSON"));
+    folder.write("model.safetensors", "");
+    CHECK_THAT(refusal({"--evaluate", "--init-from", folder / ""}),
+               contains("--init-from ") && contains("config.json is not JSON"));
+    const std::string steps = folder.write("steps.json", R"({"steps": 7})");
+    CHECK(parse({"--config", steps, "--epochs", "2"}).schedule.steps == 0);
+    CHECK(parse({"--config", steps, "--epochs", "0"}).schedule.steps == 7);
+    CHECK(parse({"--config", steps, "--epochs", "2", "--steps", "9"}).schedule.steps == 9);
+    CHECK(parse({"--config", folder.write("epochs.json", R"({"epochs": 3})"), "--steps", "5"})
+              .epochs == 0);
+    for (const std::string job : {"--export-hf", "--import-hf"})
+        CHECK_THAT(refusal({"--dry-run", job, "a", "--out", "b", "--init-from", folder / "none"}),
+                   contains("leave it out"));
+
     CHECK_THAT(refusal({"--config", folder / "none.json"}), contains("none.json cannot be read"));
     CHECK_THAT(refusal({"--config", folder / ""}), contains("give the path"));
     // a wrong key is refused even where a flag overrides it

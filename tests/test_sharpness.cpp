@@ -233,6 +233,65 @@ TEST_CASE("Adam's scale is what it divides by", "[sharpness]") {
     CHECK(adam_scale(model, optimizer, {.sgd = true}).empty());
 }
 
+// Each row is the eigenvalue that its name says, to Lanczos' tolerance of a thousandth.
+TEST_CASE("the rows of sharpness are the exact Hessians' eigenvalues", "[sharpness]") {
+    const Threads only(1);
+    Model<double> model(tiny("peri"), 1, 3);
+    randomise(model, 5);
+    const OptimizerSettings settings = {.beta2 = 0.9, .eps = 1e-3, .clip = 0};
+    Optimizer<double> optimizer(model, settings);
+    const Batch batch = tiny_batch();
+    model.zero_gradients();
+    forward_backward(model, batch, 1);
+    optimizer.step(0);
+    const std::vector<Measurement> rows = sharpness(model, optimizer, settings, batch);
+    const auto value = [&](const std::string& name, int layer = Measurement::whole_model) {
+        for (const Measurement& m : rows)
+            if (m.quantity == name && m.layer == layer) return m.value;
+        return double(NAN);
+    };
+    model.load(batch);
+    Matrix hessian = exact_hessian(model);
+    const Numbers ends = eigenvalues(hessian);
+    const double size = std::max(-ends.front(), ends.back());
+    CHECK(value("sharpness") == near(ends.back(), 5e-3 * size));
+    CHECK(value("sharpness_least") == near(ends.front(), 5e-3 * size));
+
+    Numbers scale;  // of the weights that a gradient reaches
+    const Numbers all = adam_scale(model, optimizer, settings);
+    for (size_t id = 0, first = 0; id < model.table().rows.size(); id++) {
+        const Tensor& tensor = model.table().rows[id];
+        const bool of_tokens = int(id) == model.table().embedding || int(id) == model.table().head;
+        const size_t used = of_tokens ? size_t(model.config().vocab) * tensor.cols : tensor.size();
+        scale.insert(scale.end(), all.begin() + long(first), all.begin() + long(first + used));
+        first += tensor.size();
+    }
+    REQUIRE(scale.size() == hessian.size());
+    for (size_t i = 0; i < scale.size(); i++)
+        for (size_t j = 0; j < scale.size(); j++) hessian[i][j] /= std::sqrt(scale[i] * scale[j]);
+    const Numbers scaled = eigenvalues(hessian);
+    CHECK(value("sharpness_adam") ==
+          near(scaled.back(), 5e-3 * std::max(-scaled.front(), scaled.back())));
+
+    Curvature curvature(model, batch);
+    for (const int s : {0, 1, 2}) {  // S = 2
+        Matrix of_state(curvature.state_size());
+        for (size_t i = 0; i < of_state.size(); i++) {
+            Numbers unit(of_state.size());
+            unit[i] = 1;
+            of_state[i] = curvature.state_times(s, unit);
+        }
+        for (size_t i = 0; i < of_state.size(); i++)
+            for (size_t j = 0; j < i; j++)
+                of_state[i][j] = of_state[j][i] = (of_state[i][j] + of_state[j][i]) / 2;
+        const Numbers states = eigenvalues(of_state);
+        const double most = std::max(-states.front(), states.back());
+        CAPTURE(s, states.front(), states.back());
+        CHECK(most > 1e-3);
+        CHECK(value("hidden_sharpness", s) == near(most, 5e-3 * most));
+    }
+}
+
 TEST_CASE("sharpness measures a model and leaves it as it is", "[sharpness]") {
     Model<float> model(ModelCase{.norm = "peri"}.config(), B, T);
     randomise(model, 4);

@@ -55,6 +55,28 @@ TEST_CASE("view: many steps are thinned; the largest gradient norm of each part 
     CHECK_THAT(between(page, "\"step\":[", "]"), contains("7777.0"));
 }
 
+TEST_CASE("view: a spike stays beside a norm that is no number; losses are their part's mean",
+          "[view]") {
+    const TemporaryDirectory directory;
+    std::string text = header;
+    for (int step = 1; step <= 6000; step++)
+        text += row(step, step % 3 ? "1e-7" : "4e-7",
+                    step == 3001   ? "99"
+                    : step == 3002 ? "nan"
+                                   : "1");
+    directory.write("metrics.csv", text);
+    std::string probes = "step,layer,quantity,value\n";
+    for (int step = 0; step <= 1010; step += 10)
+        probes += std::to_string(step) + ",0,hidden_variance,1\n";
+    directory.write("probe.csv", probes);
+    const std::string page = view_page({directory / "."}, false);
+    CHECK_THAT(between(page, "\"grad_norm\":[", "]"), contains("99.0") && !contains("null"));
+    const std::string losses = between(page, "\"loss\":[", "]");
+    CHECK_THAT(losses, contains("[2e-07,2e-07,"));
+    CHECK(losses.find_first_not_of("2e-07,", losses.find('[') + 1) == losses.npos);
+    CHECK_THAT(between(page, "\"hidden_variance\":", "}"), contains(",1010]"));
+}
+
 TEST_CASE("view: names are text, whatever they hold", "[view]") {
     const TemporaryDirectory directory;
     const std::string name = "<script>alert(1)<\"'&\xff";

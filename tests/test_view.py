@@ -70,7 +70,7 @@ class View(unittest.TestCase):
         self.assertEqual(found["step"], "0")
         self.assertNotEqual(found["before"], found["after"])
         self.assertRegex(found["hovered"], r"^step 30:  peri \d\.\d+,  peri, validation \d\.\d+,  pre \d\.\d+")
-        self.assertRegex(found["moved"], r"^step 29:  peri \d\.\d+")
+        self.assertRegex(found["moved"], r"^step 29:  peri \d\.\d+,  pre \d\.\d+$")  # no validation there
         self.assertEqual(found["table"], 31)
         self.assertIn("norm", found["settings"])
         self.assertNotIn("weight-decay", found["settings"])  # which is the same in both
@@ -166,6 +166,14 @@ class View(unittest.TestCase):
         self.assertLess(Path(self.folder, "view.html").stat().st_size, 5e6)
         print(f"five runs of 10,000 steps: {Path(self.folder, 'view.html').stat().st_size / 1e6:.1f} MB, "
               f"drawn {found:.0f} ms after the page was opened")
+
+    def test_many(self):
+        """More points in a figure than a call has room for arguments."""
+        for run in range(80):
+            made_up(f"{self.folder}/run{run}", "".join(row(s, 2 + 1 / s, 1 + s % 7) for s in range(1, 1001)))
+        found = self.opened("return document.querySelectorAll('main svg')[0].querySelectorAll('path').length;",
+                            *(f"{self.folder}/run{run}" for run in range(80)))
+        self.assertGreaterEqual(found, 80)
 
     def test_following(self):
         run = subprocess.Popen([TRAIN, *SMALL, "--steps", "100000", "--out", f"{self.folder}/run"],

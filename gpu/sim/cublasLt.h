@@ -10,6 +10,7 @@ enum cublasStatus_t {
     CUBLAS_STATUS_NOT_SUPPORTED = 15
 };
 const char* cublasLtGetStatusString(cublasStatus_t status);
+inline size_t cublasLtGetVersion() { return 0; }
 
 enum cublasOperation_t { CUBLAS_OP_N, CUBLAS_OP_T };
 enum cudaDataType_t { CUDA_R_32F = 0, CUDA_R_16F = 2, CUDA_R_16BF = 14 };

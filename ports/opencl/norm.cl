@@ -94,13 +94,13 @@ kernel void layernorm_backward(OUT(real, dx), IN(real, dy), IN(real, x), IN(floa
         sum += d;
         dot += d * (load(x + row + c, C - c) - m) * s;
     }
-    const float sum_all = group_sum(sum_of(sum), shared);
-    const float dot_all = group_sum(sum_of(dot), shared);
+    const float sum_all = group_sum(sum_of(sum), shared) / C;
+    const float dot_all = group_sum(sum_of(dot), shared) / C;
     for (int c = FIRST; c < C; c += STRIDE) {
         const pack a = (load(x + row + c, C - c) - m) * s, g = load_floats(gamma + c, C - c);
         const pack d = load(dy + row + c, C - c);
         store(dx + row + c,
-              added(z, alpha, row + c, C - c) + s * (g * d - sum_all / C - a * dot_all / C), C - c);
+              added(z, alpha, row + c, C - c) + s * (g * d - sum_all - a * dot_all), C - c);
     }
 }
 

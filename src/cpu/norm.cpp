@@ -50,7 +50,7 @@ size_t norm_workspace(int C) {
 //
 //     y_p = gamma_p a_p s,    s = (ms + eps)^(-1/2),    ms = 1/C sum_k a_k^2
 //
-// Backward. Since ds/da_q = -s^3 a_q / C, the Jacobian is (Eqs. 27 to 30, with a gamma a channel)
+// Backward. Since ds/da_q = -s^3 a_q / C, the Jacobian is (Eqs. 27 to 30; one gamma per channel)
 //
 //     J_pq = dy_p / da_q = gamma_p (s delta_pq - s^3 a_p a_q / C)
 //
@@ -98,7 +98,7 @@ void rmsnorm_backward(Real* dx, Accum<Real>* dgamma, const Real* dy, const Real*
                 dot += gamma[c] * d_y[c] * a[c];
                 d_gamma[c] += d_y[c] * a[c] * s;
             }
-            const Accum<Real> along = s * s * s * dot / C;
+            const Accum<Real> along = dot * s * s * s / C;  // s^3 alone would underflow early
             write_row(dx + r * C, plus.row(r, C), C, [=](int c, Accum<Real> added) {
                 return added + s * gamma[c] * d_y[c] - a[c] * along;
             });
@@ -158,13 +158,14 @@ void layernorm_backward(Real* dx, Accum<Real>* dgamma, Accum<Real>* dbeta, const
             for (int c = 0; c < C; c++) {
                 const Accum<Real> z = (a[c] - m) * s;
                 sum += gamma[c] * d_y[c];
-                dot += gamma[c] * d_y[c] * (a[c] - m) * s;
+                dot += gamma[c] * d_y[c] * z;
                 d_gamma[c] += d_y[c] * z;
                 d_beta[c] += d_y[c];
             }
+            sum /= C, dot /= C;
             write_row(dx + r * C, plus.row(r, C), C, [=](int c, Accum<Real> added) {
                 const Accum<Real> z = (a[c] - m) * s;
-                return added + s * (gamma[c] * d_y[c] - sum / C - z * dot / C);
+                return added + s * (gamma[c] * d_y[c] - sum - z * dot);
             });
         }
     });

@@ -51,7 +51,7 @@ void adamw_update(Real* w, Accum<Real>* master, Accum<Real>* m, Accum<Real>* v,
     A* const exact = exact_weights(w, master);
     const A beta1 = A(settings.beta1), beta2 = A(settings.beta2), eps = A(settings.eps);
     const A lr = A(settings.lr), decay = A(settings.weight_decay), s = *scale;
-    if (s == 0) return;
+    if (s == 0) return;  // a skipped step
     const A unbias1 = A(1 / (1 - std::pow(settings.beta1, settings.step)));
     const A unbias2 = A(1 / (1 - std::pow(settings.beta2, settings.step)));
 #pragma omp parallel for simd schedule(static)

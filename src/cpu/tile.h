@@ -12,13 +12,12 @@ constexpr int vector_bytes = 32;
 #else
 constexpr int vector_bytes = 16;
 #endif
-template <class Real>
+template <class Real, int width>
 struct VectorOf {
-    typedef Real type __attribute__((vector_size(vector_bytes)));
+    typedef Real type __attribute__((vector_size(width * sizeof(Real))));
     // the same in memory: at any address, and allowed to stand for numbers of type Real there
     typedef Real stored
-        __attribute__((vector_size(vector_bytes), aligned(alignof(Real)), may_alias));
-    static constexpr int width = vector_bytes / sizeof(Real);
+        __attribute__((vector_size(width * sizeof(Real)), aligned(alignof(Real)), may_alias));
 };
 
 // A matrix as stored: entry (i,j) is at[i * row + j * column].
@@ -40,11 +39,10 @@ inline void keep_in_register([[maybe_unused]] Vector& vector) {
 enum class Into { set, add };
 
 // c (M, V vectors) = or += a (M,K) b (K, V vectors), held in registers throughout.
-template <Into into, int M, int V, class Real>
+template <Into into, int width, int M, int V, class Real>
 inline void register_matmul(Real* c, int ldc, Strided<Real> a, const Real* b, int ldb, int K) {
-    using Vector = typename VectorOf<Real>::type;
-    using Stored = typename VectorOf<Real>::stored;
-    constexpr int width = VectorOf<Real>::width;
+    using Vector = typename VectorOf<Real, width>::type;
+    using Stored = typename VectorOf<Real, width>::stored;
     Vector sum[M][V];
 #pragma GCC unroll 8
     for (int m = 0; m < M; m++)
@@ -74,23 +72,27 @@ inline void register_matmul(Real* c, int ldc, Strided<Real> a, const Real* b, in
 }
 
 // The columns of V vectors, four rows at a time: 4 x 2 sums keep both multipliers of a core busy.
-template <Into into, int V, class Real>
+template <Into into, int width, int V, class Real>
 inline void column_matmul(Real* c, int ldc, Strided<Real> a, const Real* b, int ldb, int M, int K) {
     const auto rows_from = [&](int m) { return Strided<Real>{a.at + m * a.row, a.row, a.column}; };
     int m = 0;
     for (; m + 4 <= M; m += 4)
-        register_matmul<into, 4, V>(c + m * ldc, ldc, rows_from(m), b, ldb, K);
-    for (; m < M; m++) register_matmul<into, 1, V>(c + m * ldc, ldc, rows_from(m), b, ldb, K);
+        register_matmul<into, width, 4, V>(c + m * ldc, ldc, rows_from(m), b, ldb, K);
+    for (; m < M; m++)
+        register_matmul<into, width, 1, V>(c + m * ldc, ldc, rows_from(m), b, ldb, K);
 }
 
 // c (M,N) = or += a (M,K) b (K,N);   c, b: their rows are ldc, ldb apart
-template <Into into, class Real>
+// By columns: what vectors of the full width leave is done by those of half of it, down to 16 bytes.
+template <Into into, class Real, int width = vector_bytes / sizeof(Real)>
 void tile_matmul(Real* c, int ldc, Strided<Real> a, const Real* b, int ldb, int M, int N, int K) {
-    constexpr int width = VectorOf<Real>::width;
     int n = 0;
     for (; n + 2 * width <= N; n += 2 * width)
-        column_matmul<into, 2>(c + n, ldc, a, b + n, ldb, M, K);
-    for (; n + width <= N; n += width) column_matmul<into, 1>(c + n, ldc, a, b + n, ldb, M, K);
+        column_matmul<into, width, 2>(c + n, ldc, a, b + n, ldb, M, K);
+    for (; n + width <= N; n += width)
+        column_matmul<into, width, 1>(c + n, ldc, a, b + n, ldb, M, K);
+    if constexpr (width * sizeof(Real) > 16)
+        return tile_matmul<into, Real, width / 2>(c + n, ldc, a, b + n, ldb, M, N - n, K);
     for (int m = 0; m < M; m++)
         for (int j = n; j < N; j++) {
             Real sum = into == Into::add ? c[m * ldc + j] : Real(0);

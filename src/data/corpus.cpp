@@ -177,7 +177,7 @@ class Corpus final : public Data {
         return make_batch(count, T, row, first);
     }
 
-    // Windows T apart: no token is predicted twice until all have been.
+    // Windows T apart: no token is predicted twice until all have been, but for a rest shorter than a window.
     Batch validation(int i, int B, int T) const override {
         const Windows windows(validation_, T, T);
         const int64_t n = windows.size();

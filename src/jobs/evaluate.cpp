@@ -15,6 +15,7 @@
 #include "run/flags.h"
 #include "run/metrics.h"
 #include "run/run_directory.h"
+#include "run/share.h"
 #include "store/checkpoint.h"
 
 namespace peri {
@@ -103,6 +104,7 @@ template <class Real>
 void print_evaluation(RunConfig run) {
     const std::unique_ptr<Data> data = open_whole(run);
     check_memory<Real>(run);
+    require_same_run(run, data->describe());
     const bool kept = !run.out.empty() && comm::rank() == 0;
     std::optional<RunDirectory> directory;
     if (kept) directory.emplace(run.out, false);

@@ -102,19 +102,33 @@ std::string part_name(size_t part, size_t parts) {
     return name;
 }
 
+// Writes the numbers as they are stored there, where all are finite.
+template <class Number>
+void write_as(SafetensorsWriter& file, const std::string& name, const Numbers& values) {
+    std::vector<Number> stored(values.size());
+    for (size_t i = 0; i < values.size(); i++) {
+        stored[i] = Number(static_cast<float>(values[i]));
+        if (std::isfinite(static_cast<double>(stored[i]))) continue;
+        throw UserError("--export-hf: tensor '" + name + "' holds " + std::to_string(values[i]) +
+                        (std::isfinite(values[i])
+                             ? ", which is infinite in these numbers: give --export-dtype fp32"
+                             : ": these weights have diverged, choose an earlier checkpoint"));
+    }
+    file.write(stored.data());
+}
+
 void write_part(const std::string& path, const Export& model, const std::vector<HfTensor>& part) {
     std::vector<TensorInfo> infos;
     for (const HfTensor& tensor : part) infos.push_back(model.info(tensor));
     SafetensorsWriter file(path, infos, {});
     for (size_t i = 0; i < part.size(); i++) {
         const Numbers values = model.values(part[i]);
-        const std::vector<float> wide(values.begin(), values.end());
         if (infos[i].dtype == "BF16")
-            file.write(std::vector<bf16>(wide.begin(), wide.end()).data());
+            write_as<bf16>(file, part[i].name, values);
         else if (infos[i].dtype == "F16")
-            file.write(std::vector<fp16>(wide.begin(), wide.end()).data());
+            write_as<fp16>(file, part[i].name, values);
         else
-            file.write(wide.data());
+            write_as<float>(file, part[i].name, values);
     }
     file.close();
 }
@@ -169,8 +183,12 @@ std::string summary(const Export& model, const RunConfig& run, size_t files) {
     return "weights     " + run.init_from + "\nexported    " + directory + ": " +
            model.architecture.class_name + ", " + std::to_string(model.tensors.size()) +
            " tensors in " + std::to_string(files) + (files > 1 ? " files" : " file") +
-           "\ntokenizer   " + tokenizer + "\nload it by  AutoModelForCausalLM.from_pretrained(\"" +
-           directory + "\"" + trust + ")\n";
+           "\ntokenizer   " + tokenizer +
+           (model.config.document_mask ? "\nattention   of one document at a time, as it was "
+                                         "trained: elsewhere none is masked"
+                                       : "") +
+           "\nload it by  AutoModelForCausalLM.from_pretrained(\"" + directory + "\"" + trust +
+           ")\n";
 }
 
 }  // namespace
@@ -182,6 +200,7 @@ std::string export_hf(const RunConfig& run, size_t part_bytes) {
     config.vocab = run.vocab ? run.vocab : weights.vocab();
     const Export model = {weights, config, hf_architecture(run.export_as, config),
                           run.export_dtype};
+    weights.require_no_others(model.table);
     size_t files = 0;
     make_directory_durably(place, place + ".unfinished", [&](const std::string& beside) {
         files = write_weights(beside, model, part_bytes);

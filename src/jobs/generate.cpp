@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "check.h"
 #include "jobs/readable.h"
 #include "run/fit.h"
 #include "run/flags.h"
@@ -54,13 +55,17 @@ void print_generated(RunConfig run) {
     choose_vocab(run, saved_vocab(run.init_from));
     check_memory<Real>(run);
     const int vocab = run.model.vocab;
+    if (run.sampling.stop_at >= vocab)
+        throw UserError("--stop-at " + std::to_string(run.sampling.stop_at) +
+                        " is none of the model's tokens, 0 to " + std::to_string(vocab - 1) +
+                        ": give one of them");
     std::vector<int> prompt = prompt_tokens(run.prompt, vocab);
     Model<Real> model(run.model, 1, run.seq, Purpose::inference);
     load_weights(run.init_from, model);
     Readable text(vocab);
     for (const int token : prompt) std::printf("%s", text.add(token).c_str());
     // The end of the text before. A model of the stories has seen no row that begins otherwise.
-    if (prompt.empty() || run.data.empty()) prompt.insert(prompt.begin(), run.model.separator);
+    if (prompt.empty() || run.of_stories) prompt.insert(prompt.begin(), run.model.separator);
     generate<Real>(model, prompt, run.generate, run.sampling, Rng(run.seed), [&](int token) {
         std::printf("%s", text.add(token).c_str());
         std::fflush(stdout);

@@ -215,17 +215,11 @@ std::string import_hf(const RunConfig& run) {
         throw UserError("--import-hf " + run.import_hf +
                         ": is no directory: name that of a model of Hugging Face transformers");
     const Import import(run.import_hf);
-    const std::string place = new_place("out", run.out), beside = place + ".unfinished";
-    try {
-        make_directory_durably(place, beside, [&](const std::string& directory) {
-            import.write(directory + "/model.safetensors");
-            save_durably(directory + "/config.json", hf_settings(import.model));
-        });
-    } catch (...) {
-        std::error_code ignored;
-        fs::remove_all(beside, ignored);
-        throw;
-    }
+    const std::string place = new_place("out", run.out);
+    make_directory_durably(place, place + ".unfinished", [&](const std::string& beside) {
+        import.write(beside + "/model.safetensors");
+        save_durably(beside + "/config.json", hf_settings(import.model));
+    });
     return summary(import, run);
 }
 

@@ -87,7 +87,7 @@ void Journal<Real>::probe() {
 template <class Real>
 void Journal<Real>::sharpness() {
     if (!probes_ || !run_.sharpness_every) return;
-    const Batch batch = data_.validation(0, std::clamp(128 / run_.seq, 1, run_.micro()), run_.seq);
+    const Batch batch = data_.validation(0, run_.sharpness_sequences(), run_.seq);
     probes_->add(optimizer_.steps(), peri::sharpness(model_, optimizer_, run_.optimizer, batch));
 }
 

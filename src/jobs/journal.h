@@ -20,7 +20,7 @@
 
 namespace peri {
 
-// On which the paper's measurements are taken: about 512 held-out tokens, whole sequences.
+// On which the paper's measurements are taken: about 512 held-out tokens, whole sequences, no more than fit at once.
 Batch probe_batch(const Data& data, const RunConfig& run);
 
 template <class Real>

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "data/data.h"
 #include "model.h"
@@ -16,9 +17,11 @@ namespace peri {
 // UserError.
 std::unique_ptr<Data> open_data(RunConfig& run);
 
-// The weights of a run before its first step, or before those of --resume replace them.
+// The weights of a run before its first step, which those of --resume then replace. Returns the variance
+// of the hidden state after each sub-layer with them, NaN where a run goes on whose --init-from is gone.
 template <class Real>
-void initial_weights(Model<Real>& model, const RunConfig& run, const std::string& directory);
+std::vector<double> initial_weights(Model<Real>& model, const Data& data, const RunConfig& run,
+                                    const std::string& directory);
 
 // The fastest libraries for the products, kept in the user's cache and saved with the run.
 template <class Real>

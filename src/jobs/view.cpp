@@ -31,14 +31,18 @@ using Json = nlohmann::ordered_json;
 
 constexpr size_t most_steps = 2000, most_probes = 100;  // a figure has no more pixels
 
-// To four digits, which is more than a figure shows; null where it is no number, or not a finite one.
-Json number(const std::string& cell) {
-    char* end = nullptr;
-    const double value = std::strtod(cell.c_str(), &end);
-    if (cell.empty() || *end || !std::isfinite(value)) return nullptr;
+// To five digits, which is more than a figure shows; null where it is not finite, or no number.
+Json number(double value) {
+    if (!std::isfinite(value)) return nullptr;
     char text[32];
     std::snprintf(text, sizeof text, "%.5g", value);
     return std::strtod(text, nullptr);
+}
+
+Json number(const std::string& cell) {
+    char* end = nullptr;
+    const double value = std::strtod(cell.c_str(), &end);
+    return cell.empty() || *end ? Json() : number(value);
 }
 
 // Every row where they are few. Else of so many neighbours the one with the largest gradient norm, so that
@@ -60,20 +64,22 @@ Json metrics_of(const std::string& path) {
         return column != at.end() && column->second < rows[r].size() ? rows[r][column->second]
                                                                      : std::string();
     };
+    const auto value = [&](size_t r, const char* name) {
+        return std::strtod(cell(r, name).c_str(), nullptr);
+    };
     const size_t n = rows.size() - 1, bucket = (n + most_steps - 1) / most_steps;
     for (size_t first = 1; first <= n; first += bucket) {
         const size_t end = std::min(first + bucket, n + 1);
         size_t shown = first;
         double loss = 0;
         for (size_t r = first; r < end; r++) {
-            loss += std::strtod(cell(r, "loss").c_str(), nullptr) / double(end - first);
-            if (!(std::strtod(cell(r, "grad_norm").c_str(), nullptr) <=
-                  std::strtod(cell(shown, "grad_norm").c_str(), nullptr)))
-                shown = r;
+            loss += value(r, "loss") / double(end - first);
+            const double norm = value(r, "grad_norm"), most = value(shown, "grad_norm");
+            if (norm > most || std::isnan(most)) shown = r;
         }
         for (const std::string& name : wanted)
-            columns[name].push_back(
-                number(name == "loss" ? std::to_string(loss) : cell(shown, name.c_str())));
+            columns[name].push_back(name == "loss" ? number(loss)
+                                                   : number(cell(shown, name.c_str())));
     }
     return columns;
 }
@@ -186,14 +192,16 @@ std::string view_page(const std::vector<std::string>& directories, bool followin
 }
 
 void view(const RunConfig& run) {
-    const std::string path = (run.out.empty() ? run.viewed.front() : run.out) + "/view.html";
-    std::error_code error;
-    std::filesystem::create_directories(std::filesystem::path(path).parent_path(), error);
+    const std::string place = run.out.empty() ? run.viewed.front() : run.out;
+    const std::string path = place + "/view.html";
     catch_interrupts();
     for (bool first = true;; first = false) {
         bool following = false;
         for (const std::string& directory : run.viewed) following |= is_training(directory);
-        save_durably(path, view_page(run.viewed, following));
+        const std::string page = view_page(run.viewed, following);
+        std::error_code error;  // then the writing says what is wrong there
+        if (first) std::filesystem::create_directories(place, error);
+        save_durably(path, page);
         if (first)
             std::printf("%s\n%s", path.c_str(),
                         following ? "written anew while the run goes on; Ctrl-C ends that\n" : "");

@@ -28,7 +28,7 @@ std::string variance_chart(const std::vector<double>& before, const std::vector<
     for (size_t s = 0; s < now.size(); s++) {
         std::string bar(columns, ' ');
         std::fill(bar.begin(), bar.begin() + column(now[s]) + 1, '=');
-        bar[column(before[s])] = 'o';
+        if (!std::isnan(before[s])) bar[column(before[s])] = 'o';
         const char* const kind = s == 0 ? "embedding" : s % 2 ? "attention" : "mlp";
         std::snprintf(line, sizeof line, "%3zu %-9s %9.3g  %9.3g   |%s\n", s, kind, before[s],
                       now[s], bar.c_str());

@@ -15,8 +15,8 @@ struct Growth {
     double exponential_rate, exponential_error;
 };
 
-// variance: entries s = 0 .. S; entry 0, what enters the first sub-layer, is not used. NaN where an
-// entry is not a positive number.
+// variance: entries s = 0 .. S; entry 0, what enters the first sub-layer, is not used. Where an entry is
+// not a positive number the errors are not finite, and neither need the others be.
 Growth growth(const std::vector<double>& variance);
 
 }  // namespace peri

@@ -59,7 +59,8 @@ std::vector<double> adam_scale(const Model<Real>& model, const Optimizer<Real>& 
 //   sharpness, sharpness_least  the largest and the smallest of H, the Hessian with respect to the weights
 //   sharpness_adam              the largest of P^-1/2 H P^-1/2, P = diag(adam_scale), in whose terms Adam's step is
 //                               the gradient's; stable below (2 + 2 beta1) / ((1 - beta1) rate) (Cohen et al. 2022,
-//                               arXiv 2207.14484)
+//                               arXiv 2207.14484) where nothing is clipped: v is of clipped gradients, H of the loss.
+//                               P is without Adam's 1 - beta1^t, which counts in the first steps
 // of hidden states 0, the middle and S (layer: s)
 //   hidden_sharpness            |H_xx|, the largest in size of the Hessian with respect to the state x_s (SimpleGPT,
 //                               arXiv 2602.01212)

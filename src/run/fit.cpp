@@ -37,6 +37,17 @@ size_t oracle_memory(const RunConfig& run) {
     return plan.total() + plan.weights + plan.gradients + (2 * run.model.layers + 2) * hidden;
 }
 
+// Bytes of host memory that --sharpness-every needs while it measures: a model in double, and vectors of all
+// weights: where it is, where it looks, two gradients, Lanczos' three, Adam's scale and what it multiplies.
+size_t curvature_memory(const RunConfig& run) {
+    ModelConfig model = run.model;
+    model.fake_quant = {};
+    model.recompute = Recompute::none;
+    const MemoryPlan plan =
+        plan_memory<double>(model, run.sharpness_sequences(), run.seq, 0, Purpose::training, 1);
+    return plan.total() + 10 * plan.gradients;
+}
+
 RunConfig with_batch(RunConfig run, int batch) {
     run.accumulate = run.sequences() / batch;
     run.batch = batch;
@@ -135,17 +146,22 @@ void check_memory(const RunConfig& run) {
         throw UserError(user(run) + " needs " + std::to_string(needed >> 20) +
                         " MiB and there are " + std::to_string(left >> 20) +
                         " MiB left: " + what_fits<Real>(run, left));
-    if (!run.check) return;
-    // the oracle computes beside the backend, on the CPU and perhaps in the same memory
-    const bool shared = device_memory_is_host();
-    const size_t both = oracle_memory(run) + (shared ? needed : 0);
-    const size_t host =
-        run.memory && shared ? run.memory : device_memory_left<double>() / comm::local_size();
-    if (host && both > host)
-        throw UserError("--check, which computes the run in double on the CPU too, needs " +
-                        std::to_string(both >> 20) + " MiB and there are " +
-                        std::to_string(host >> 20) +
-                        " MiB left: choose a smaller --batch, --seq or --size");
+    // on the CPU, beside the backend, and perhaps in the same memory
+    const bool shared = device_memory_is_host(),
+               one = run.memory && shared;  // --memory is a process's
+    const bool measures = run.job == Job::train && run.sharpness_every;
+    const size_t more = run.check ? oracle_memory(run) : measures ? curvature_memory(run) : 0;
+    const size_t beside = one ? 1 : comm::local_size(), of_more = run.check ? beside : 1;
+    const size_t all = more * of_more + (shared ? needed * beside : 0);
+    const size_t host = one ? run.memory : device_memory_left<double>();
+    if (!more || !host || all <= host) return;
+    const std::string both = std::to_string(all >> 20) + " MiB and there are " +
+                             std::to_string(host >> 20) + " MiB left: choose a smaller ";
+    throw UserError(
+        run.check ? "--check, which computes the run in double on the CPU too, needs " + both +
+                        "--batch, --seq or --size"
+                  : "--sharpness-every, which copies the model into double on the CPU, needs " +
+                        both + "--size, or leave out --sharpness-every");
 }
 
 #define INSTANTIATE(Real)                                           \

@@ -107,7 +107,7 @@ const std::vector<Flag>& table() {
         {"training", "lr", number, of(d.schedule.max_lr), {0, 100}, saved, "peak learning rate"},
         {"training", "warmup", number, of(d.schedule.warmup), {0, 1}, saved, "share of the steps"},
         {"training", "decay", word, word_for(d.schedule.decay, decays()), {}, saved, words(decays())},
-        {"training", "min-lr", number, of(d.schedule.min_lr), {0, 1e6}, saved, "final learning rate, as a share of --lr; above 1 it rises"},
+        {"training", "min-lr", number, of(d.schedule.min_lr), {0, 1e6}, saved, "final learning rate, as a share of --lr; above 1 it rises (of all but --decay constant)"},
         {"training", "optimizer", word, word_for(d.optimizer.sgd, optimizers()), {}, saved, words(optimizers())},
         {"training", "weight-decay", number, of(d.optimizer.weight_decay), {0, 100}, saved, "of matrices"},
         {"training", "clip", number, of(d.optimizer.clip), {0, 1e9}, saved, "largest gradient norm; 0: none"},
@@ -126,7 +126,7 @@ const std::vector<Flag>& table() {
         {"run", "config", file, "", {}, no, "a file of settings, such as a run's config.json; flags override it (a switch by --layernorm=false)"},
         {"run", "init-from", path, "", {}, saved, "start from these weights: a run's directory (its newest checkpoint), a checkpoint's, or a safetensors file"},
         {"run", "resume", path, "", {}, no, "go on from a checkpoint's directory, or from the newest good one in --out: auto"},
-        {"run", "save-every", integer, of(d.save_every), {0, 1e9}, saved, "steps between checkpoints, OUT/step-...; one more is made at the end; 0: none at all"},
+        {"run", "save-every", integer, of(d.save_every), {0, 1e9}, saved, "steps between checkpoints, OUT/step-...; one more is made at the end; 0: none but where the run is interrupted"},
         {"run", "keep", integer, of(d.keep), {0, 1e6}, saved, "checkpoints that are kept, the newest; 0: all"},
         {"run", "keep-best", toggle, "", {}, saved, "also keep the weights of the lowest validation loss so far: OUT/best-..."},
         {"run", "val-every", integer, of(d.val_every), {0, 1e9}, saved, "steps between validations; 0: only at the end"},
@@ -212,6 +212,11 @@ cxxopts::Options declare() {
 std::string saved_settings(const Settings& settings) {
     const std::string which = settings.path("resume");
     if (which.empty()) return "";
+    if (which != "auto" && !is_there(which + "/model.safetensors"))
+        throw UserError("--resume " + which + " is no checkpoint's directory: " +
+                        (!is_there(which) || saved_steps(which).empty()
+                             ? "name one, such as runs/a/step-00001000"
+                             : "give --resume auto --out " + which));
     if (which != "auto") return which + "/config.json";
     const std::string out = settings.path("out");
     if (is_there(out + "/config.json")) return out + "/config.json";
@@ -243,13 +248,18 @@ Settings merge(const cxxopts::ParseResult& given) {
         else
             settings.set(flag.name, given[flag.name].as<std::string>());
     }
-    if (settings.given("config")) settings.read_file(settings.text("config"), FileOf::anyone);
+    if (settings.given("config"))
+        settings.read_file("config", settings.text("config"), FileOf::anyone);
     if (settings.given("init-from"))
         settings.set("init-from", weights_of(settings.path("init-from")));
     if (const std::string path = saved_settings(settings); !path.empty())
-        settings.read_file(path, FileOf::this_run);
+        settings.read_file("resume", path, FileOf::this_run);
     if (const std::string path = settings_of_weights(settings); !path.empty())
-        settings.read_file(path, FileOf::anyone);
+        settings.read_file("init-from", path, FileOf::anyone);
+    // either takes the place of the other in a file
+    const bool epochs = given.count("epochs") && settings.text("epochs") != "0";
+    if (epochs && !given.count("steps")) settings.unset("steps");
+    if (given.count("steps") && !given.count("epochs")) settings.unset("epochs");
     return settings;
 }
 
@@ -372,7 +382,7 @@ void read_data_and_run(RunConfig& run, const Settings& flags) {
     if (run.resume == "auto" && run.out.empty())
         throw UserError("--resume auto needs --out, the directory of the run");
     if (run.resume != "" && run.resume != "auto" && run.out.empty())
-        run.out = std::filesystem::absolute(run.resume + "/.").parent_path().parent_path();
+        run.out = directory_above(run.resume);
     run.stop_on_divergence = read_choice(flags, "on-divergence", on_divergence());
     if (flags.given("memory")) run.memory = static_cast<size_t>(1e9 * flags.number("memory"));
     run.quiet = flags.on("quiet");
@@ -428,6 +438,13 @@ void read_jobs(RunConfig& run, const Settings& flags) {
     run.export_as = flags.text("export-as");
     run.export_dtype = read_choice(flags, "export-dtype", export_dtypes());
     run.job = job_of(run, flags);
+    run.of_stories = run.data.empty() && flags.given("steps");
+    if (!run.resume.empty() && run.job != Job::train)
+        throw UserError("--resume " + run.resume +
+                        " is for training: leave it out, or the other job's flag");
+    if (run.dry_run && run.job >= Job::export_hf)
+        throw UserError(
+            "--dry-run plans training, --check, --evaluate and --generate: leave it out");
     check_paths(run, flags);
     if (run.model.fake_quant.any() && (run.job == Job::check || run.job == Job::export_hf))
         throw UserError("--fake-quant " + run.fake_quant_text + ": " +
@@ -442,7 +459,7 @@ void read_jobs(RunConfig& run, const Settings& flags) {
         run.model.recompute = Recompute::norms;
         run.batch = run.accumulate = 1;
     }
-    for (const char* flag : {"prompt", "temperature", "top-k", "top-p"})
+    for (const char* flag : {"prompt", "temperature", "top-k", "top-p", "stop-at"})
         if (flags.given(flag) && run.job != Job::generate)
             throw UserError(std::string("--") + flag +
                             " is for writing text: give --generate N too, or leave it out");

@@ -57,9 +57,10 @@ void print_settings(const RunConfig& run) {
                     m.embedding_std);
     if (m.state_scale != 1)
         std::printf("            hidden states begin %g times as large\n", m.state_scale);
-    std::printf("            learning rate %g, %s to %g, after %g %% warmup\n", schedule.max_lr,
-                word_for(schedule.decay, decays()).c_str(), schedule.max_lr * schedule.min_lr,
-                100 * schedule.warmup);
+    std::printf("            learning rate %g, %s", schedule.max_lr,
+                word_for(schedule.decay, decays()).c_str());
+    if (schedule.decay != Decay::constant) std::printf(" to %g", schedule.max_lr * schedule.min_lr);
+    std::printf(", after %g %% warmup\n", 100 * schedule.warmup);
     const OptimizerSettings& o = run.optimizer;
     if (o.sgd)
         std::printf("            SGD, momentum %g", o.momentum);

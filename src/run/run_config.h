@@ -49,6 +49,7 @@ struct RunConfig {
     int separator = -1;  // -1: by the vocabulary
 
     std::string data, val_data;  // "": the built-in stories; the last 5 %
+    bool of_stories = false;  // whether a run's settings say so: those of an imported model do not
     Draw draw = Draw::random;
     int batch = 16, accumulate = 1, seq = 128;
     uint64_t seed = 1;
@@ -75,6 +76,7 @@ struct RunConfig {
     int val_every = 100, val_batches = 8;
     int probe_every = 100;  // 0: never
     int sharpness_every = 0;
+    int sharpness_sequences() const { return std::clamp(128 / seq, 1, micro()); }
     int save_every = 1000, keep = 2;  // checkpoints; 0: none; all
     bool keep_best = false;           // the weights of the lowest validation loss
     std::string resume;               // "", "auto" or a checkpoint's directory

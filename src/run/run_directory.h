@@ -18,7 +18,7 @@ class RunDirectory {
   public:
     // Makes the directory and takes its lock, which the system drops when the process ends, however
     // it ends. Throws UserError where it cannot be made, another process trains in it, or it holds
-    // a run and none is to be resumed.
+    // a run (metrics.csv, or what checkpoint.h writes) and none is to be resumed.
     // first: this process is the first of those that share the run, which alone does so.
     RunDirectory(const std::string& path, bool resuming, bool first = true);
     ~RunDirectory();
@@ -34,8 +34,9 @@ class RunDirectory {
 };
 
 // Reads the checkpoint that --resume names, or with `auto` the newest in `out` that is whole; those
-// that are passed over are named on stderr. Returns its path, "" where `auto` finds no checkpoint at all;
-// throws UserError where there are some, but none that can be used.
+// that are passed over are named on stderr, and become step-<n>.damaged. Returns its path, "" where
+// `auto` finds no checkpoint at all; throws UserError where there are some, but none that can be used, or
+// where the named one is to go on in the directory of another run. Collective: all processes take the same one.
 template <class Real>
 std::string resume(const std::string& which, const std::string& out, Model<Real>& model,
                    Optimizer<Real>& optimizer);

@@ -23,30 +23,31 @@ namespace {
 
 constexpr std::uintmax_t longest_file = 1 << 20;
 
-Json parse_file(const std::string& path) {
+// asked: the flag that asks for the file, with the file
+Json parse_file(const std::string& asked, const std::string& path) {
     std::ifstream file = open_file(path);
     std::error_code error;
     std::string text(std::min(std::filesystem::file_size(path, error), longest_file + 1), '\0');
     file.read(text.data(), static_cast<std::streamsize>(text.size()));
     text.resize(static_cast<size_t>(file.gcount()));
     if (!file.is_open() || file.bad())
-        throw UserError("--config " + path + " cannot be read (" + why_unreadable(path) +
+        throw UserError(asked + " cannot be read (" + why_unreadable(path) +
                         "): give the path of a settings file");
     if (text.size() > longest_file)
-        throw UserError("--config " + path + " is longer than 1 MiB: give a settings file");
+        throw UserError(asked + " is longer than 1 MiB: give a settings file");
     Json json;
     try {
         json = Json::parse(text);
     } catch (const Json::parse_error& error) {
         const size_t before = std::min(error.byte, text.size()) - !text.empty();
         const auto line = 1 + std::count(text.begin(), text.begin() + before, '\n');
-        throw UserError("--config " + path + " is not JSON (see its line " + std::to_string(line) +
+        throw UserError(asked + " is not JSON (see its line " + std::to_string(line) +
                         "): write it as {\"norm\": \"peri\", \"lr\": 0.002}");
     } catch (const Json::out_of_range&) {
-        throw UserError("--config " + path + " holds a number beyond 1e308: choose a smaller one");
+        throw UserError(asked + " holds a number beyond 1e308: choose a smaller one");
     }
     if (!json.is_object())
-        throw UserError("--config " + path + " holds no JSON object: write it as " +
+        throw UserError(asked + " holds no JSON object: write it as " +
                         "{\"norm\": \"peri\", \"lr\": 0.002}");
     return json;
 }
@@ -95,25 +96,33 @@ Json as_json(const Setting& value) {
 }  // namespace
 
 Settings::Settings(std::span<const Flag> flags) : flags_(flags) {
-    for (const Flag& f : flags)
-        values_[f.name] = {f.kind, f.kind == Kind::toggle ? "false" : f.value};
+    for (const Flag& f : flags) {
+        values_[f.name] = {};
+        unset(f.name);
+    }
 }
 
 void Settings::set(const std::string& flag, const std::string& value) {
     values_.at(flag) = {values_.at(flag).kind, value, true};
 }
 
-void Settings::read_file(const std::string& path, FileOf whose) {
-    const Json file = parse_file(path);
+void Settings::unset(const std::string& flag) {
+    const Flag& f = *std::ranges::find(flags_, flag, &Flag::name);
+    values_.at(flag) = {f.kind, f.kind == Kind::toggle ? "false" : f.value};
+}
+
+void Settings::read_file(const std::string& flag, const std::string& path, FileOf whose) {
+    const std::string asked = "--" + flag + " " + path;
+    const Json file = parse_file(asked, path);
     for (const auto& [key, json] : file.items()) {
         const auto found = values_.find(key);
         if (found == values_.end() || key == "config" || key == "help")
-            throw UserError("--config " + path + ": \"" + key +
+            throw UserError(asked + ": \"" + key +
                             "\" is no setting: use the flags' names without --, as ./train --help "
                             "lists them");
         Setting& value = found->second;
         if (!has_kind(json, value.kind))
-            throw UserError("--config " + path + ": \"" + key + "\" is a JSON " + json.type_name() +
+            throw UserError(asked + ": \"" + key + "\" is a JSON " + json.type_name() +
                             ": make it " + example(value.kind));
         if (value.given) continue;
         const std::string text = json.is_string() ? json.get<std::string>() : json.dump();

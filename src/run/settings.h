@@ -46,8 +46,11 @@ class Settings {
     void set(const std::string& flag, const std::string& value);
 
     // The values of a settings file, except for those set already. Throws UserError naming the
-    // file, the key and the remedy.
-    void read_file(const std::string& path, FileOf whose);
+    // flag that asks for it, the file, the key and the remedy.
+    void read_file(const std::string& flag, const std::string& path, FileOf whose);
+
+    // Back to the default, as if nobody had given it.
+    void unset(const std::string& flag);
 
     // Whether a value was given, on the command line or in a file.
     bool given(const std::string& flag) const;

@@ -10,8 +10,12 @@ BestWeights::BestWeights(const std::string& out, int64_t done,
                          const std::vector<Validation>& earlier)
     : out_(out) {
     std::error_code ignored;
-    for (const SavedStep& saved : saved_bests(out))
-        if (saved.step > done) std::filesystem::remove_all(saved.path, ignored);
+    for (const SavedStep& saved : saved_bests(out)) {
+        if (done <= 0)  // the run before had no checkpoint: these may be all that is left of it
+            set_aside(saved.path, "earlier");
+        else if (saved.step > done)
+            std::filesystem::remove_all(saved.path, ignored);
+    }
     Validation lowest = best_;
     for (const Validation& v : earlier)
         if (v.loss < lowest.loss) lowest = v;

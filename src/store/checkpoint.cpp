@@ -1,6 +1,7 @@
 #include "store/checkpoint.h"
 
 #include <algorithm>
+#include <climits>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -12,6 +13,7 @@
 
 #include "check.h"
 #include "comm.h"
+#include "number.h"
 #include "open_file.h"
 #include "store/safetensors.h"
 
@@ -97,7 +99,7 @@ void check_tensors(const SafetensorsFile& file, const std::string& path,
                             "--init-from to start from its weights");
     }
     if (file.tensors().size() != expected.size())
-        throw UserError(path + ": is of another model (it has more tensors)");
+        throw UserError(path + ": is of another model or --optimizer (it has more tensors)");
 }
 
 // Numbers first .. first + n of a tensor of `all`.
@@ -109,10 +111,18 @@ void read(const SafetensorsFile& file, const std::string& name, Number* device, 
     device_upload<Real>(device, numbers.data() + first, n * sizeof(Number));
 }
 
-int64_t step_of(const SafetensorsFile& file, const std::string& path) {
-    const auto entry = file.metadata().find("step");
-    if (entry == file.metadata().end()) throw UserError(path + ": does not say its step");
-    return std::atoll(entry->second.c_str());
+// A whole number of the file's metadata, from `lowest` to int's end.
+int noted_number(const SafetensorsFile& file, const std::string& path, const char* key,
+                 int lowest) {
+    const auto entry = file.metadata().find(key);
+    if (entry == file.metadata().end()) throw UserError(path + ": does not say its " + key);
+    double value = 0;
+    if (!parse_number(value, entry->second) || value != std::floor(value) || value < lowest ||
+        value > INT_MAX)
+        throw UserError(path + ": its " + key + " is no whole number from " +
+                        std::to_string(lowest) + " ('" + one_line(entry->second) +
+                        "'): fetch the file again, or use another checkpoint");
+    return static_cast<int>(value);
 }
 
 }  // namespace
@@ -167,18 +177,19 @@ void note_loss_scale(Metadata& metadata, const Model<Real>& model) {
     metadata[loss_scale_key] = text;
 }
 
-// What was noted, where the run still has such a scale: another --loss-scale begins anew.
+// What was noted. The scale itself only where it is dynamic as then; updates that were skipped always.
 template <class Real>
 void read_loss_scale(const SafetensorsFile& state, const std::string& path, Model<Real>& model) {
     const auto noted = state.metadata().find(loss_scale_key);
     if (noted == state.metadata().end() || !model.device_loss_scale()) return;
     LossScale s = model.loss_scale();
-    const int grows_after = s.grows_after;
+    const LossScale asked = s;
     if (std::sscanf(noted->second.c_str(), "%f %d %d %d", &s.scale, &s.grows_after, &s.good,
                     &s.skipped) != 4 ||
         !(s.scale > 0 && std::isfinite(s.scale)) || s.good < 0 || s.skipped < 0)
         throw UserError(path + ": its loss scale is no such thing ('" + noted->second + "')");
-    if (s.grows_after == grows_after) model.set_loss_scale(s);
+    const bool goes_on = asked.grows_after > 0 && s.grows_after == asked.grows_after;
+    model.set_loss_scale(goes_on ? s : LossScale{asked.scale, asked.grows_after, 0, s.skipped});
 }
 
 }  // namespace
@@ -236,8 +247,8 @@ void load_checkpoint(const std::string& path, Model<Real>& model, Optimizer<Real
     for (const auto& part : optimizer.state())
         expected.push_back({part.name, dtype_of<Accum<Real>>, shape_of(table.rows[part.id])});
     check_tensors(state, state_path, expected);
-    const int64_t step = step_of(weights, weights_path);
-    if (step != step_of(state, state_path))
+    const int step = noted_number(weights, weights_path, "step", 0);
+    if (step != noted_number(state, state_path, "step", 0))
         throw UserError(path + ": its two files are of different steps");
 
     for (int id = 0; id < static_cast<int>(table.rows.size()); id++) {
@@ -252,7 +263,7 @@ void load_checkpoint(const std::string& path, Model<Real>& model, Optimizer<Real
             read<Real>(state, part.name, part.numbers, table.rows[part.id].size(), first,
                        end - first);
     }
-    optimizer.set_steps(static_cast<int>(step));
+    optimizer.set_steps(step);
     read_loss_scale(state, state_path, model);
 }
 
@@ -262,8 +273,7 @@ SavedWeights::SavedWeights(const std::string& path)
     : path_(is_directory(path) ? path + "/model.safetensors" : path), file_(path_) {}
 
 int SavedWeights::vocab() const {
-    if (const auto noted = file_.metadata().find("vocab"); noted != file_.metadata().end())
-        return std::atoi(noted->second.c_str());
+    if (file_.metadata().contains("vocab")) return noted_number(file_, path_, "vocab", 1);
     const TensorInfo* const embedding = file_.find("embedding.weight");
     if (!embedding || embedding->shape.size() != 2)
         throw UserError(path_ +
@@ -277,6 +287,15 @@ const TensorInfo& SavedWeights::find(const Tensor& tensor) const {
         throw UserError(path_ + ": has no tensor '" + tensor.name +
                         "' of this model's shape: give the flags that it was trained with");
     return *found;
+}
+
+void SavedWeights::require_no_others(const TensorTable& table) const {
+    std::set<std::string> known;
+    for (const Tensor& tensor : table.rows) known.insert(tensor.name);
+    for (const TensorInfo& tensor : file_.tensors())
+        if (!known.contains(tensor.name))
+            throw UserError(path_ + ": has a tensor '" + one_line(tensor.name) +
+                            "', which this model has not: give the flags that it was trained with");
 }
 
 std::vector<double> SavedWeights::values(const Tensor& tensor) const {
@@ -301,6 +320,7 @@ int saved_vocab(const std::string& path) { return SavedWeights(path).vocab(); }
 template <class Real>
 void load_weights(const std::string& path, Model<Real>& model) {
     const SavedWeights weights(path);
+    weights.require_no_others(model.table());
     for (int id = 0; id < static_cast<int>(model.table().rows.size()); id++)
         model.set_values(id, weights.values(model.table().rows[id]));
 }

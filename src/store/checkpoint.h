@@ -53,6 +53,9 @@ class SavedWeights {
     // As save_checkpoint noted it, else the rows of the embedding.
     int vocab() const;
 
+    // Throws UserError where the file has a tensor that the table has not: it is of another model.
+    void require_no_others(const TensorTable& table) const;
+
     // Both throw UserError where there is no such tensor of this shape.
     const std::string& dtype(const Tensor& tensor) const { return find(tensor).dtype; }
     std::vector<double> values(const Tensor& tensor) const;
@@ -64,7 +67,7 @@ class SavedWeights {
     SafetensorsFile file_;
 };
 
-// All of them, rounded to Real. Load them before the optimizer is made.
+// All of them, rounded to Real, from a file that has no others. Load them before the optimizer is made.
 template <class Real>
 void load_weights(const std::string& path, Model<Real>& model);
 

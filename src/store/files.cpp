@@ -115,6 +115,14 @@ void rename_durably(const std::string& from, const std::string& to) {
     sync_directory(parent.empty() ? "." : parent.string());
 }
 
+std::string set_aside(const std::string& path, const std::string& what) {
+    const std::string first = path + "." + what;
+    std::string place = first;
+    for (int n = 2; is_there(place); n++) place = first + "-" + std::to_string(n);
+    rename_durably(path, place);
+    return place;
+}
+
 std::string new_place(const std::string& flag, const std::string& directory) {
     namespace fs = std::filesystem;
     fs::path place = fs::absolute(directory).lexically_normal();
@@ -135,9 +143,15 @@ void make_directory_durably(const std::string& place, const std::string& beside,
     } catch (const std::filesystem::filesystem_error& e) {
         throw UserError(beside + ": cannot be made anew (" + e.code().message() + ")");
     }
-    write(beside);
-    sync_directory(beside);
-    rename_durably(beside, place);
+    try {
+        write(beside);
+        sync_directory(beside);
+        rename_durably(beside, place);
+    } catch (...) {
+        std::error_code ignored;
+        std::filesystem::remove_all(beside, ignored);
+        throw;
+    }
 }
 
 uint32_t checksum(const std::string& bytes, uint32_t before) {

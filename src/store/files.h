@@ -46,12 +46,16 @@ std::error_code make_directories_durably(const std::string& path);
 // (a file may): after a crash there is one or the other. Both in one directory.
 void rename_durably(const std::string& from, const std::string& to);
 
+// The file or directory becomes PATH.<what>, or PATH.<what>-2, ... where that is taken. Returns which.
+std::string set_aside(const std::string& path, const std::string& what);
+
 // The path of the directory that --flag names, without a slash at its end; what is above it is made.
 // Throws unless a new one can be put there.
 std::string new_place(const std::string& flag, const std::string& directory);
 
 // Makes the directory `place`, which `write` fills under the name `beside` before it gets its own.
-// Both in one directory; place must not exist, or be empty, and what lies at `beside` is removed.
+// Both in one directory; place must not exist, or be empty, and what lies at `beside` is removed,
+// as is what was written before an error.
 void make_directory_durably(const std::string& place, const std::string& beside,
                             const std::function<void(const std::string& directory)>& write);
 

@@ -96,14 +96,6 @@ std::string damage(const std::string& text, const std::string& header,
     return "";
 }
 
-// A place beside the file that is free.
-std::string set_aside(const std::string& path) {
-    std::string place = path + ".damaged";
-    for (int n = 2; is_there(place); n++) place = path + ".damaged-" + std::to_string(n);
-    rename_durably(path, place);
-    return place;
-}
-
 }  // namespace
 
 // ---- the file -----------------------------------------------------------------------------------
@@ -122,9 +114,16 @@ StepFile::StepFile(const std::string& path, const std::string& header, int64_t d
                         "'): move it away");
     if (const std::string wrong = damage(text, known, written, done); !wrong.empty()) {
         const bool gone = !is_there(path);
-        const std::string kept = gone ? "" : "; it is kept as " + set_aside(path);
+        const std::string kept = gone ? "" : "; it is kept as " + set_aside(path, "damaged");
         std::fprintf(stderr, "warning: %s %s%s: the run goes on without its earlier rows\n",
                      path.c_str(), gone ? "is gone" : one_line(wrong).c_str(), kept.c_str());
+        text.clear();
+    }
+    if (done <= 0 && !lines_of(text).empty()) {
+        std::fprintf(stderr,
+                     "warning: %s: no checkpoint goes with its rows: it is kept as %s, and the run "
+                     "begins anew\n",
+                     path.c_str(), set_aside(path, "earlier").c_str());
         text.clear();
     }
     std::string keep = header + "\n";

@@ -45,6 +45,21 @@ std::string overflow_errors(const Case& c) {
     });
 }
 
+// Rows of 1e16, whose squares float still holds: rstd^3 is 0 in it, the gradient is not.
+std::string massive_errors(const Case& c) {
+    const NormCase n{3, c.size("C"), 1e-5};
+    auto wide = rmsnorm<double>(n, c.seed());
+    auto narrow = rmsnorm<float>(n, c.seed());
+    std::vector<double> x = wide.values("x");
+    for (double& v : x) v *= 0x1p53;
+    wide.set("x", x);
+    narrow.set("x", x);
+    const std::vector<double> expected = wide.run().values("dx");
+    const double epsilon = std::numeric_limits<float>::epsilon();
+    return difference(narrow.run().values("dx"), expected,
+                      norm_roundings(c) * epsilon * std::sqrt(c.size("C")) * largest(expected));
+}
+
 std::string zero_row_errors(const Case& c) {
     return with_type(c, [&](auto t) {
         auto p = rmsnorm<decltype(t)>({1, c.size("C"), 1e-5}, c.seed());
@@ -106,6 +121,7 @@ Family norm_checks() {
         {{.name = "rmsnorm", .errors = rmsnorm_errors, .cases = rms, .in_model = rmsnorm_in_model},
          {"layernorm", layernorm_errors, layer},
          {"norm_overflow", overflow_errors, {"norm=rmsnorm", "norm=layernorm"}},
+         {"rmsnorm_massive", massive_errors, {"C=9", "C=67"}, {"float"}},
          {"rmsnorm_zero_row", zero_row_errors, {"C=9"}},
          {"layernorm_far_mean", far_mean_errors, {"C=9"}, {"float"}}}};
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -19,16 +20,24 @@ struct Operations {
     int steps = 1;
 };
 
-// Median of at least 3 calls, and of a quarter of a second of them, by the device's clock.
+// Of a call, by the device's clock, that of n in a row: a device that is idle when the first is launched
+// waits for the host.
+template <class Real, class Call>
+double seconds_of(Call call, int n) {
+    device_mark<Real>(0);
+    for (int i = 0; i < n; i++) call();
+    device_mark<Real>(1);
+    return device_seconds<Real>(0, 1) / n;
+}
+
+// Median of at least 3 times, each of calls that last a millisecond together, and of a quarter of a second.
 template <class Real, class Call>
 double median_seconds(Call call) {
+    const double once = std::max(seconds_of<Real>(call, 1), 1e-6);
+    const int n = static_cast<int>(std::ceil(1e-3 / once));
     std::vector<double> times;
-    for (double all = 0; times.size() < 3 || all < 0.25; all += times.back()) {
-        device_mark<Real>(0);
-        call();
-        device_mark<Real>(1);
-        times.push_back(device_seconds<Real>(0, 1));
-    }
+    for (double all = 0; times.size() < 3 || all < 0.25; all += n * times.back())
+        times.push_back(seconds_of<Real>(call, n));
     std::ranges::nth_element(times, times.begin() + times.size() / 2);
     return times[times.size() / 2];
 }
