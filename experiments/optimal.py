@@ -21,8 +21,8 @@ BYTES = {1: 312, 5: 1560, 20: 6240, 100: 31200}  # a parameter: steps at 12 x 64
 FIRST = SEEDS[:1]  # the seed that chooses rates
 # Arms, width, bytes a parameter and seeds in the order in which they are made; the last ones take hours.
 GROUPS = ((PAIR, 64, 20, SEEDS), (PAIR, 64, 1, SEEDS), (PAIR, 64, 5, SEEDS), (OTHERS, 64, 20, SEEDS),
-          (PAIR, 32, 20, SEEDS), (PAIR, 48, 20, SEEDS), (PAIR, 24, 20, SEEDS), (TOLD, 64, 100, FIRST),
-          (PAIR, 64, 20, FIVE), (PAIR, 96, 20, SEEDS))
+          (PAIR, 32, 20, SEEDS), (PAIR, 48, 20, SEEDS), (PAIR, 24, 20, SEEDS), (PAIR, 64, 20, FIVE),
+          (TOLD, 64, 100, FIRST), (PAIR, 96, 20, SEEDS))
 SETTINGS = (("the norm in Peri-LN alone", "off", "on"), ("in both", "on", "on"), ("in neither", "off", "off"))
 
 

@@ -149,7 +149,9 @@ def long_enough():
     found = []
     for words, pre, peri in (("the norm in Peri-LN alone", "", ""), ("in both", on, ""), ("in neither", "", off)):
         if rows("optimal-lead", words + ":"):
-            found += effect("optimal-lead", words + ":", lead(at_best("pre", pre), at_best("peri", peri)))
+            arms = at_best("pre", pre), at_best("peri", peri)
+            seeds = [seed for seed in FIVE if all(name in RUNS for arm in arms for name in names(arm, [seed]))]
+            found += effect("optimal-lead", words + ":", lead(*arms, seeds))
     return found
 
 
