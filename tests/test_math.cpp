@@ -34,3 +34,11 @@ TEST_CASE("float exp: at and beyond its ends", "[math]") {
     for (const float x : {89.0f, 1e30f, infinity}) CHECK(exp_of(x) > 3.4e38f);
     CHECK(std::isnan(exp_of(std::numeric_limits<float>::quiet_NaN())));
 }
+
+TEST_CASE("float exp of a softmax: 0 where a sum of at least 1 does not feel it", "[math]") {
+    constexpr float infinity = std::numeric_limits<float>::infinity();
+    for (const float x : {0.0f, -1.0f, -63.9f, -64.0f}) CHECK(softmax_exp(x) == exp_of(x));
+    for (const float x : {-64.1f, -88.0f, -1e30f, -infinity}) CHECK(softmax_exp(x) == 0);
+    CHECK(std::isnan(softmax_exp(std::numeric_limits<float>::quiet_NaN())));
+    CHECK(softmax_exp(-88.0) == std::exp(-88.0));  // the oracle's
+}
