@@ -165,48 +165,40 @@ def by_arm():
     return Panel("12 x 64, best rates", "validation loss (nats a byte)", "", curves, rows=tuple(map(label, ARMS)))
 
 
-def over_widths(arm):
-    points = []
-    for width in WIDTHS:
-        if found := [loss(r) for r in done(at_best(arm, width)) if not failed(r)]:
-            points.append((width, mean(found), min(found), max(found)))
-    return Curve(label(arm), points, arm[0], dashed=not as_usual(arm), marks=True)
+def over(label, colour, xs, by_x):
+    found = [(x, by_x(x)) for x in xs]
+    return Curve(label, [(x, mean(at), min(at), max(at)) for x, at in found if at], colour, marks=True)
 
 
-def over_bytes(label, colour, by_amount):
-    found = [(amount, by_amount(amount)) for amount in BYTES]
-    return Curve(label, [(amount, mean(at), min(at), max(at)) for amount, at in found if at], colour, marks=True)
-
-
-def leads_over_bytes():
+def leads_over(xs, key):
+    """key: "amount" or "width"."""
     colours = ("#1a1a1a", "#7a4a1e", "#bc8f5f")  # no placement's
-    return [over_bytes(title, colour, lambda amount, arms=arms: lead(*arms, amount=amount))
+    return [over(title, colour, xs, lambda x, arms=arms: lead(*arms, **{key: x}))
             for colour, (title, *arms) in zip(colours, SETTINGS)]
 
 
-def gains_over_bytes():
-    return [over_bytes(norm, norm, lambda amount, norm=norm: gain(norm, amount)) for norm in ("pre", "peri")]
+def gains_over(xs, key):
+    return [over(norm, norm, xs, lambda x, norm=norm: gain(norm, **{key: x})) for norm in ("pre", "peri")]
 
 
 def figures():
     rates = "peak learning rate", "validation loss (nats a byte)"
+    spans = (("12 x 64", "bytes a parameter", BYTES, "amount"), ("20 bytes", "width", WIDTHS, "width"))
     panels = [Panel("12 x 64, seed 11", *rates, [over_rates(arm) for arm in PAIR], logx=True),
               Panel("12 x 64, seed 11: others", *rates, [over_rates(arm) for arm in (("peri", "on"), *OTHERS)], logx=True),
               Panel("12 x 64, best rates", "step", "training loss (nats a byte)", [in_training(arm) for arm in PAIR]),
               by_arm(),
-              Panel("best rates", "width", "validation loss (nats a byte)",
-                    [over_widths(arm) for arm in PAIR], logx=True, closer=True),
-              Panel("12 x 64: the lead", "bytes a parameter", "Pre-LN's loss less Peri-LN's (nats a byte)",
-                    leads_over_bytes(), logx=True),
-              Panel("12 x 64: what the embedding norm gains", "bytes a parameter", "loss without less with it (nats a byte)",
-                    gains_over_bytes(), logx=True)]
+              *(Panel(f"{what}: the lead", x, "Pre-LN's loss less Peri-LN's (nats a byte)", leads_over(xs, key), logx=True)
+                for what, x, xs, key in spans),
+              *(Panel(f"{what}: what the embedding norm gains", x, "loss without less with it (nats a byte)",
+                      gains_over(xs, key), logx=True) for what, x, xs, key in spans)]
     panels = [panel for panel in panels if any(len(curve.points) > 1 for curve in panel.curves)]
     if not panels:
         return []
     return [(figure("optimal", f"Training long enough: {RAN}", panels, 2),
-             "Loss over the rates, in training, and over the model's width, of runs that see 20 bytes for each "
-             "parameter and none twice; the lead, by which has the embedding norm, and what that norm gains, of runs that see fewer and more. Mean and range over the seeds, "
-             "without runs that failed. Seed 11 has chosen the rates, and is one of the three.")]
+             "Loss over the rates and in training, of runs that see 20 bytes for each parameter and none twice; the lead, by which "
+             "has the embedding norm, and what that norm gains, of runs that see fewer and more, and of other widths. Mean and range "
+             "over the seeds, without runs that failed. Seed 11 has chosen the rates, and is one of those that compare.")]
 
 
 def overview():
@@ -227,7 +219,7 @@ def table_of_fits():
     """Of the loss over compute."""
     rows = [f"| {label(arm)} | {spread([f[0] for f in found])} | {spread([f[2] for f in found])} |"
             for arm in PAIR if (found := fits(arm))]
-    return ["\nloss = E + A C^-alpha over the widths, C the operations of a run:\n", "| arm | E | alpha |",
+    return ["\nloss = E + A C^-alpha over the widths, C the operations of a run; of the seeds whose best alpha lies inside what was tried:\n", "| arm | E | alpha |",
             "|---|---|---|", *rows] if rows else []
 
 

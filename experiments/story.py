@@ -31,9 +31,10 @@ weights, the warmup, the length of training?
 SHORTLY = """**In short:** Peri-LN keeps hidden states in bounds where learning rates are high. In the first 300 to 600 steps most of its
 lead in loss comes from its embedding norm, which the other placements lack: without that norm Peri-LN is behind or level, and with
 it in both, at best rates, the place of the norms alone gains about 0.02 nats a byte with N(0, 0.08^2) weights and loses 0 to 0.04
-with N(0, 0.02^2). After 1,560 steps that norm still gains some hundredths, at width 32 as at 64; after 6,240 (12 x 64, 20 bytes of
-text a parameter) nothing. Leads of 0.01 to 0.03 remain then with it in Peri-LN alone, in both and in neither, and three seeds cannot
-tell them from 0; OLMo-2's placement and SimpleNorm end within 0.005 of Peri-LN.
+with N(0, 0.02^2). What that norm gains goes with the steps: some hundredths after 1,560, at width 32 as at 64, nothing after 6,240.
+After 20 bytes of text a parameter (12 layers, widths 24 to 64, 878 to 6,240 steps, the second table) the lead is 0.013 to 0.035 with it in
+Peri-LN alone, 0.007 to 0.029 in both and -0.029 to 0.013 in neither; at width 64 three seeds cannot tell these from 0, and OLMo-2's placement
+and SimpleNorm end within 0.005 of Peri-LN.
 
 A *lead* is Pre-LN's validation loss minus Peri-LN's, in nats a byte (above 0: Peri-LN is better): mean and 95 % interval over n pairs of
 runs with the same seed. 12 x 64 is 12 layers of width 64. Unless something else is said, Peri-LN alone has the embedding norm, weights
@@ -160,27 +161,23 @@ def leads():
 
 def longer():
     """What is left of it when training goes on."""
-    found = {amount: [optimal.lead(*arms, amount=amount) for _, *arms in optimal.SETTINGS] for amount in (1, ENOUGH)}
-    gained = [optimal.gain(norm, amount) for amount in found for norm in ("peri", "pre")]
-    if min(map(len, sum(found.values(), gained))) < 3:
+    leads_ = [optimal.lead(*arms) for _, *arms in optimal.SETTINGS]
+    gained = [optimal.gain(norm, amount) for amount in (1, ENOUGH) for norm in ("peri", "pre")]
+    if min(map(len, leads_ + gained)) < 3:
         return None
-    alone, both, neither = map(told, found[ENOUGH])
-    first = ", ".join(f"{mean(lead):+.3f}" for lead in found[1])
+    alone, both, neither = map(told, leads_)
     peri_first, pre_first, peri, pre = map(told, gained)
     names = {"olmo2": "OLMo-2's placement", "simple": "SimpleNorm", "keel": "KEEL", "post": "Post-LN"}
     over = {name: pairs(optimal.at_best((norm, "off")), optimal.at_best(("peri", "on"))) for norm, name in names.items()}
     over = {name: less for name, less in over.items() if len(less) > 2}
     others = f"; over {', '.join(f'{name} {told(less)}' for name, less in over.items())}" if over else ""
-    narrow = [gained for norm in ("peri", "pre") for gained in (optimal.gain(norm, width=32), optimal.gain(norm, 5))]
-    steps = ""
-    if min(map(len, narrow)) > 2:
-        peri_32, peri_64, pre_32, pre_64 = map(told, narrow)
-        steps = (f" Steps seem to count rather than bytes a parameter: after {SCALES['C32']['steps']:,} steps it gains Peri-LN {peri_32} and "
-                 f"Pre-LN {pre_32} at width 32 (there {ENOUGH} bytes), {peri_64} and {pre_64} at width 64 (5 bytes).")
-    return ("**Later its lead is small, and not due to that norm.** After 312 steps, one byte of text a parameter (12 x 64, N(0, 0.08^2), "
-            f"best rates, no text twice), the embedding norm lowers Peri-LN's loss by {peri_first} and Pre-LN's by {pre_first}; after 6,240 "
-            f"steps, {ENOUGH} bytes, by {peri} and {pre}.{steps} The lead with the norm in Peri-LN alone, in both and in neither is {first} after 312 "
-            f"steps and {alone}, {both} and {neither} after 6,240{others}. ([Training long enough](report/training-long-enough.md))")
+    narrow = [mean(optimal.gain("peri", width=width)) for width in optimal.whole(optimal.PAIR) if width < 64]
+    still = (f" In narrower models, whose {ENOUGH} bytes are fewer steps, it still gains Peri-LN {min(narrow):.3f} to {max(narrow):.3f} (the second "
+             "table)." if len(narrow) > 1 else "")
+    return (f"**After {ENOUGH} bytes of text a parameter its lead is small, and what the embedding norm gains goes with the steps.** At 12 x 64 "
+            f"(6,240 steps, N(0, 0.08^2), best rates, no text twice) the lead over Pre-LN is {alone} with that norm in Peri-LN alone, {both} in both, "
+            f"{neither} in neither{others}. The norm gains Peri-LN {peri} and Pre-LN {pre}; after 312 steps, one byte a parameter, it gained "
+            f"{peri_first} and {pre_first}.{still} ([Training long enough](report/training-long-enough.md))")
 
 
 def circumstances():
@@ -212,11 +209,27 @@ def factors():
     return lines + [f"\n*12 x 64, 600 steps, each arm at its best rate, n = {seeds}.* {circumstances()}"]
 
 
+def by_width():
+    """Leads and gains after ENOUGH bytes a parameter over the widths that all four arms have, as a table."""
+    if len(widths := optimal.whole(optimal.PAIR)) < 3:
+        return []
+    columns = [f"width {width}, {SCALES[f'C{width}']['steps']:,} steps" for width in widths]
+    row = lambda name, of: f"| {name} | {' | '.join(corrections.short(of(width)) for width in widths)} |"
+    lines = [f"\n| Lead after {ENOUGH} bytes a parameter; the embedding norm is in | {' | '.join(columns)} |", "|---" * (len(widths) + 1) + "|"]
+    lines += [row(name, lambda width: optimal.lead(*arms, width))
+              for name, (_, *arms) in zip(("Peri-LN alone", "both", "neither"), optimal.SETTINGS)]
+    lines += [row(f"what that norm gains {name}", lambda width: optimal.gain(norm, width=width))
+              for norm, name in (("peri", "Peri-LN"), ("pre", "Pre-LN"))]
+    n = {len(optimal.lead(*arms, width)) for _, *arms in optimal.SETTINGS for width in widths}
+    return lines + ["\n*12 layers, weights as N(0, 0.08^2) at width 64 and in inverse proportion to the root of the width at others, each arm at its "
+                    f"best rate, n = {' to '.join(map(str, sorted({min(n), max(n)})))}.*"]
+
+
 def findings():
     if not corrections.ready():
         return []
     found = [states(), halves(), leads(), longer(), deep()]
-    return ["## What was found\n", SHORTLY] + [f"{i}. {text}" for i, text in enumerate(filter(None, found), 1)] + factors()
+    return ["## What was found\n", SHORTLY] + [f"{i}. {text}" for i, text in enumerate(filter(None, found), 1)] + factors() + by_width()
 
 
 # ---- limits -------------------------------------------------------------------------------------

@@ -548,7 +548,7 @@ class Optimal(Fabricated):
         self.assertEqual(len(optimal.over_rates(post).points), 3)
         self.again().at(unlike=lambda arm: 2.0 if arm == ("pre", "off") else 0.0)
         self.publish()
-        self.assertEqual([point[3] for point in optimal.over_widths(("pre", "off")).points], [1.6] * 3)
+        self.assertEqual(max(point[0] for point in optimal.by_arm().curves[0].points), 1.6)
         self.assertIsNone(optimal.power_law([]))
 
     def test_the_lead_shrinks_with_more_text(self):
@@ -567,7 +567,9 @@ class Optimal(Fabricated):
             self.assertTrue(self.seen("optimal-bytes")[0].startswith(f"lead: 1 bytes {leads[0] + 0.95:+.3f} "))
             self.assertIn("pre, gain: 1 bytes +0.950 ", self.seen("optimal-norm")[0])
             self.assertIn("; 20 bytes -0.050 ", self.seen("optimal-norm")[0])
-            self.assertEqual(len(optimal.gains_over_bytes()[1].points), 3)
+            self.assertEqual(len(optimal.gains_over(optimal.BYTES, "amount")[1].points), 3)
+            leads = optimal.leads_over(optimal.WIDTHS, "width")
+            self.assertEqual([[point[0] for point in curve.points] for curve in leads], [[32, 48, 64]] * 3)
             hours = optimal.at_best(optimal.TOLD[0], amount=100)
             self.assertEqual([(run.lr, run.seed, run.settings()["steps"]) for run in hours], [("4e-3", 11, 31200)])
 
