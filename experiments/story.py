@@ -31,7 +31,7 @@ weights, the warmup, the length of training?
 SHORTLY = """**In short:** Peri-LN keeps hidden states in bounds where learning rates are high. In the first 300 to 600 steps most of its
 lead in loss comes from its embedding norm, which the other placements lack: without that norm Peri-LN is behind or level, and with
 it in both, at best rates, the place of the norms alone gains about 0.02 nats a byte with N(0, 0.08^2) weights and loses 0 to 0.04
-with N(0, 0.02^2). What that norm gains goes with the steps: some hundredths after 1,560, at width 32 as at 64, nothing after 6,240.
+with N(0, 0.02^2). What that norm gains falls with the steps: some hundredths after 1,560, at width 32 as at 64, nothing after 6,240.
 After 20 bytes of text a parameter (12 layers, widths 24 to 64, 878 to 6,240 steps, the second table) the lead is 0.013 to 0.035 with it in
 Peri-LN alone, 0.007 to 0.029 in both and -0.029 to 0.013 in neither; at width 64 three seeds cannot tell these from 0, and OLMo-2's placement
 and SimpleNorm end within 0.005 of Peri-LN.
@@ -174,7 +174,7 @@ def longer():
     narrow = [mean(optimal.gain("peri", width=width)) for width in optimal.whole(optimal.PAIR) if width < 64]
     still = (f" In narrower models, whose {ENOUGH} bytes are fewer steps, it still gains Peri-LN {min(narrow):.3f} to {max(narrow):.3f} (the second "
              "table)." if len(narrow) > 1 else "")
-    return (f"**After {ENOUGH} bytes of text a parameter its lead is small, and what the embedding norm gains goes with the steps.** At 12 x 64 "
+    return (f"**After {ENOUGH} bytes of text a parameter its lead is small, and what the embedding norm gains falls with the steps.** At 12 x 64 "
             f"(6,240 steps, N(0, 0.08^2), best rates, no text twice) the lead over Pre-LN is {alone} with that norm in Peri-LN alone, {both} in both, "
             f"{neither} in neither{others}. The norm gains Peri-LN {peri} and Pre-LN {pre}; after 312 steps, one byte a parameter, it gained "
             f"{peri_first} and {pre_first}.{still} ([Training long enough](report/training-long-enough.md))")

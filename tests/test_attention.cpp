@@ -195,7 +195,7 @@ TEST_CASE("attention: the same bits twice", "[attention]") {
     CHECK(bit_errors([&] { return attention<double>(many, {}, 1); }) == "");
 }
 
-// Numbers below 1.2e-38 take some processors a hundred times as long; heads that look at few keys had many.
+// Some processors take many times as long for numbers below 1.2e-38; heads that look at few keys had many.
 TEST_CASE("attention: scores in the hundreds leave no subnormal numbers", "[attention]") {
     const AttentionShape s{1, 70, 70, 0, 2, 1, 12};
     for (const uint64_t seed : seeds) {

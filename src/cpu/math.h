@@ -38,7 +38,7 @@ inline float exp_of(float x) {
 
 // e^x as a softmax takes it, x being a score less the row's largest or its log of the sum. Below
 // -64 it is under 1.6e-28, which no float feels beside a sum of at least 1, and is 0 here: products
-// of still smaller numbers are subnormal, and those take some processors a hundred times as long.
+// of still smaller numbers are subnormal, and some processors take many times as long for those.
 inline double softmax_exp(double x) { return std::exp(x); }
 inline float softmax_exp(float x) { return x < -64 ? 0 : exp_of(x); }
 
