@@ -56,12 +56,14 @@ def wanted():
         for arm in TUNED:
             found += [run for rate in grid(arm, layers) for run in runs_of(arm, layers, rate, FIRST)]
             found += at_best(arm, layers)
+    found += [run for layers in DEPTHS for norm in placements() for rate in RATES
+              for run in runs_of((norm, "off"), layers, rate, FIRST)]
     return list({run.name: run for run in found}.values())
 
 
-def cells():
-    """[(layers, [(rate, {placement: loss or None})])], the embedding norm in all, for overview.py."""
-    return [(layers, [(rate, {norm: loss_at((norm, "on"), layers, rate) for norm in placements()})
+def cells(which):
+    """[(layers, [(rate, {placement: loss or None})])], the embedding norm in all or in none, for overview.py."""
+    return [(layers, [(rate, {norm: loss_at((norm, which), layers, rate) for norm in placements()})
                       for rate in RATES]) for layers in DEPTHS]
 
 

@@ -32,7 +32,7 @@ def by_depth():
     """As losses(), of depths.py: all the same but the placement, a block a depth."""
     cell = lambda value: None if value is None else "x" if value >= FAILED_LOSS else value
     return [(f"{layers} layers", [(f"{float(rate):.2g}".lstrip("0"), {norm: cell(v) for norm, v in column.items()})
-                                  for rate, column in columns]) for layers, columns in depths.cells()]
+                                  for rate, column in columns]) for layers, columns in depths.cells("on")]
 
 
 def whole(blocks):

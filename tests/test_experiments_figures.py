@@ -138,9 +138,9 @@ class Overview(unittest.TestCase):
     def test_four_depths_once_all_are_there(self):
         column = {"pre": 2.0, "post": 3.2}
         made = lambda *columns: [(12, [("1e-3", column), ("4e-3", columns[0])])]
-        with mock.patch.object(overview.depths, "cells", lambda: made({"pre": 1.9, "post": None})):
+        with mock.patch.object(overview.depths, "cells", lambda which: made({"pre": 1.9, "post": None})):
             self.assertFalse(overview.whole(overview.by_depth()))
-        with mock.patch.object(overview.depths, "cells", lambda: made({"pre": 1.9, "post": 2.1})):
+        with mock.patch.object(overview.depths, "cells", lambda which: made({"pre": 1.9, "post": 2.1})):
             self.assertEqual(overview.losses(), [("12 layers", [(".001", {"pre": 2.0, "post": "x"}),
                                                                (".004", {"pre": 1.9, "post": 2.1})])])
 
