@@ -61,12 +61,6 @@ def wanted():
     return list({run.name: run for run in found}.values())
 
 
-def cells(which):
-    """[(layers, [(rate, {placement: loss or None})])], the embedding norm in all or in none, for overview.py."""
-    return [(layers, [(rate, {norm: loss_at((norm, which), layers, rate) for norm in placements()})
-                      for rate in RATES]) for layers in DEPTHS]
-
-
 # ---- figures ------------------------------------------------------------------------------------
 
 def label(arm):

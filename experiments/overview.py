@@ -1,79 +1,48 @@
-"""Everything on one page: ten placements by learning rate and by depth, the highest rate that works, and how the
-hidden state grows. Drawn here as SVG, not by gnuplot: it is a table whose cells have colours.
+"""Everything on one page: ten placements, without and with the embedding norm, by depth and learning rate, and how
+the hidden state grows. Drawn here as SVG, not by gnuplot: it is a table whose cells have colours.
 """
 from html import escape
-from statistics import mean, median
 
 import depth
 import depths
-import placements as wide
 from draw import COLOURS, FIGURES, WIDTH
 from lab import placements
-from learning_rate import best_rate, grid, runs_of, shared_rate
-from measures import done, last_variance, shapes
-from verdict import FAILED_LOSS, failed, loss
+from measures import done
+from verdict import FAILED_LOSS
 
-NAME, ROW, GAP, TOP, BOTTOM = 94, 26, 14, 92, 78
-COLUMN, WORDS = 41, 62  # widths of a cell, of a cell that says more
-WORST = 0.6             # nats above the block's best that have the darkest colour
+NAME, HALF, TOP, BOTTOM = 116, 18, 92, 78
+ROW = 2 * HALF + 6        # a placement: without the embedding norm above, with it below
+COLUMN, WORDS, GAP = 39, 42, 12  # widths of a cell, of a cell of the margin, between blocks
+WORST = 0.6               # nats above the block's best that have the darkest colour
 LIGHT, DARK = (255, 248, 226), (92, 58, 6)
+NORM = ("off", "on")      # the embedding norm, from above
+GROWTH = "4e-3"           # the rate whose growth over depth the margin tells
 
 
 # ---- what it shows ------------------------------------------------------------------------------
 
-def mean_loss(made):
-    """None where nothing was run, "x" where a seed failed."""
-    if not made:
-        return None
-    return "x" if any(map(failed, made)) else mean(map(loss, made))
-
-
-def by_depth():
-    """As losses(), of depths.py: all the same but the placement, a block a depth."""
-    cell = lambda value: None if value is None else "x" if value >= FAILED_LOSS else value
-    return [(f"{layers} layers", [(f"{float(rate):.2g}".lstrip("0"), {norm: cell(v) for norm, v in column.items()})
-                                  for rate, column in columns]) for layers, columns in depths.cells("on")]
-
-
-def whole(blocks):
-    return all(value is not None for _, columns in blocks for _, column in columns for value in column.values())
+def cell(arm, layers, rate):
+    """Its loss, "x" where it failed, None where it was not run."""
+    value = depths.loss_at(arm, layers, rate)
+    return "x" if value is not None and value >= FAILED_LOSS else value
 
 
 def losses():
-    """[(title, [(column, {placement: mean_loss})])], in blocks whose losses compare."""
-    if whole(found := by_depth()):
-        return found
-    rates = sorted({rate for norm in placements() for rate in grid(norm)}, key=float)
-    found = [("12 layers, 300 steps, by learning rate",
-              [(f"{float(rate):.2g}".lstrip("0"),
-                {norm: mean_loss(done(runs_of(norm, rate))) for norm in placements()})
-               for rate in rates])]
-    if shared_rate():
-        found.append((f"150 steps at {shared_rate()}, by layers",
-                      [(str(layers), {norm: mean_loss(done(depth.runs_of(norm, layers)))
-                                      for norm in depth.NORMS}) for layers in depth.DEPTHS]))
-    return found
+    """[(layers, [(rate, {(placement, embedding norm): cell})])], in blocks whose losses compare."""
+    arms = [(norm, which) for norm in placements() for which in NORM]
+    return [(layers, [(rate, {arm: cell(arm, layers, rate) for arm in arms}) for rate in depths.RATES])
+            for layers in depths.DEPTHS]
 
 
-def highest(norm):
-    """The highest rate at which no seed failed, "or more" where none higher was tried."""
-    tried = {rate: made for other in placements() for rate in grid(other)
-             if (made := done(runs_of(norm, rate)))}
-    works = [rate for rate, made in tried.items() if not any(map(failed, made))]
-    best = max(works, key=float, default="none")
-    return f"≥ {best}" if works and best == max(tried, key=float) else best
+def numbers(columns):
+    return [v for _, column in columns for v in column.values() if isinstance(v, float)]
 
 
-def words(norm):
-    """{column: what it says}: the rates, and medians over the seeds at 12 x 128."""
-    found = {"best rate": best_rate(norm) or "", "highest": highest(norm)}
-    for rate in wide.RATES:
-        made = [r for r in done(wide.runs_of(norm, rate)) if not r.diverged]
-        found[f"var. {rate}"] = wide.short(median(map(last_variance, made))) if made else ""
-        if rate == wide.RATES[0]:
-            exponents = [fit["exponent"] for r in made if (fit := shapes(r))]
-            found["exponent"] = f"{median(exponents):.2f}" if exponents else ""
-    return found
+def exponent(arm, layers):
+    """Of the variance over depth at the end, s^p; "" where it was not run or no power fits."""
+    made = done(depths.runs_of(arm, layers, GROWTH, depths.FIRST))
+    p = depth.exponent(made[0]) if made else float("nan")
+    return f"{p:.2f}" if p == p else ""
 
 
 # ---- SVG ----------------------------------------------------------------------------------------
@@ -88,48 +57,49 @@ def loss_cell(x, y, value, best):
         return ""
     middle = x + COLUMN / 2
     if value == "x":
-        return (f'<rect x="{x}" y="{y}" width="{COLUMN - 2}" height="{ROW - 2}" fill="#e4e4e4"/>'
-                + text(middle, y + 17, "×", size=14))
+        return (f'<rect x="{x}" y="{y}" width="{COLUMN - 2}" height="{HALF - 1}" fill="#e4e4e4"/>'
+                + text(middle, y + 13, "×", size=13))
     share = min(1.0, (value - best) / WORST) ** 0.5
     tint = "#%02x%02x%02x" % tuple(round(a + (b - a) * share) for a, b in zip(LIGHT, DARK))
     frame = ' stroke="#1a1a1a" stroke-width="2"' if value == best else ""
-    return (f'<rect x="{x}" y="{y}" width="{COLUMN - 2}" height="{ROW - 2}" fill="{tint}"{frame}/>'
-            + text(middle, y + 16, f"{value:.2f}", fill="#ffffff" if share > 0.6 else "#1a1a1a"))
+    return (f'<rect x="{x}" y="{y}" width="{COLUMN - 2}" height="{HALF - 1}" fill="{tint}"{frame}/>'
+            + text(middle, y + 12.5, f"{value:.2f}", fill="#ffffff" if share > 0.6 else "#1a1a1a"))
+
+
+def block(x, layers, columns, y):
+    """The cells of a depth, of which `x` is the left edge."""
+    best = min(numbers(columns), default=0)
+    lines = [text(x, TOP - 28, f"{layers} layers, by learning rate", "start", 12)]
+    for i, (rate, column) in enumerate(columns):
+        left = x + COLUMN * i
+        lines.append(text(left + COLUMN / 2, TOP - 8, f"{float(rate):.2g}".lstrip("0")))
+        lines += [loss_cell(left, y[key], value, best) for key, value in column.items()]
+    return lines
 
 
 def drawn():
     """The lines of the picture."""
-    norms, lines, x = placements(), [], NAME
-    y = {norm: TOP + ROW * i for i, norm in enumerate(norms)}
-    for norm in norms:
-        lines.append(text(NAME - 8, y[norm] + 16, norm, "end", 12, COLOURS[norm], ' font-weight="600"'))
-    for title, columns in losses():
-        values = [v for _, column in columns for v in column.values() if isinstance(v, float)]
-        lines.append(text(x, TOP - 28, title, "start", 12))
-        for name, column in columns:
-            lines.append(text(x + COLUMN / 2, TOP - 8, name))
-            lines += [loss_cell(x, y[norm], value, min(values, default=0))
-                      for norm, value in column.items()]
-            x += COLUMN
-        x += GAP
-    told = {norm: words(norm) for norm in norms}
-    for i, name in enumerate(next(iter(told.values()))):
-        lines.append(text(x + WORDS / 2, TOP - 8, name))
-        lines += [text(x + WORDS / 2, y[norm] + 16, told[norm].get(name, "")) for norm in norms]
+    y = {(norm, which): TOP + ROW * i + HALF * half for i, norm in enumerate(placements()) for half, which in enumerate(NORM)}
+    lines, x = [], NAME
+    for norm in placements():
+        lines.append(text(NAME - 32, y[norm, "on"] + 4, norm, "end", 12, COLOURS[norm], ' font-weight="600"'))
+    lines += [text(NAME - 6, top + 12.5, which, "end", 10, "#6a6a6a") for (_, which), top in y.items()]
+    for layers, columns in losses():
+        lines += block(x, layers, columns, y)
+        x += COLUMN * len(columns) + GAP
+    lines.append(text(x, TOP - 28, f"p at {GROWTH}, by layers", "start", 12))
+    for layers in depths.DEPTHS:
+        lines.append(text(x + WORDS / 2, TOP - 8, layers))
+        lines += [text(x + WORDS / 2, top + 12.5, exponent(key, layers)) for key, top in y.items()]
         x += WORDS
-    width, height = max(x, WIDTH), TOP + ROW * len(norms) + BOTTOM
-    deep = whole(by_depth())
-    what = ("validation loss (nats a byte) at width 64, 150 steps, N(0, 0.08^2), the embedding norm in all, seed 11" if deep else
-            "mean validation loss (nats a byte) of three seeds at width 64")
-    of_rates = "Rates: 12 layers, 300 steps, N(0, 0.02^2), three seeds. " if deep else ""
+    width, height = max(x, WIDTH), TOP + ROW * len(placements()) + BOTTOM
     lines += [text(width / 2, 22, "Ten placements on one page", size=15),
-              text(width / 2, 42, "python3 experiments/report.py run learning_rate depth depths placements", size=11),
-              *(text(NAME, height - BOTTOM + 26 + 18 * i, line, "start") for i, line in enumerate((
-                  f"Cells: {what}; the darker the further above the block's best (framed), up to {WORST}.",
-                  "× a seed failed: it learned no more than how often each byte occurs. Blank: not run. Highest: rate at which no seed "
-                  "failed (≥: none higher was tried).",
-                  f"{of_rates}Var.: variance of the last hidden state after 300 steps at width 128; over the sub-layers s it is like s^exponent at "
-                  "2e-3.")))]
+              text(width / 2, 42, "python3 experiments/report.py run depths", size=11),
+              *(text(NAME, height - BOTTOM + 22 + 18 * i, line, "start") for i, line in enumerate((
+                  "Cells: validation loss (nats a byte), width 64, 150 steps, N(0, 0.08^2), seed 11; off, on: without and with an embedding norm.",
+                  f"The darker the further above the best of its depth (framed), up to {WORST}. × it learned no more than how often each byte "
+                  "occurs. Blank: not run.",
+                  "p: after training the variance of the hidden state over the sub-layers s is like s^p; 0 is constant, 1 a line.")))]
     return [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
             f'height="{height}" font-family="sans-serif"><rect width="100%" height="100%" fill="#ffffff"/>',
             *filter(None, lines), "</svg>"]
@@ -137,8 +107,7 @@ def drawn():
 
 def figure():
     """Writes figures/overview.svg; returns its path, None where nothing has been measured yet."""
-    if not any(value is not None for _, columns in losses() for _, column in columns
-               for value in column.values()):
+    if not any(numbers(columns) for _, columns in losses()):
         return None
     FIGURES.mkdir(parents=True, exist_ok=True)
     path = FIGURES / "overview.svg"

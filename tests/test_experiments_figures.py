@@ -17,6 +17,7 @@ sys.path.insert(0, str(ROOT / "experiments"))
 import lab  # noqa: E402
 import overview  # noqa: E402
 from draw import COLOURS, OTHERS, SPACING, Curve, Panel, axes, ends, named_at_ends, script  # noqa: E402
+from verdict import FAILED_LOSS  # noqa: E402
 
 SIGHT = {
     "all cones": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
@@ -117,43 +118,47 @@ class Axes(unittest.TestCase):
 
 
 class Overview(unittest.TestCase):
+    """Its cells against losses made up here, of which every one is another."""
+
     def setUp(self):
-        lab.results()
-        self.kept, self.table = lab._results, overview.losses
-        self.addCleanup(lambda: setattr(lab, "_results", self.kept))
+        self.made = {(arm, layers, rate): 0.01 * i for i, (arm, layers, rate) in enumerate(
+            ((norm, which), layers, rate) for norm in lab.placements() for which in overview.NORM
+            for layers in overview.depths.DEPTHS for rate in overview.depths.RATES)}
+        self.deepest, self.highest = overview.depths.DEPTHS[-1], overview.depths.RATES[-1]
+        self.made[("post", "off"), self.deepest, self.highest] = FAILED_LOSS
+        self.made[("keel", "on"), self.deepest, self.highest] = None
+        for name, value in (("loss_at", lambda *key: self.made[key]), ("runs_of", lambda *key: [])):
+            patch = mock.patch.object(overview.depths, name, value)
+            patch.start()
+            self.addCleanup(patch.stop)
 
     def test_cells(self):
-        rows = (ROOT / "experiments/results").glob("*/runs.csv")
-        if not any(rows) or lab.FAST:
-            self.skipTest("no recorded runs")
-        page = overview.drawn()
-        title, columns = self.table()[0]
-        values = [value for _, column in columns for value in column.values()]
-        self.assertEqual("".join(page).count("×</text>"), sum(value == "x" for _, block in self.table()
-                         for _, column in block for value in column.values()))
-        self.assertEqual("".join(page).count('stroke-width="2"'), len(self.table()))
-        self.assertTrue({"post", "pre", "peri"} <= set(columns[0][1]))
-        self.assertTrue(all(value is None or value == "x" or 0 < value < 4 for value in values))
+        layers, columns = overview.losses()[-1]
+        rate, column = columns[-1]
+        self.assertEqual((layers, rate), (self.deepest, self.highest))
+        self.assertEqual(column["post", "off"], "x")
+        self.assertIsNone(column["keel", "on"])
+        self.assertEqual(column["peri", "on"], self.made[("peri", "on"), layers, rate])
 
-    def test_four_depths_once_all_are_there(self):
-        column = {"pre": 2.0, "post": 3.2}
-        made = lambda *columns: [(12, [("1e-3", column), ("4e-3", columns[0])])]
-        with mock.patch.object(overview.depths, "cells", lambda which: made({"pre": 1.9, "post": None})):
-            self.assertFalse(overview.whole(overview.by_depth()))
-        with mock.patch.object(overview.depths, "cells", lambda which: made({"pre": 1.9, "post": 2.1})):
-            self.assertEqual(overview.losses(), [("12 layers", [(".001", {"pre": 2.0, "post": "x"}),
-                                                               (".004", {"pre": 1.9, "post": 2.1})])])
+    def test_picture(self):
+        page = "".join(overview.drawn())
+        values = [value for value in self.made.values() if value is not None and value < FAILED_LOSS]
+        self.assertEqual(page.count("×</text>"), 1)
+        self.assertEqual(page.count('stroke-width="2"'), len(overview.depths.DEPTHS))
+        self.assertEqual([page.count(f">{value:.2f}<") for value in values], [1] * len(values))
+
+    def test_without_the_norm_above_with_it(self):
+        """The first placement's first cells: one below the other, and another placement's further down."""
+        page = "".join(overview.drawn())
+        first, second = lab.placements()[:2]
+        at = [float(re.search(rf' y="([0-9.]+)"[^>]*>{self.made[arm, 12, overview.depths.RATES[0]]:.2f}<', page)[1])
+              for arm in ((first, "off"), (first, "on"), (second, "off"))]
+        self.assertLess(at[0], at[1])
+        self.assertLess(at[1], at[2])
 
     def test_nothing_was_run(self):
-        lab._results = {}
+        self.made = dict.fromkeys(self.made)
         self.assertIsNone(overview.figure())
-
-    def test_a_failed_seed_is_no_mean(self):
-        self.assertEqual(overview.mean_loss([]), None)
-        run = lab.Result({"exit": "0", "val_loss": "2.0"})
-        dead = lab.Result({"exit": "3", "val_loss": "9.0"})
-        self.assertEqual(overview.mean_loss([run, run]), 2.0)
-        self.assertEqual(overview.mean_loss([run, dead]), "x")
 
 
 if __name__ == "__main__":
