@@ -48,13 +48,13 @@ def growth(r):
 # ---- figures ------------------------------------------------------------------------------------
 
 def variance(rate, scale):
-    return Curve(f"{scale} times", band([[(step, last_variance(r, step)) for step in r.steps]
+    return Curve(f"times {scale}", band([[(step, last_variance(r, step)) for step in r.steps]
                                          for r in done(runs_of("pre", rate, scale))]),
                  COLOURS[scale])
 
 
 def losses(rate, scale):
-    return Curve(f"{scale} times", band([smooth(r.series("loss"))
+    return Curve(f"times {scale}", band([smooth(r.series("loss"))
                                          for r in done(runs_of("pre", rate, scale))]), COLOURS[scale])
 
 

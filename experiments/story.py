@@ -10,6 +10,7 @@ import depth
 import few_bits
 import growth
 import optimal
+import scale
 import twenty
 from early import eventful
 from lab import SCALES, parameters, results, wide_results
@@ -112,6 +113,13 @@ def states():
         of = test(above)
         text += (" The place of the norms does it: with the embedding norm in both, the largest number in Pre-LN's hidden "
                  f"states is {exp(of.mean):.1f} times that in Peri-LN's ({exp(of.low):.1f} to {exp(of.high):.1f}, n = {of.n}, 8e-3, FP16).")
+    usual, large = (scale.runs_of("pre", scale.HIGH, times) for times in ("1", scale.SCALES[-1]))
+    fewer, better = pairs(usual, large, scale.events), pairs(usual, large)
+    if len(better) > 2:
+        of = test(fewer)
+        text += (f" But large states as such are not what makes Pre-LN unsteady: at {scale.HIGH} (12 x 64) those that begin {scale.SCALES[-1]} times as "
+                 f"large, the function the same, have {of.mean:.1f} fewer events a run ({of.low:.1f} to {of.high:.1f}, n = {of.n}) and end lower in loss "
+                 f"by {told(better)}. ([The size of hidden states](report/the-size-of-hidden-states.md))")
     return text + " ([Growth](report/growth-of-the-hidden-state.md))"
 
 
