@@ -211,6 +211,7 @@ int start(const RunConfig& run) {
 }  // namespace
 
 int main(int argc, char** argv) {
+    set_flush_subnormals(true);
     comm::Session session;
     survive_file_limits();
     end_with_memory(exit_user);

@@ -25,6 +25,16 @@ std::string processor_name();
 void set_threads(int n);
 int get_threads();
 
+// Whether the host takes a float below 1.2e-38 (subnormal) for 0 from now on: some processors compute with them
+// at a tenth of their speed or less, and where gradients vanish there are many. It holds for the calling thread and
+// those that it starts afterwards; so a program calls it first. Does nothing where the processor knows no such thing.
+void set_flush_subnormals(bool on);
+#if defined __SSE__ || defined __aarch64__
+constexpr bool flushes_subnormals = true;
+#else
+constexpr bool flushes_subnormals = false;
+#endif
+
 // Whether products of float are computed in tf32 from now on: inputs rounded to 10 bits of
 // fraction, sums in fp32. Throws UserError where the backend has no tf32.
 void set_tf32(bool on);

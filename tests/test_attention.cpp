@@ -194,24 +194,3 @@ TEST_CASE("attention: the same bits twice", "[attention]") {
     const AttentionShape many{2, 66, 66, 0, 6, 3, 5};
     CHECK(bit_errors([&] { return attention<double>(many, {}, 1); }) == "");
 }
-
-// Some processors take many times as long for numbers below 1.2e-38; heads that look at few keys had many.
-TEST_CASE("attention: scores in the hundreds leave no subnormal numbers", "[attention]") {
-    const AttentionShape s{1, 70, 70, 0, 2, 1, 12};
-    for (const uint64_t seed : seeds) {
-        auto p = attention<float>(s, {}, seed);
-        std::vector<double> q = p.values("q");
-        for (double& value : q) value *= 300;
-        p.set("q", q);
-        p.run();
-        for (const std::string name : {"out", "dq", "dk", "dv"}) {
-            int subnormal = 0, zeros = 0;
-            for (const double value : p.values(name)) {
-                subnormal += std::fpclassify(float(value)) == FP_SUBNORMAL;
-                zeros += value == 0;
-            }
-            CHECK(subnormal == 0);
-            if (name == "dk" || name == "dv") CHECK(zeros > 0);  // keys that no query looks at
-        }
-    }
-}

@@ -117,13 +117,12 @@ void softmax_block(A* p, A* out, A* most, A* sum, const Tile& t, int k0, int key
         largest = largest < most[i] ? most[i] : largest;
 #pragma omp simd reduction(+ : added)
         for (int j = seen.begin; j < seen.end; j++) {
-            row[j] = softmax_exp(row[j] * scale - largest);
+            row[j] = exp_of(row[j] * scale - largest);
             added += row[j];
         }
         std::fill(row, row + seen.begin, A(0));
         if (seen.end < keys) std::fill(row + seen.end, row + keys, A(0));
-        // of what was summed under the old maximum
-        const A shrink = softmax_exp(most[i] - largest);
+        const A shrink = exp_of(most[i] - largest);  // of what was summed under the old maximum
         sum[i] = sum[i] * shrink + added;
         most[i] = largest;
         for (int d = 0; d < s.D; d++) out[i * s.D + d] *= shrink;
@@ -202,7 +201,7 @@ void softmax_backward_block(A* p, A* ds, const A* delta, const A* lse, const Til
         std::fill(ds_row, ds_row + begin, A(0));
 #pragma omp simd
         for (int j = begin; j < end; j++) {
-            p_row[j] = softmax_exp(p_row[j] * scale - lse[i]);
+            p_row[j] = exp_of(p_row[j] * scale - lse[i]);
             ds_row[j] = scale * p_row[j] * (ds_row[j] - delta[i]);
         }
         if (end < keys) {

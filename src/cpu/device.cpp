@@ -2,6 +2,9 @@
 
 #include <sys/resource.h>
 #include <unistd.h>
+#ifdef __SSE__
+#include <xmmintrin.h>
+#endif
 
 #include <algorithm>
 #include <chrono>
@@ -27,6 +30,19 @@ void set_threads(int n) {
 }
 
 int get_threads() { return omp_get_max_threads(); }
+
+void set_flush_subnormals([[maybe_unused]] bool on) {
+#if defined __SSE__
+    constexpr unsigned bits = 0x8040;  // MXCSR's: results below are 0, and inputs
+    _mm_setcsr(on ? _mm_getcsr() | bits : _mm_getcsr() & ~bits);
+#elif defined __aarch64__
+    constexpr uint64_t bit = 1 << 24;  // FPCR.FZ: both
+    uint64_t control = 0;
+    asm volatile("mrs %0, fpcr" : "=r"(control));
+    control = on ? control | bit : control & ~bit;
+    asm volatile("msr fpcr, %0" : : "r"(control));
+#endif
+}
 
 // "AMD EPYC, 25, 1, 1": its name, family, model and stepping, or what the system calls them.
 std::string processor_name() {

@@ -64,7 +64,7 @@ double softmax_cross_entropy_row(Real* dz, Accum<Real>* z, int target, int V, Ac
     A sum = 0;
 #pragma omp simd reduction(+ : sum)
     for (int v = 0; v < V; v++) {
-        const A e = softmax_exp(z[v] - most);
+        const A e = exp_of(z[v] - most);
         z[v] = e;
         sum += e;
     }

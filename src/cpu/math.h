@@ -36,12 +36,6 @@ inline float exp_of(float x) {
     return p * scale_half * scale_rest;
 }
 
-// e^x as a softmax takes it, x being a score less the row's largest or its log of the sum. Below
-// -64 it is under 1.6e-28, which no float feels beside a sum of at least 1, and is 0 here: products
-// of still smaller numbers are subnormal, and some processors take many times as long for those.
-inline double softmax_exp(double x) { return std::exp(x); }
-inline float softmax_exp(float x) { return x < -64 ? 0 : exp_of(x); }
-
 template <class A>
 A sigmoid(A x) {
     return 1 / (1 + exp_of(-x));
