@@ -123,8 +123,7 @@ int train(const RunConfig& run, const Data& data, const std::string& path) {
     int signal = 0;  // that any process has received
     while (optimizer.steps() < run.schedule.steps && !signal && !diverged) {
         if (profile) profile->begin_step();
-        const StepMetrics m =
-            train_step(model, optimizer, tree ? &*tree : nullptr, data, run, peak);
+        const auto m = train_step(model, optimizer, tree ? &*tree : nullptr, data, run, peak);
         if (profile) profile->end_step(m.seconds);
         diverged = journal.after(m);
         signal = static_cast<int>(comm::largest(interrupt()));
