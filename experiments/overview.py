@@ -42,7 +42,7 @@ def exponent(arm, layers):
     """Of the variance over depth at the end, s^p; "" where it was not run or no power fits."""
     made = done(depths.runs_of(arm, layers, GROWTH, depths.FIRST))
     p = depth.exponent(made[0]) if made else float("nan")
-    return f"{p:.2f}" if p == p else ""
+    return f"{p:.2f}".replace("-0.00", "0.00") if p == p else ""
 
 
 # ---- SVG ----------------------------------------------------------------------------------------
@@ -69,7 +69,7 @@ def loss_cell(x, y, value, best):
 def block(x, layers, columns, y):
     """The cells of a depth, of which `x` is the left edge."""
     best = min(numbers(columns), default=0)
-    lines = [text(x, TOP - 28, f"{layers} layers, by learning rate", "start", 12)]
+    lines = [text(x, TOP - 28, f"{layers} layers", "start", 12)]
     for i, (rate, column) in enumerate(columns):
         left = x + COLUMN * i
         lines.append(text(left + COLUMN / 2, TOP - 8, f"{float(rate):.2g}".lstrip("0")))
@@ -87,7 +87,7 @@ def drawn():
     for layers, columns in losses():
         lines += block(x, layers, columns, y)
         x += COLUMN * len(columns) + GAP
-    lines.append(text(x, TOP - 28, f"p at {GROWTH}, by layers", "start", 12))
+    lines.append(text(x, TOP - 28, f"p at {GROWTH}, layers", "start", 12))
     for layers in depths.DEPTHS:
         lines.append(text(x + WORDS / 2, TOP - 8, layers))
         lines += [text(x + WORDS / 2, top + 12.5, exponent(key, layers)) for key, top in y.items()]
@@ -96,7 +96,7 @@ def drawn():
     lines += [text(width / 2, 22, "Ten placements on one page", size=15),
               text(width / 2, 42, "python3 experiments/report.py run depths", size=11),
               *(text(NAME, height - BOTTOM + 22 + 18 * i, line, "start") for i, line in enumerate((
-                  "Cells: validation loss (nats a byte), width 64, 150 steps, N(0, 0.08^2), seed 11; off, on: without and with an embedding norm.",
+                  "Validation loss (nats a byte) by learning rate: width 64, 150 steps, N(0, 0.08^2), seed 11; off, on: without and with an embedding norm.",
                   f"The darker the further above the best of its depth (framed), up to {WORST}. × it learned no more than how often each byte "
                   "occurs. Blank: not run.",
                   "p: after training the variance of the hidden state over the sub-layers s is like s^p; 0 is constant, 1 a line.")))]
