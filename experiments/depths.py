@@ -15,6 +15,7 @@ LADDER = ("5e-4", "1e-3", "2e-3", "4e-3", "8e-3", "1.6e-2", "3.2e-2", "6.4e-2", 
 TUNED = (("pre", "off"), ("pre", "on"), ("peri", "on"), ("keel", "on"))  # and the embedding norm
 RAN = "12 to 96 x 64, 150 steps of 16 x 64 bytes, N(0, 0.08^2)"
 FIRST = SEEDS[:1]  # the seed that chooses rates
+ADAPTS = True  # report.py asks anew what is wanted after every few runs
 
 
 def runs_of(arm, layers, rate, seeds=SEEDS):
