@@ -267,7 +267,7 @@ class Prose(unittest.TestCase):
         self.compare(rest.split("[`experiments/`]")[0].split("-->")[-1].split(")**", 1)[-1], [
             mean_of(covariance_share, "peri", "2e-3"), mean_of(covariance_share, "peri", "8e-3"),
             *both(end_over_peak("pre")), mean(losses(frozen, FIVE)), mean(losses(PRE, FIVE)),
-            *larger, 0.08, *(mean(leads[at]) for leads in (alone, in_both) for at in (0, -1)), 0.05, *both(left_at("keel")), *both(left_at("pre")), mean(left_at("mix"))])
+            *larger, *(mean(leads[at]) for leads in (alone, in_both) for at in (0, -1)), 0.05, *both(left_at("keel")), *both(left_at("pre")), mean(left_at("mix"))])
         self.assertEqual(left_at("peri"), [0.05] * 3)
 
     def ten_placements(self):
@@ -400,6 +400,15 @@ class FirstScreen(unittest.TestCase):
         usual, large = (names(f"S64 pre 1.6e-2 %{flag}", TEN) for flag in ("", " state_scale=16"))
         self.assertGreater(interval([spikes(a, 150) - spikes(b, 150) for a, b in zip(usual, large)])[1], 0)
         self.assertGreater(interval([loss(a) - loss(b) for a, b in zip(usual, large)])[1], 0)
+
+    def test_depth_is_kind_to_pre_ln_with_the_norm(self):
+        alone, in_both = ([round(mean(leads), 3) for leads in tuned_leads(flags)] for flags in ("", "embedding_norm=on "))
+        self.assertEqual((alone[0], alone[-1]), (0.218, 0.489))
+        self.assertEqual((in_both[0], in_both[-1]), (-0.001, -0.134))
+        for leads in tuned_leads("embedding_norm=on ")[1:]:
+            self.assertTrue(all(by < 0 for by in leads))          # "with all three seeds from 24 layers on"
+        slopes = [sum(map(lambda depth, lead: (log(depth) - mean(map(log, DEPTHS))) * lead, DEPTHS, leads)) for leads in zip(*tuned_leads())]
+        self.assertLess(interval(slopes)[1], 0)                   # "three seeds do not settle that it grows"
 
     def test_warmup_and_weights_decide(self):
         self.assertLess(warmup("4e-3", " warmup=0.3"), warmup("4e-3") / 2)
