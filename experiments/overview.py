@@ -38,6 +38,10 @@ def numbers(columns):
     return [v for _, column in columns for v in column.values() if isinstance(v, float)]
 
 
+def whole(columns):
+    return all(v is not None for _, column in columns for v in column.values())
+
+
 def exponent(arm, layers):
     """Of the variance over depth at the end, s^p; "" where it was not run or no power fits."""
     made = done(depths.runs_of(arm, layers, GROWTH, depths.FIRST))
@@ -98,7 +102,7 @@ def drawn():
               *(text(NAME, height - BOTTOM + 22 + 18 * i, line, "start") for i, line in enumerate((
                   "Validation loss (nats a byte) by learning rate: width 64, 150 steps, N(0, 0.08^2), seed 11; off, on: without and with an embedding norm.",
                   f"The darker the further above the best of its depth (framed), up to {WORST}. × it learned no more than how often each byte "
-                  "occurs. Blank: not run.",
+                  f"occurs.{'' if all(whole(columns) for _, columns in losses()) else ' Blank: not run.'}",
                   "p: after training the variance of the hidden state over the sub-layers s is like s^p; 0 is constant, 1 a line.")))]
     return [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
             f'height="{height}" font-family="sans-serif"><rect width="100%" height="100%" fill="#ffffff"/>',

@@ -162,6 +162,7 @@ def first_page(sections, seen, counts):
     if path := overview.figure():
         lines.append(f"![Ten placements by learning rate and depth: loss, rates, growth]"
                      f"({path.relative_to(README.parent)})\n")
+        lines += [looked_at()["overview"] + "\n"]
     lines += story.findings() + story.limits(counts) + themes(sections, seen)
     lines += [story.METHOD, f"**{story.what_was_run()}** Of {len(known)} claims {len(seen)} were looked at: {told_of}."]
     return lines + every_claim(sections, seen), told_of
