@@ -35,7 +35,7 @@ SHORTLY = """**In a minute** (leads in nats a byte; what they are of stands belo
 - *Where it helps.* Peri-LN keeps hidden states in bounds where learning rates are high, and loses less when they are rounded to few bits.
 - *By how much.* With its embedding norm, which the other placements lack, it is ahead of Pre-LN by 0.070 after 300 steps of 12 layers, by
   0.186 to 0.489 after 150 steps of 12 to 96 layers at best rates, and by 0.013 to 0.035 after 20 bytes of text a parameter (12 layers, widths
-  24 to 64, 878 to 6,240 steps).
+  24 to 64, 878 to 6,240 steps; 0.007 after 100 bytes, one seed).
 - *What the embedding norm has to do with it.* In short training it makes most of that. With it in both placements 0.008 are left after 300
   steps; of 150 steps -0.001 at 12 layers and -0.134 at 96, Pre-LN being ahead with all three seeds from 24 layers on; after 20 bytes a parameter 0.007 to
   0.029. With it in neither Peri-LN is behind or level in short training, and after 20 bytes -0.029 to 0.013 ahead. What it gains falls with
@@ -190,9 +190,12 @@ def longer():
     narrow = [mean(optimal.gain("peri", width=width)) for width in optimal.whole(optimal.PAIR) if width < 64]
     still = (f" In narrower models, whose {ENOUGH} bytes are fewer steps, it still gains Peri-LN {min(narrow):.3f} to {max(narrow):.3f} (the second "
              "table)." if len(narrow) > 1 else "")
+    most = optimal.lead(*optimal.SETTINGS[0][1:], amount=100)
+    further = (f" One pair of runs with 100 bytes a parameter ({optimal.BYTES[100]:,} steps, the norm in Peri-LN alone) has a lead of {most[0]:+.3f}."
+               if len(most) == 1 else "")
     return (f"**After {ENOUGH} bytes of text a parameter its lead is small, and what the embedding norm gains falls with the steps.** At 12 x 64 "
             f"(6,240 steps, N(0, 0.08^2), best rates, no text twice) the lead over Pre-LN is {alone} with that norm in Peri-LN alone, {both} in both, "
-            f"{neither} in neither{others}. The norm gains Peri-LN {peri} and Pre-LN {pre}; after 312 steps, one byte a parameter, it gained "
+            f"{neither} in neither{others}.{further} The norm gains Peri-LN {peri} and Pre-LN {pre}; after 312 steps, one byte a parameter, it gained "
             f"{peri_first} and {pre_first}.{still} ([Training long enough](report/training-long-enough.md))")
 
 

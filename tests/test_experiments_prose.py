@@ -392,6 +392,8 @@ class FirstScreen(unittest.TestCase):
             pre, peri, pre_on, peri_off = (at_best(*arm, steps, scale) for arm in arms)
             for gained in (less(peri_off, peri), less(pre, pre_on)):
                 self.assertTrue(0.01 < mean(gained) < 0.05, gained)
+        longest = [names(f"C64 {norm} {rate} % init=normal:0.08 steps=31200", THREE[:1])[0] for norm, rate in (("pre", "8e-3"), ("peri", "1.6e-2"))]
+        self.assertEqual(round(loss(longest[0]) - loss(longest[1]), 3), 0.007)  # "0.007 after 100 bytes, one seed"
         pre, peri, *_ = (at_best(*arm) for arm in arms)
         for norm in ("olmo2", "simple"):
             self.assertLess(abs(mean(less(at_best(norm, ""), peri))), 0.005)  # "within 0.005 of Peri-LN"
