@@ -38,7 +38,7 @@ SHORTLY = """**In a minute** (leads in nats a byte; what they are of stands belo
   24 to 64, 878 to 6,240 steps; 0.007 after 100 bytes, one seed).
 - *What the embedding norm has to do with it.* In short training it makes most of that. With it in both placements 0.008 are left after 300
   steps; of 150 steps -0.001 at 12 layers and -0.134 at 96, Pre-LN being ahead with all three seeds from 24 layers on; after 20 bytes a parameter 0.007 to
-  0.029. With it in neither Peri-LN is behind or level in short training, and after 20 bytes -0.029 to 0.013 ahead. What it gains falls with
+  0.029. With it in neither Peri-LN of 12 layers is behind or level in short training, and after 20 bytes -0.029 to 0.013 ahead. What it gains falls with
   the steps: some hundredths after 1,560, at width 32 as at 64, nothing after 6,240.
 - *Initial weights and warmup.* With that norm in both, after 600 steps at best rates, the place of the norms alone gains about 0.02 with N(0, 0.08^2)
   weights and loses 0 to 0.04 with N(0, 0.02^2). Three times the warmup leaves 0.007 of a lead of 0.041 as the paper tells it where weights

@@ -365,7 +365,7 @@ class FirstScreen(unittest.TestCase):
         small, large = table["both"][:2], table["both"][2:]
         self.assertTrue(all(-0.04 < lead < 0 for lead in small))      # "loses 0 to 0.04"
         self.assertTrue(all(0.015 < lead < 0.025 for lead in large))  # "gains about 0.02"
-        self.assertLess(max(table["neither"]), 0)                     # "without that norm Peri-LN is behind or level"
+        self.assertLess(max(table["neither"]), 0)                     # "Peri-LN of 12 layers is behind or level"
 
     def test_later_the_embedding_norm_gains_nothing(self):
         def at_best(norm, flags, steps="", scale="C64"):
