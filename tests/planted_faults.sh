@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
-# Plants one fault at a time in a copy of a source file, links the tests with it in place of the
-# right object, and asks that they fail, at the tolerances as they are. Prints which test found it.
+# Plants a fault in a copy of a source file, links the tests with it in place of the right object, and
+# asks that they fail, at the tolerances as they are. Prints which test found it. As many faults are
+# looked at side by side as there are processors, each alone in its own copy of the tests.
 # make test-faults calls this with
 #   $1 the compiler's command   $2 the library's objects   $3 the unit tests'   $4 conformance's
 #   $5 libraries   $6 a folder to work in
 set -eu
 compile=$1 library=$2 unit_objects=$3 conformance_objects=$4 libraries=$5 folder=$6
 unset TOLERANCE
-missed=0
+planted=0
 
-# PROGRAM SELECTION: what failed first, nothing if nothing did
+# PROGRAM SELECTION LOG: what failed first, nothing if nothing did
 first_failure() {
-    local program=$1 selection=$2 log=$1.log
+    local program=$1 selection=$2 log=$3
     if [[ $program = *unit ]]; then
         if "$program" -a -r xml "$selection" > "$log" 2> /dev/null; then
             grep -q '<TestCase' "$log" || echo "no test is called $selection"
@@ -24,33 +25,38 @@ first_failure() {
     fi
 }
 
-# NAME SOURCE, an expression for sed, and what looks first: unit or conformance, and its selection
-plant() {
+# NAME SOURCE, an expression for sed, and what looks first: unit or conformance, and its selection. A line
+# that is no longer there, or a test that fails without the fault, is no fault found.
+look() {
     local name=$1 source=$2 edit=$3 kind=$4 selection=$5
-    local at="$folder/${name//[^A-Za-z0-9]/-}" object objects found
+    local at="$folder/${name//[^A-Za-z0-9]/-}" object objects
     mkdir -p "$at"
     sed "$edit" "src/$source" > "$at/faulty.cpp"
     if cmp -s "src/$source" "$at/faulty.cpp"; then
-        echo "$name: src/$source no longer has the line that $0 changes" >&2
-        exit 1
+        echo "NOT FOUND: src/$source no longer has the line that $0 changes"
+        return
     fi
+    first_failure "$folder/$kind" "$selection" "$at/log" | sed "s/^/NOT FOUND: without the fault fails /" | grep . && return
     object=$(printf '%s\n' $library | grep "/src/${source%.cpp}\.o$")
-    found=$(first_failure "$folder/$kind" "$selection")
-    if [ -n "$found" ]; then
-        echo "$name: without the fault, $kind $selection fails: $found" >&2
-        exit 1
-    fi
-    $compile -w -c "$at/faulty.cpp" -o "$at/faulty.o"
     objects=$unit_objects
     [ "$kind" = unit ] || objects=$conformance_objects
-    $compile $objects "$at/faulty.o" ${library/"$object"/} $libraries -o "$at/$kind"
-    found=$(first_failure "$at/$kind" "$selection")
-    [ -n "$found" ] || { found="NOT FOUND"; missed=$((missed + 1)); }
-    printf '%-46s %s\n' "$name" "$found"
+    if $compile -w -c "$at/faulty.cpp" -o "$at/faulty.o" &&
+        $compile $objects "$at/faulty.o" ${library/"$object"/} $libraries -o "$at/$kind"; then
+        first_failure "$at/$kind" "$selection" "$at/log" | grep . || echo "NOT FOUND"
+    else
+        echo "NOT FOUND: it does not compile"
+    fi
     rm -f "$at/$kind"
 }
 
+plant() {
+    planted=$((planted + 1))
+    while [ "$(jobs -r | wc -l)" -ge "$(nproc)" ]; do wait -n || true; done
+    { found=$(look "$@") || true; printf '%-46s %s\n' "$1" "$found" | tee -a "$folder/found"; } &
+}
+
 mkdir -p "$folder"
+rm -f "$folder/found"
 $compile $unit_objects $library $libraries -o "$folder/unit"
 $compile $conformance_objects $library $libraries -o "$folder/conformance"
 
@@ -105,5 +111,7 @@ plant 'few bits: backward by the matrices that were not rounded' model.cpp \
     '/::project_backward/,/^}/s/rounded(id)/matrix(id)/' unit 'few bits: rounded weights are weights'
 plant 'few bits: the embedding keeps its bits' model.cpp \
     's/round_to(config_.fake_quant.hidden, act_.x0);//' unit 'few bits: every hidden state is of the format'
+wait
 rm -f "$folder/unit" "$folder/conformance"
-[ $missed = 0 ] || { echo "$missed faults were not found"; exit 1; }
+found=$(grep -vc ' NOT FOUND' "$folder/found") || true
+[ "$found" = $planted ] || { echo "$((planted - found)) faults were not found"; exit 1; }
