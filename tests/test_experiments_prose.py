@@ -3,7 +3,7 @@ that of the CSVs, by a second reading. The corrections there are those that the 
 import re
 import sys
 import unittest
-from math import log
+from math import exp, log
 from statistics import median
 
 from second_reading import (FIVE, LATER, ROOT, RUNS, THREE, along, correlation, decimals, deep,
@@ -122,6 +122,18 @@ def left_at(norm):
             lowest = min(lowest, average)
             stayed = end if average <= lowest + 0.2 else stayed
         found.append(0.05 * stayed / 500)
+    return found
+
+
+def long_ramp(norm, layers=64):
+    """Of a ramp from 1e-4 to 1: (the rate at which the loss leaves, the last at which it is below 3.1), by seed."""
+    found = []
+    for name in names(f"S64 {norm} 1e-4 % batch=4 decay=exponential layers={layers} min_lr=1e4 steps=5000 warmup=0", THREE):
+        values = RUNS[name]["loss"]  # of the steps 1, 11, 21 and so on
+        averages = [mean(values[end - 10:end]) for end in range(10, len(values) + 1)]
+        stayed = [average <= min(averages[:i + 1]) + 0.2 for i, average in enumerate(averages)]
+        rate = lambda kept: 1e-4 * 1e4 ** ((91 + 10 * max(i for i, is_so in enumerate(kept) if is_so)) / 5000)
+        found.append((rate(stayed), rate([average < 3.1 for average in averages])))
     return found
 
 
@@ -267,8 +279,11 @@ class Prose(unittest.TestCase):
         self.compare(rest.split("[`experiments/`]")[0].split("-->")[-1].split(")**", 1)[-1], [
             mean_of(covariance_share, "peri", "2e-3"), mean_of(covariance_share, "peri", "8e-3"),
             *both(end_over_peak("pre")), mean(losses(frozen, FIVE)), mean(losses(PRE, FIVE)),
-            *larger, *(mean(leads[at]) for leads in (alone, in_both) for at in (0, -1)), 0.05, *both(left_at("keel")), *both(left_at("pre")), mean(left_at("mix"))])
+            *larger, *(mean(leads[at]) for leads in (alone, in_both) for at in (0, -1)), 0.05, *both(left_at("keel")), *both(left_at("pre")), mean(left_at("mix")),
+            *(exp(mean([log(left) for left, _ in long_ramp(norm)])) for norm in ("pre", "peri", "keel", "mix")),
+            max(last for _, last in long_ramp("pre")), 3.1, min(last for _, last in long_ramp("peri"))])
         self.assertEqual(left_at("peri"), [0.05] * 3)
+        self.assertTrue(all(pre > keel for (pre, _), (keel, _) in zip(long_ramp("pre"), long_ramp("keel"), strict=True)))
 
     def ten_placements(self):
         """(the table's rows, what stands above it and below)"""
