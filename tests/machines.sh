@@ -14,7 +14,6 @@ root=${ROOT:-build/machines}
 all="v2 v3 v4 no-simd no-contract vector-128 vector-256 no-openmp g++-11 g++-12 clang++-14 clang++-22 libc++ aarch64"
 log=$root/log
 mkdir -p "$root"
-table=
 
 here() { command -v "$1" > /dev/null; }
 # processor WORD...: whether /proc/cpuinfo names each
@@ -66,9 +65,30 @@ describe() {
     esac
 }
 
-row() { table+=$(printf '%-12s %-8s %-36s %s' "$@")$'\n'; }
+# NAME BUILT RESULT SECONDS: its line of the table at the end
+row() { printf '%-12s %-8s %-36s %s\n' "$@" > "$log-$1-row"; }
 
-for name in ${*:-$all}; do
+# The tests of what was built, with the settings of `describe`; FAILED in its row where one does.
+run_tests() {
+    local name=$1 built=$2 start=$SECONDS
+    {
+        $run "$build/tests/conformance_cpu" --backend cpu --quiet
+        TRAIN=$build/train $run "$build/tests/all" ${tests:+"$tests"}
+    } > "$log-$name-tests" 2>&1
+    local status=$? conformance cases
+    conformance=$(grep -E '^[0-9]+ ok' "$log-$name-tests" || echo "conformance did not end")
+    cases=$(grep -E '^(All tests passed|test cases:)' "$log-$name-tests" | tr -s ' ' || echo "tests did not end")
+    grep -E '^skipped|skipped:' "$log-$name-tests" | sort | uniq -c
+    if [ $status != 0 ] || [[ "$conformance" != *" 0 failed"* ]]; then
+        grep -E -B8 -A8 'FAILED|FAIL$' "$log-$name-tests" | head -200
+        cases="FAILED: $cases"
+    fi
+    row "$name" "$built" "$cases; $conformance" "$((SECONDS - start)) s"
+}
+
+rm -f "$log"-*-row
+names=(${*:-$all})
+for name in "${names[@]}"; do
     if ! describe "$name"; then
         echo "skipped: $name ($missing)"
         row "$name" skipped "$missing" ""
@@ -81,28 +101,14 @@ for name in ${*:-$all}; do
     if ! make --no-print-directory BUILD="$build" WERROR=-Werror "${settings[@]}" "${targets[@]}" > "$log-$name" 2>&1; then
         tail -20 "$log-$name"
         row "$name" FAILED "see $log-$name" "$((SECONDS - start)) s"
-        failed=1
-        continue
+    elif [ -n "${ONLY:-}" ]; then
+        row "$name" "$((SECONDS - start)) s" "$ONLY alone" ""
+    else
+        run_tests "$name" "$((SECONDS - start)) s" &  # beside the next one's build
     fi
-    built=$((SECONDS - start)) start=$SECONDS
-    if [ -n "${ONLY:-}" ]; then
-        row "$name" "$built s" "$ONLY alone" ""
-        continue
-    fi
-    {
-        $run "$build/tests/conformance_cpu" --backend cpu --quiet
-        TRAIN=$build/train $run "$build/tests/all" ${tests:+"$tests"}
-    } > "$log-$name-tests" 2>&1
-    status=$?
-    conformance=$(grep -E '^[0-9]+ ok' "$log-$name-tests" || echo "conformance did not end")
-    cases=$(grep -E '^(All tests passed|test cases:)' "$log-$name-tests" | tr -s ' ' || echo "tests did not end")
-    grep -E '^skipped|skipped:' "$log-$name-tests" | sort | uniq -c
-    if [ $status != 0 ] || [[ "$conformance" != *" 0 failed"* ]] || [ -z "$cases" ]; then
-        grep -E -B8 -A8 'FAILED|FAIL$' "$log-$name-tests" | head -200
-        failed=1
-    fi
-    row "$name" "$built s" "$cases; $conformance" "$((SECONDS - start)) s"
 done
+wait
 
-printf '\n%-12s %-8s %-36s %s\n%s' machine built "tests; conformance" seconds "$table"
-exit ${failed:-0}
+printf '\n%-12s %-8s %-36s %s\n' machine built "tests; conformance" seconds
+for name in "${names[@]}"; do cat "$log-$name-row" || echo "$name FAILED: nothing was told of it"; done | tee "$log-table"
+! grep -q FAILED "$log-table"
