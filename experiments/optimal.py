@@ -231,7 +231,7 @@ def leads():
         ahead = lead(*arms)
         if len(ahead) >= len(SEEDS):
             found.append(Claim("optimal-lead", f"12 x 64, {RAN}", f"{title}: {interval(ahead)}; training loss over the last "
-                               f"sixth {interval(lead(*arms, measure=tail))}", verdict(ahead), "seeds 14 and 15, then C96"))
+                               f"sixth {interval(lead(*arms, measure=tail))}", verdict(ahead), "C96"))
     return found
 
 

@@ -34,18 +34,19 @@ SHORTLY = """**In a minute** (leads in nats a byte; what they are of stands belo
 
 - *Where it helps.* Peri-LN keeps hidden states in bounds where learning rates are high, and loses less when they are rounded to few bits.
 - *By how much.* With its embedding norm, which the other placements lack, it is ahead of Pre-LN by 0.070 after 300 steps of 12 layers, by
-  0.186 to 0.489 after 150 steps of 12 to 96 layers at best rates, and by 0.013 to 0.035 after 20 bytes of text a parameter (12 layers, widths
+  0.186 to 0.489 after 150 steps of 12 to 96 layers at best rates, and by 0.011 to 0.035 after 20 bytes of text a parameter (12 layers, widths
   24 to 64, 878 to 6,240 steps; 0.007 after 100 bytes, one seed).
 - *What the embedding norm has to do with it.* In short training it makes most of that. With it in both placements 0.008 are left after 300
   steps; of 150 steps -0.001 at 12 layers and -0.134 at 96, Pre-LN being ahead with all three seeds from 24 layers on; after 20 bytes a parameter 0.007 to
-  0.029. With it in neither Peri-LN of 12 layers is behind or level in short training, and after 20 bytes -0.029 to 0.013 ahead. What it gains falls with
-  the steps: some hundredths after 1,560, at width 32 as at 64, nothing after 6,240.
+  0.029. With it in neither Peri-LN of 12 layers is behind or level in short training, and after 20 bytes -0.029 to 0.008 ahead. What it gains falls with
+  the steps: some hundredths after 1,560, at width 32 as at 64; after 6,240 nothing in Peri-LN, and it costs Pre-LN 0.013.
 - *Initial weights and warmup.* With that norm in both, after 600 steps at best rates, the place of the norms alone gains about 0.02 with N(0, 0.08^2)
   weights and loses 0 to 0.04 with N(0, 0.02^2). Three times the warmup leaves 0.007 of a lead of 0.041 as the paper tells it where weights
   start as N(0, 0.02^2), and 0.054 of 0.062 where they start as N(0, 0.08^2).
 - *Where it does not help.* In deep models, once Pre-LN has the embedding norm too; and after 20 bytes a parameter OLMo-2's placement and SimpleNorm
   end within 0.005 of it.
-- *What is open.* At width 64 three seeds cannot tell the leads after 20 bytes a parameter from 0, nor do they settle that the lead grows with depth.
+- *What is open.* Whether the place of the norms alone, without that norm in either, gains anything after 20 bytes a parameter: at width 64 five seeds
+  cannot tell its 0.008 from 0 (they can with the norm in Peri-LN alone or in both). Nor do three seeds settle that the lead grows with depth.
 
 A *lead* is Pre-LN's validation loss minus Peri-LN's, in nats a byte (above 0: Peri-LN is better): mean and 95 % interval over n pairs of
 runs with the same seed. 12 x 64 is 12 layers of width 64. Unless something else is said, Peri-LN alone has the embedding norm, weights
