@@ -46,7 +46,8 @@ SHORTLY = """**In a minute** (leads in nats a byte; what they are of stands belo
 - *Where it does not help.* In deep models, once Pre-LN has the embedding norm too; and after 20 bytes a parameter OLMo-2's placement and SimpleNorm
   end within 0.005 of it.
 - *What is open.* Whether the place of the norms alone, without that norm in either, gains anything after 20 bytes a parameter: at width 64 five seeds
-  cannot tell its 0.008 from 0 (they can with the norm in Peri-LN alone or in both). Nor do three seeds settle that the lead grows with depth.
+  cannot tell its 0.008 from 0. With the norm in Peri-LN alone or in both they can, two of the five having been added as three had left it
+  open, and not after Holm's correction. Nor do three seeds settle that the lead grows with depth.
 
 A *lead* is Pre-LN's validation loss minus Peri-LN's, in nats a byte (above 0: Peri-LN is better): mean and 95 % interval over n pairs of
 runs with the same seed. 12 x 64 is 12 layers of width 64. Unless something else is said, Peri-LN alone has the embedding norm, weights

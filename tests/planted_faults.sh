@@ -52,7 +52,7 @@ look() {
 plant() {
     planted=$((planted + 1))
     while [ "$(jobs -r | wc -l)" -ge "$(nproc)" ]; do wait -n || true; done
-    { found=$(look "$@") || true; printf '%-46s %s\n' "$1" "$found" | tee -a "$folder/found"; } &
+    { found=$(look "$@") || true; printf '%-46s %s\n' "$1" "${found:-NOT FOUND: nothing was told}" | tee -a "$folder/found"; } &
 }
 
 mkdir -p "$folder"
